@@ -1,0 +1,83 @@
+"""The shipped patches as a competition folder, and the score against their labels."""
+
+import csv
+import hashlib
+import io
+import shutil
+import zipfile
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from pcam_kaggle.paths import COMPETITION
+
+from .bundle import ROOT
+
+SHIPPED = ROOT / "tests" / "fixtures" / "demo"
+
+
+def lay_out_demo(folder):
+    """Write the shipped patches as Kaggle lays the competition out.
+
+    Args:
+        folder: Path, emptied first: competitions/<slug>/ is made in it as on Kaggle
+            (96x96 RGB TIFF, id = sha1 of the pixels), and solution.csv beside that
+            (columns id, label, Usage), where the kernel does not look.
+
+    Returns:
+        Path of solution.csv.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    root = folder / "input" / "competitions" / COMPETITION
+    with open(SHIPPED / "labels.csv", encoding="utf-8", newline="") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    labels = {"train": {}, "test": {}}
+    for split, split_labels in labels.items():
+        (root / split).mkdir(parents=True)
+        for archive in sorted(SHIPPED.glob(f"{split}_*.zip")):
+            with zipfile.ZipFile(archive) as patches:
+                for name in patches.namelist():
+                    patch_id = write_tiff(patches.read(name), root / split)
+                    split_labels[patch_id] = int(rows[name]["label"])
+    write_csv(root / "train_labels.csv", labels["train"].items())
+    test = sorted(labels["test"].items())
+    write_csv(root / "sample_submission.csv", [(patch_id, 0) for patch_id, _ in test])
+    usage = ("Public", "Private")
+    solution = [(*row, usage[i % 2]) for i, row in enumerate(test)]
+    write_csv(folder / "solution.csv", solution, ("id", "label", "Usage"))
+    return folder / "solution.csv"
+
+
+def score_submission(submission, solution):
+    """ROC AUC of a submission on all patches of a solution.
+
+    Args:
+        submission, solution: paths of CSV files with columns id, label.
+
+    Raises:
+        ValueError: ids that differ.
+    """
+    submission, solution = pd.read_csv(submission), pd.read_csv(solution)
+    if set(submission["id"]) != set(solution["id"]):
+        raise ValueError("the submission and the solution must have the same ids")
+    both = solution.merge(submission, on="id", suffixes=("", "_submitted"))
+    return roc_auc_score(both["label"], both["label_submitted"])
+
+
+def write_tiff(jpeg, folder):
+    """Decode a patch and write it as <sha1 of the pixels>.tif; its id."""
+    pixels = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    patch_id = hashlib.sha1(pixels.tobytes()).hexdigest()
+    Image.fromarray(pixels).save(folder / f"{patch_id}.tif")
+    return patch_id
+
+
+def write_csv(path, rows, header=("id", "label")):
+    """Write rows as CSV with LF line ends, as Kaggle does."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

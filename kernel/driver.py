@@ -1,0 +1,19 @@
+"""Run: train, predict, write the files, say what came out."""
+
+from pcam_kaggle.config import get_config
+from pcam_kaggle.experiment import run_experiment
+
+config = get_config(CONFIG, OVERRIDES)
+run = run_experiment(config, BUILD_ID, source=globals().get("__file__"))
+
+print()
+for name, stage in run["stages"].items():
+    print(
+        f"{name:<13} {stage['seconds']:>9.1f} s  {stage['images']:>10,} images  "
+        f"{stage['images_per_second']:>8,.0f} images/s"
+    )
+print(f"{'total':<13} {run['seconds']:>9.1f} s")
+for fold, auc in run["fold_auc"].items():
+    print(f"fold {fold:<3} out-of-fold AUC {auc:.4f}")
+print(f"all      out-of-fold AUC {run['oof_auc']:.4f}")
+print("wrote submission.csv, run.json, history.csv, oof.csv and curves.png")

@@ -1,0 +1,94 @@
+"""kernel/dist/<slug>/: the script and the metadata that Kaggle's client pushes."""
+
+import json
+import os
+from pathlib import Path
+
+from pcam_kaggle.config import get_config
+from pcam_kaggle.paths import write_beside
+
+from .bundle import ROOT, bundle_kernel
+from .header import make_title
+
+TEMPLATE = ROOT / "kernel-metadata.json"
+DIST = ROOT / "kernel" / "dist"
+
+
+def write_kernel(recipe, overrides=None, dist=DIST):
+    """Build a recipe's kernel as a folder that `kaggle kernels push -p` takes.
+
+    Args:
+        recipe: str, its name.
+        overrides: dict of typed settings.
+        dist: Path under which the folder <slug>/ is made.
+
+    Returns:
+        Path of the script, and its Bundle.
+
+    Raises:
+        ValueError: wrong settings, or credentials that cannot be read.
+        BundleError: a source that cannot be bundled.
+    """
+    bundle = bundle_kernel(recipe, overrides)
+    metadata = fill_metadata(recipe, overrides)
+    slug = metadata["id"].split("/")[1]
+    folder = dist / slug
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / metadata["code_file"]
+    metadata_text = json.dumps(metadata, indent=2) + "\n"
+    for path, text in [
+        (script, bundle.source),
+        (folder / TEMPLATE.name, metadata_text),
+    ]:
+        with write_beside(path) as partial:
+            partial.write_text(text, "utf-8", newline="\n")
+    return script, bundle
+
+
+def fill_metadata(recipe, overrides=None):
+    """kernel-metadata.json of a recipe: the template with its id, title and file.
+
+    The owner comes from the credentials, else the template's placeholder stays. The
+    internet is on only for weights that Keras may have to download.
+    """
+    metadata = json.loads(TEMPLATE.read_text("utf-8"))
+    title = make_title(recipe)
+    slug = title.lower().replace(" ", "-")
+    owner = find_owner() or metadata["id"].split("/")[0]
+    return {
+        **metadata,
+        "id": f"{owner}/{slug}",
+        "title": title,
+        "code_file": f"{slug}.py",
+        "enable_internet": get_config(recipe, overrides).weights == "imagenet",
+    }
+
+
+def find_owner():
+    """The Kaggle user name of the credentials at hand, or None.
+
+    Reads KAGGLE_USERNAME, else kaggle.json where Kaggle's client looks for it, else
+    the credentials.json of `kaggle auth login`; nothing but the name is kept.
+
+    Raises:
+        ValueError: a credentials file that is not JSON; names the file only.
+    """
+    if os.environ.get("KAGGLE_USERNAME"):
+        return os.environ["KAGGLE_USERNAME"]
+    home = Path.home() / ".kaggle"
+    xdg = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    folder = os.environ.get("KAGGLE_CONFIG_DIR")
+    folder = Path(folder) if folder else home if home.is_dir() else xdg / "kaggle"
+    for path in (folder / "kaggle.json", home / "credentials.json"):
+        if path.is_file():
+            try:
+                owner = json.loads(path.read_text("utf-8"))["username"]
+            except (ValueError, KeyError, TypeError):
+                # Without the cause: its text would quote the file.
+                raise ValueError(
+                    f"{path}: expected the JSON of a Kaggle credential with a "
+                    "username. Download it anew from kaggle.com/settings."
+                ) from None
+            if owner:
+                return owner
+    return None

@@ -1,0 +1,407 @@
+"""Settings: a frozen Config, the architectures and recipes, strict typed overrides."""
+
+import dataclasses
+import difflib
+import hashlib
+import math
+import re
+import types
+import typing
+
+BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What is known of a network without building it.
+
+    `num_parameters` and `num_trainable` count the whole network as `build_model`
+    returns it. `pretrained_file` is the name Keras gives to the ImageNet weights of
+    its base, "" where there are none. `has_dropout_rate` says that `dropout_rate`
+    sets the dropout of its head; the seed's networks keep their published one.
+    """
+
+    text: str
+    num_parameters: int
+    num_trainable: int
+    pretrained_file: str = ""
+    has_dropout_rate: bool = False
+
+
+ARCHITECTURES = {
+    "my_vgg16": Architecture(
+        "the seed's VGG16 from scratch: 13 convolutions with batch normalisation, "
+        "dropout 0.5, two heads of 256",
+        15_979_585,
+        15_970_113,
+    ),
+    "resnet34_seed": Architecture(
+        'the seed\'s "ResNet34": its zip() stops at stages of 64, 64, 128, 128 '
+        "channels with 3, 4, 6, 3 blocks",
+        3_131_265,
+        3_124_481,
+    ),
+    "vgg16": Architecture(
+        "the seed's transfer: VGG16 trained from block5_conv1 on, two heads of 4096",
+        50_403_137,
+        42_751_489,
+        pretrained_file="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
+    "resnet34": Architecture(
+        "the true ResNet-34 (He et al. 2015), from scratch",
+        21_302_209,
+        21_285_185,
+        has_dropout_rate=True,
+    ),
+    "densenet121": Architecture(
+        "DenseNet-121 (Huang et al. 2017), all layers trained, average and max pooling",
+        7_039_553,
+        6_955_905,
+        pretrained_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        has_dropout_rate=True,
+    ),
+    "small_cnn": Architecture(
+        "five convolutions for the demo and for tests: seconds on a laptop",
+        34_745,
+        34_441,
+        has_dropout_rate=True,
+    ),
+}
+
+
+def setting(default, text, choices=(), low=-math.inf, high=math.inf):
+    """A Config field with its one-line text, its choices, or its closed range."""
+    metadata = {"text": text, "choices": tuple(choices), "low": low, "high": high}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that decides a run. Each field carries its text, range and choices.
+
+    Raises ValueError, naming the setting, what is allowed and what was received.
+    """
+
+    recipe: str = setting("custom", "the recipe these settings started from")
+    # The network
+    architecture: str = setting("densenet121", "the network", ARCHITECTURES)
+    weights: str = setting(
+        "none", "first weights: imagenet, none, or a file of weights"
+    )
+    dropout_rate: float = setting(0.3, "dropout before the last layer", low=0, high=0.9)
+    # The data
+    num_images: int = setting(0, "training images drawn at random; 0 takes all", low=0)
+    verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
+    slide_map: str = setting("", "CSV (id,slide): folds never share a slide")
+    num_folds: int = setting(5, "stratified folds", low=2, high=100)
+    folds: tuple[int, ...] = setting((), "the folds to train, as 0,1; empty for all")
+    # The training
+    seed: int = setting(0, "seed of the draw, the folds and the first network", low=0)
+    num_seeds: int = setting(
+        1, "networks trained per fold, each from its own seed", low=1
+    )
+    augmentation: str = setting(
+        "dihedral",
+        "random views of each training image",
+        ("none", "flip", "dihedral", "affine"),
+    )
+    epochs: int = setting(6, "passes over the training images", low=1)
+    batch_size: int = setting(64, "images per step", low=1)
+    optimizer: str = setting("adamw", "the optimiser", ("adam", "adamw", "sgd"))
+    learning_rate: float = setting(3e-4, "its highest value", low=1e-8, high=10)
+    weight_decay: float = setting(0.01, "decoupled weight decay", low=0, high=1)
+    schedule: str = setting(
+        "cosine", "learning rate over the run, with warm-up", ("cosine", "constant")
+    )
+    warmup: float = setting(0.1, "share of the steps that warm up", low=0, high=0.9)
+    label_smoothing: float = setting(0.05, "labels pulled to 0.5", low=0, high=0.5)
+    early_stopping_patience: int = setting(
+        0, "epochs without a better val_loss before stopping; 0 never stops", low=0
+    )
+    plateau_patience: int = setting(
+        0, "epochs without a better val_loss before the rate falls; 0 never", low=0
+    )
+    plateau_factor: float = setting(0.1, "how far it falls then", low=0.001, high=0.999)
+    # The prediction
+    tta: str = setting(
+        "dihedral", "test-time views that are averaged", ("none", "flip", "dihedral")
+    )
+    ensemble: str = setting(
+        "mean", "how networks are averaged", ("mean", "rank", "logit")
+    )
+    labels: str = setting(
+        "probability", "what is submitted; hard costs AUC", ("probability", "hard")
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = check_setting(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        check_combination(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A named experiment: its difference from Config's defaults, and what it gives."""
+
+    text: str
+    expected: str
+    time: str
+    hardware: str
+    command: str
+    settings: dict
+
+    def describe_result(self):
+        """What was measured, how long it took, on what, and with which command."""
+        return (
+            f"{self.expected} Time: {self.time}. Hardware: {self.hardware}. "
+            f"Command: {self.command}"
+        )
+
+
+SEED_SETTINGS = {
+    "num_images": 12_000,
+    "num_folds": 5,
+    "folds": (0,),
+    "augmentation": "affine",
+    "epochs": 20,
+    "batch_size": 96,
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "label_smoothing": 0.0,
+    "early_stopping_patience": 5,
+    "plateau_patience": 3,
+    "tta": "none",
+}
+
+RECIPES = {
+    "demo": Recipe(
+        text="A small network on the shipped patches: the whole path in two minutes, "
+        "without a GPU, an account or a download.",
+        expected="Not measured on Kaggle.",
+        time="TODO",
+        hardware="2 CPU cores",
+        command="python build.py demo",
+        settings={
+            "architecture": "small_cnn",
+            "num_folds": 3,
+            "epochs": 25,
+            "batch_size": 32,
+            "learning_rate": 4e-3,
+            "tta": "flip",
+        },
+    ),
+    "seed_my_vgg16": Recipe(
+        text="The seed's first system as published: its VGG16 from scratch on 9,600 "
+        "images, validated on 2,400. Add labels=hard for its very submission.",
+        expected="The seed's leaderboard with hard labels: 0.7226 private, 0.7717 "
+        "public. Not measured on Kaggle yet.",
+        time="75 s an epoch in the seed",
+        hardware="the seed names none",
+        command="python build.py train seed_my_vgg16",
+        settings={
+            **SEED_SETTINGS,
+            "architecture": "my_vgg16",
+            "learning_rate": 1e-3,
+        },
+    ),
+    "seed_resnet34": Recipe(
+        text="The seed's second system as published: the network it calls ResNet34, on "
+        "9,600 images, validated on 2,400. Add labels=hard for its very submission.",
+        expected="The seed's leaderboard with hard labels: 0.7827 private, 0.8122 "
+        "public. Not measured on Kaggle yet.",
+        time="40 s an epoch in the seed",
+        hardware="the seed names none",
+        command="python build.py train seed_resnet34",
+        settings={
+            **SEED_SETTINGS,
+            "architecture": "resnet34_seed",
+            "learning_rate": 1e-2,
+        },
+    ),
+    "seed_vgg16": Recipe(
+        text="The seed's third system as published: ImageNet's VGG16 trained from "
+        "block5_conv1 on, on 9,600 images, validated on 2,400. Add labels=hard for its "
+        "very submission.",
+        expected="The seed's leaderboard with hard labels: 0.8210 private, 0.8284 "
+        "public, the best of six. Not measured on Kaggle yet.",
+        time="45 s an epoch in the seed",
+        hardware="the seed names none",
+        command="python build.py train seed_vgg16",
+        settings={
+            **SEED_SETTINGS,
+            "architecture": "vgg16",
+            "weights": "imagenet",
+            "learning_rate": 1e-3,
+        },
+    ),
+    "resnet34": Recipe(
+        text="The true ResNet-34 from scratch on all images: the network that the seed "
+        "meant, with a modern recipe.",
+        expected="Not measured yet.",
+        time="not measured",
+        hardware="a GPU",
+        command="python build.py train resnet34",
+        settings={"architecture": "resnet34", "learning_rate": 1e-3, "epochs": 8},
+    ),
+    "densenet121": Recipe(
+        text="ImageNet's DenseNet-121 with all layers tuned on all images: the one to "
+        "start from.",
+        expected="Not measured on Kaggle yet.",
+        time="TODO",
+        hardware="TODO",
+        command="python build.py train densenet121",
+        settings={
+            "architecture": "densenet121",
+            "weights": "imagenet",
+            "epochs": 3,
+        },
+    ),
+}
+
+
+def get_config(settings, overrides=None):
+    """The Config of a recipe, or of a mapping of settings, with overrides on top.
+
+    Args:
+        settings: str, the name of a recipe, or a dict of settings.
+        overrides: dict of settings that replace those, or None.
+
+    Raises:
+        ValueError: unknown recipe or setting (with the nearest name), wrong type.
+    """
+    if isinstance(settings, str):
+        if settings not in RECIPES:
+            raise ValueError(unknown("recipe", settings, RECIPES))
+        settings = {"recipe": settings, **RECIPES[settings].settings}
+    merged = {**settings, **(overrides or {})}
+    names = [field.name for field in dataclasses.fields(Config)]
+    for name in merged:
+        if name not in names:
+            raise ValueError(unknown("setting", name, names))
+    return Config(**merged)
+
+
+def parse_overrides(pairs):
+    """Typed overrides from the command line's words, e.g. ["epochs=3", "folds=0,1"].
+
+    Raises:
+        ValueError: a word without "=", an unknown or repeated name, a wrong type.
+    """
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    overrides = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"overrides are written name=value. Received: {pair!r}")
+        if name not in fields or name == "recipe":
+            raise ValueError(
+                unknown("setting", name, [n for n in fields if n != "recipe"])
+            )
+        if name in overrides:
+            raise ValueError(f"{name} is given twice. Received: {' '.join(pairs)}")
+        overrides[name] = check_setting(fields[name], parse_value(fields[name], text))
+    return overrides
+
+
+def list_architectures():
+    """Names of the architectures that `build_model` takes."""
+    return list(ARCHITECTURES)
+
+
+def list_recipes():
+    """Names of the recipes that `get_config` takes."""
+    return list(RECIPES)
+
+
+def compute_build_id(source):
+    """First 10 hex digits of sha256 over a kernel's text with its id slot blank."""
+    blank = BUILD_ID_LINE.sub('BUILD_ID = ""', source, count=1)
+    return hashlib.sha256(blank.encode("utf-8")).hexdigest()[:10]
+
+
+def unknown(kind, name, known):
+    """The message for a name that is not among the known ones, with the nearest."""
+    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
+
+
+def parse_value(field, text):
+    """The Python value that a command-line word means; unparsable words stay text."""
+    parsers = {
+        bool: lambda word: {"true": True, "false": False}[word.lower()],
+        int: int,
+        float: float,
+        str: str,
+        tuple[int, ...]: lambda word: tuple(int(n) for n in word.split(",") if n),
+    }
+    try:
+        return parsers[field.type](text)
+    except (KeyError, ValueError):
+        return text
+
+
+def check_setting(field, value):
+    """The value in its field's type, or a ValueError that says what is allowed."""
+    rule = field.metadata
+    kind = field.type
+    if kind is float and type(value) is int:
+        value = float(value)
+    if isinstance(kind, types.GenericAlias):
+        item = typing.get_args(kind)[0]
+        valid = isinstance(value, (tuple, list)) and all(type(n) is item for n in value)
+        value = tuple(value) if valid else value
+        allowed = "whole numbers such as 0,1"
+    else:
+        valid = type(value) is kind
+        allowed = {bool: "true or false", int: "a whole number", float: "a number"}
+        allowed = allowed.get(kind, "text")
+    if valid and kind in (int, float):
+        valid = rule["low"] <= value <= rule["high"]
+        if rule["high"] < math.inf:
+            allowed += f" from {rule['low']} to {rule['high']}"
+        elif rule["low"] > -math.inf:
+            allowed += f" of at least {rule['low']}"
+    if rule["choices"]:
+        valid = valid and value in rule["choices"]
+        allowed = "one of " + ", ".join(rule["choices"])
+        nearest = difflib.get_close_matches(str(value), rule["choices"], n=1)
+        allowed += f" (did you mean {nearest[0]!r}?)" if nearest and not valid else ""
+    if not valid:
+        name = field.name
+        raise ValueError(f"{name}: expected {allowed}. Received: {name}={value!r}")
+    return value
+
+
+def check_combination(config):
+    """Refuse settings that contradict one another: nothing is silently ignored."""
+    architecture = ARCHITECTURES[config.architecture]
+    if config.weights == "imagenet" and not architecture.pretrained_file:
+        raise ValueError(
+            f"weights: {config.architecture} has no ImageNet weights; use weights=none "
+            "or a file. Received: weights='imagenet'"
+        )
+    default_rate = Config.__dataclass_fields__["dropout_rate"].default
+    if not architecture.has_dropout_rate and config.dropout_rate != default_rate:
+        raise ValueError(
+            f"dropout_rate: {config.architecture} keeps its published dropout. "
+            f"Received: dropout_rate={config.dropout_rate}"
+        )
+    wrong = [fold for fold in config.folds if not 0 <= fold < config.num_folds]
+    if wrong or len(set(config.folds)) < len(config.folds):
+        raise ValueError(
+            f"folds: expected different numbers from 0 to {config.num_folds - 1}. "
+            f"Received: folds={config.folds}"
+        )
+    if config.plateau_patience and config.schedule != "constant":
+        raise ValueError(
+            "plateau_patience: needs schedule=constant, a schedule sets its own rate. "
+            f"Received: schedule={config.schedule!r}"
+        )
+    if config.labels == "hard" and config.ensemble == "rank":
+        raise ValueError(
+            "labels: hard labels are probabilities over 0.5, ranks are none; use "
+            "ensemble=mean. Received: labels='hard', ensemble='rank'"
+        )

@@ -1,0 +1,54 @@
+"""Test-time augmentation in one pass per batch, and the averages of many networks."""
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from .augment import test_time_views
+from .batches import Batches
+from .data import IMAGE_SHAPE
+
+IMAGES_PER_PASS = 512  # views included: bounds the memory of a pass
+
+
+def predict(network, images, positions=None, tta="none"):
+    """The probability that the centre of each patch holds tumour tissue.
+
+    Args:
+        network: keras.Model, as `build_model` returns it.
+        images: uint8 array (n, 96, 96, 3).
+        positions: int array (m,) of the images to predict, or None for all.
+        tta: "none", "flip" (4 views) or "dihedral" (8 views), averaged.
+
+    Returns:
+        float32 array (m,), in the order of `positions`.
+    """
+    positions = np.arange(len(images)) if positions is None else positions
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+    views = test_time_views(ops.cast(inputs, "float32"), tta)
+    probabilities = network(ops.concatenate(views, axis=0))
+    mean = ops.mean(ops.reshape(probabilities, (len(views), -1)), axis=0)
+    batches = Batches(images, positions, IMAGES_PER_PASS // len(views))
+    return keras.Model(inputs, mean).predict(batches, verbose=0)
+
+
+def ensemble_predictions(predictions, method):
+    """One prediction per patch from those of several networks.
+
+    Args:
+        predictions: array (networks, n) of probabilities.
+        method: "mean"; "rank", the mean of each network's ranks over n, which takes
+            only their order; "logit", the mean log-odds, which heeds the sure ones.
+
+    Returns:
+        float64 array (n,) between 0 and 1. One network keeps its order in each method.
+    """
+    predictions = np.asarray(predictions, "float64")
+    if method == "rank":
+        predictions = pd.DataFrame(predictions).rank(axis=1, pct=True).to_numpy()
+    if method == "logit":
+        bounded = np.clip(predictions, 1e-7, 1 - 1e-7)
+        log_odds = np.log(bounded / (1 - bounded)).mean(axis=0)
+        return 1 / (1 + np.exp(-log_odds))
+    return predictions.mean(axis=0)

@@ -1,0 +1,146 @@
+"""One network on one fold: compile, schedule, fit, one line per epoch."""
+
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+
+from .augment import Augment
+from .batches import Batches
+from .data import IMAGE_SHAPE
+from .models import build_model
+
+
+def train_fold(config, images, labels, folds, fold, seed):
+    """Train one network on all folds but one, which serves for validation.
+
+    Args:
+        config: Config.
+        images: uint8 array (n, 96, 96, 3).
+        labels: int array (n,) of 0 and 1.
+        folds: int array (n,), the validation fold of every image.
+        fold: int, the fold left out.
+        seed: int, of the first weights, the order and the augmentation.
+
+    Returns:
+        The trained network (as `build_model` returns it) and its history, a DataFrame
+        with one row per epoch. Where early stopping or the plateau is on, its weights
+        are the best by val_loss, as in the seed; else those of the last epoch.
+
+    Raises:
+        FloatingPointError: the loss is no longer a finite number; names fold and epoch.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    train, valid = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    batches = Batches(images, train, config.batch_size, labels, shuffle_seed=seed)
+    network = build_model(config.architecture, config.weights, config.dropout_rate)
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+    model = keras.Model(inputs, network(Augment(config.augmentation, seed)(inputs)))
+    model.compile(
+        optimizer=make_optimizer(config, num_steps=config.epochs * len(batches)),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy", keras.metrics.AUC(name="auc")],
+    )
+    log = EpochLog(f"fold {fold} seed {seed}", config.epochs)
+    model.fit(
+        batches,
+        validation_data=Batches(images, valid, config.batch_size, labels),
+        epochs=config.epochs,
+        callbacks=[*make_callbacks(config), log],
+        verbose=0,
+    )
+    history = pd.DataFrame(log.rows)
+    history.insert(0, "seed", seed)
+    history.insert(0, "fold", fold)
+    return network, history
+
+
+def make_optimizer(config, num_steps):
+    """The optimiser with its learning rate over `num_steps` steps."""
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        warmup_steps = round(config.warmup * num_steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 25 if warmup_steps else rate,
+            decay_steps=max(1, num_steps - warmup_steps),
+            warmup_target=rate if warmup_steps else None,
+            warmup_steps=warmup_steps,
+            alpha=0.01,
+        )
+    settings = {"weight_decay": config.weight_decay or None}
+    if config.optimizer == "sgd":
+        settings.update(momentum=0.9, nesterov=True)
+    kinds = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": keras.optimizers.SGD,
+    }
+    optimizer = kinds[config.optimizer](rate, **settings)
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def make_callbacks(config):
+    """The seed's ReduceLROnPlateau and EarlyStopping, where their patience is not 0."""
+    callbacks = []
+    if config.plateau_patience:
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                "val_loss", config.plateau_factor, config.plateau_patience
+            )
+        )
+    if config.early_stopping_patience:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(
+                "val_loss",
+                patience=config.early_stopping_patience,
+                restore_best_weights=True,
+            )
+        )
+    return callbacks
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Print one aligned line per epoch, keep it as a row, stop at a NaN by name.
+
+    Args:
+        label: str, begins each line.
+        num_epochs: int, of the whole run.
+    """
+
+    def __init__(self, label, num_epochs):
+        super().__init__()
+        self.label = label
+        self.num_epochs = num_epochs
+        self.rows = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        train_seconds = self.trained - self.started
+        row = {"epoch": epoch + 1, **logs}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["seconds"] = time.perf_counter() - self.started
+        row["train_seconds"] = train_seconds
+        if not np.isfinite([row["loss"], row["val_loss"]]).all():
+            raise FloatingPointError(
+                f"{self.label}, epoch {epoch + 1}: the loss is not a finite number. "
+                f"Expected: a lower learning_rate. Received: loss={row['loss']}, "
+                f"val_loss={row['val_loss']}, learning_rate={row['learning_rate']:.1e}"
+            )
+        self.rows.append(row)
+        print(
+            f"{self.label} epoch {epoch + 1:>2}/{self.num_epochs}"
+            f" | loss {row['loss']:.4f} acc {row['accuracy']:.4f} auc {row['auc']:.4f}"
+            f" | val {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
+            f" {row['val_auc']:.4f} | lr {row['learning_rate']:.1e}"
+            f" {row['seconds']:6.1f} s",
+            flush=True,
+        )
