@@ -9,8 +9,9 @@ from pathlib import Path
 
 from kernel.bundle import ROOT
 from kernel.metadata import write_kernel
-from pcam_kaggle.config import ARCHITECTURES, RECIPES, get_config, parse_overrides
+from pcam_kaggle.config import ARCHITECTURES, parse_overrides
 from pcam_kaggle.paths import find_data
+from pcam_kaggle.recipes import RECIPES, get_config
 
 RUNS = ROOT / "runs"
 

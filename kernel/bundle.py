@@ -17,6 +17,7 @@ PACKAGE = ROOT / "pcam_kaggle"
 DRIVER = ROOT / "kernel" / "driver.py"
 MODULES = (  # a module may import only those above it
     "config",
+    "recipes",
     "paths",
     "data",
     "batches",
@@ -27,6 +28,7 @@ MODULES = (  # a module may import only those above it
     "prediction",
     "submission",
     "figures",
+    "results",
     "experiment",
 )
 MAX_BYTES = 700_000  # Kaggle refuses 1 MB

@@ -1,7 +1,7 @@
 """Run: train, predict, write the files, say what came out."""
 
-from pcam_kaggle.config import get_config
 from pcam_kaggle.experiment import run_experiment
+from pcam_kaggle.recipes import get_config
 
 config = get_config(CONFIG, OVERRIDES)
 run = run_experiment(config, BUILD_ID, source=globals().get("__file__"))

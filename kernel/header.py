@@ -5,7 +5,8 @@ import json
 import string
 import textwrap
 
-from pcam_kaggle.config import ARCHITECTURES, RECIPES, Config, get_config
+from pcam_kaggle.config import ARCHITECTURES, Config
+from pcam_kaggle.recipes import RECIPES, get_config
 
 HEADER_NAMES = ("BUILD_ID", "CONFIG", "OVERRIDES")
 SCREEN = string.Template(

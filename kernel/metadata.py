@@ -4,8 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from pcam_kaggle.config import get_config
 from pcam_kaggle.paths import write_beside
+from pcam_kaggle.recipes import get_config
 
 from .bundle import ROOT, bundle_kernel
 from .header import make_title

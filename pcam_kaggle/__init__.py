@@ -8,9 +8,9 @@ import importlib
 
 _PUBLIC = {
     "Config": "config",
-    "get_config": "config",
+    "get_config": "recipes",
     "list_architectures": "config",
-    "list_recipes": "config",
+    "list_recipes": "recipes",
     "find_data": "paths",
     "load_labels": "data",
     "load_sample": "data",

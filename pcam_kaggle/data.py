@@ -8,13 +8,13 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 IMAGE_SHAPE = (96, 96, 3)
 BITS_PER_SAMPLE = 258  # a TIFF tag; Pillow would cut 16 bits to 8 without a word
 FILES_PER_TASK = 512
-PARALLEL_FROM = 8_192  # files; below, starting worker processes costs more
+PROCESSES_FROM = 50_000  # files; below, threads: starting processes costs seconds
 MEMORY_LIMIT = 1 << 30  # bytes; above, the array is mapped from a file
 
 
@@ -35,9 +35,9 @@ def load_labels(folder):
     labels = read_ids(source)
     wrong = labels.loc[~labels["label"].isin(["0", "1"])]
     if len(wrong):
-        shown = [f"{row.id} ({row.label})" for row in wrong.head(10).itertuples()]
+        shown = [f"{row.label!r} for {row.id}" for row in wrong.itertuples()]
         raise ValueError(
-            f"{source}: labels are 0 or 1. Received: {first(shown, wrong)}"
+            f"{source}: expected labels 0 and 1. Received: {summarise(shown, 'others')}"
         )
     images = list_images(Path(folder) / "train")
     check_same_ids(source, labels["id"], images["id"])
@@ -62,7 +62,7 @@ def load_sample(folder):
 
 
 def load_images(table, scratch, verify_ids=False, progress="images"):
-    """Decode every image of a table once, in parallel from 8,192 files on.
+    """Decode every image of a table once, in parallel: processes from 50,000 on.
 
     Args:
         table: DataFrame with columns path and id, n rows.
@@ -80,15 +80,17 @@ def load_images(table, scratch, verify_ids=False, progress="images"):
             their id's; counts them all and names the first ten. None is skipped.
     """
     shape = (len(table), *IMAGE_SHAPE)
-    num_workers = (os.cpu_count() or 1) if len(table) >= PARALLEL_FROM else 1
-    images, target = None, Path(scratch) / f"{progress}.npy"
-    if num_workers > 1 or np.prod(shape) > MEMORY_LIMIT:
+    backend = "threading" if len(table) < PROCESSES_FROM else "loky"
+    if backend == "loky" or np.prod(shape) > MEMORY_LIMIT:
+        target = Path(scratch) / f"{progress}.npy"
         images = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
     else:
         images = target = np.empty(shape, np.uint8)
     paths, ids = table["path"].tolist(), table["id"].tolist()
     tasks = [slice(i, i + FILES_PER_TASK) for i in range(0, len(paths), FILES_PER_TASK)]
-    pool = joblib.Parallel(n_jobs=num_workers, return_as="generator_unordered")
+    pool = joblib.Parallel(
+        n_jobs=os.cpu_count(), backend=backend, return_as="generator_unordered"
+    )
     work = joblib.delayed(decode_files)
     results = pool(
         work(target, task.start, paths[task], ids[task], verify_ids) for task in tasks
@@ -100,8 +102,8 @@ def load_images(table, scratch, verify_ids=False, progress="images"):
             bar.update(num_files)
     if wrong:
         raise ValueError(
-            "images must be 96x96 RGB TIFF files of 8 bits per channel. Received: "
-            + first(sorted(wrong), wrong, separator="\n  ")
+            "expected 96x96 RGB TIFF images of 8 bits per channel. Received: "
+            + summarise(sorted(wrong), "others")
         )
     return images
 
@@ -118,6 +120,8 @@ def decode_files(target, start, paths, ids, verify_ids):
     for offset, (path, patch_id) in enumerate(zip(paths, ids)):
         try:
             target[start + offset] = decode_tiff(path, patch_id if verify_ids else None)
+        except UnidentifiedImageError:
+            problems.append(f"{path}: not a TIFF")
         except (OSError, ValueError, SyntaxError, KeyError) as error:
             problems.append(f"{path}: {error}")
     return len(paths), problems
@@ -156,7 +160,9 @@ def read_ids(source):
         )
     twice = table.loc[table["id"].duplicated(), "id"]
     if len(twice):
-        raise ValueError(f"{source}: duplicate ids. Received: {first(twice, twice)}")
+        raise ValueError(
+            f"{source}: expected each id once. Received: {summarise(twice, 'again')}"
+        )
     return table
 
 
@@ -167,16 +173,16 @@ def check_same_ids(source, listed, on_disk):
         "ids without an image": sorted(listed - on_disk),
         "images without an id": sorted(on_disk - listed),
     }
-    texts = [f"{text}: {first(ids, ids)}" for text, ids in problems.items() if ids]
+    texts = [summarise(ids, problem) for problem, ids in problems.items() if ids]
     if texts:
         raise ValueError(
-            f"{source} and the images beside it must hold the same ids. Received: "
-            + "; ".join(texts)
+            f"{source}: expected the ids of the images beside it. Received: "
+            + "\nand ".join(texts)
         )
 
 
-def first(shown, everything, separator=", "):
-    """The count of everything and the first ten of what is shown of it."""
-    names = separator.join(list(shown)[:10])
-    more = f"{separator}..." if len(everything) > 10 else ""
-    return f"{len(everything)} ({separator.lstrip(', ')}{names}{more})"
+def summarise(items, what):
+    """How many there are of something, and the first ten, a line each."""
+    items = list(items)
+    shown = items[:10] + ["..."] * (len(items) > 10)
+    return "\n  ".join([f"{len(items)} {what}", *shown])

@@ -2,9 +2,7 @@
 
 import dataclasses
 import datetime
-import hashlib
 import importlib.metadata
-import json
 import platform
 import shutil
 import subprocess
@@ -14,17 +12,22 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from .config import compute_build_id
 from .data import load_images, load_labels, load_sample
-from .figures import plot_curves
 from .folds import draw_images, load_slides, make_folds
 from .models import build_model
-from .paths import find_data, open_output, write_beside
-from .prediction import ensemble_predictions, predict
-from .submission import write_submission
+from .paths import find_data, open_output
+from .prediction import predict
+from .results import (
+    check_unused,
+    gather_oof,
+    load_member,
+    make_fingerprint,
+    save_member,
+    write_results,
+)
 from .train import train_fold
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
@@ -55,56 +58,23 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     started = time.perf_counter()
     output = open_output(output)
     folder = find_data(data)
-    table, sample = load_labels(folder), load_sample(folder)
-    table = table.iloc[draw_images(len(table), config.num_images, config.seed)]
-    labels = table["label"].to_numpy()
-    slides = load_slides(config.slide_map, table["id"]) if config.slide_map else None
-    folds = make_folds(labels, config.num_folds, config.seed, slides)
-    code = compute_build_id(Path(source).read_text("utf-8")) if source else build_id
-    settings = dataclasses.asdict(config)
-    fingerprint = make_fingerprint(code, settings, table.assign(fold=folds), sample)
-    check_unused(output, fingerprint)
+    table, sample = load_tables(config, folder)
     network = build_model(config.architecture, config.weights, config.dropout_rate)
-    run = {
-        "build_id": build_id,
-        "edited": code != build_id,
-        "fingerprint": fingerprint,
-        "settings": settings,
-        "num_parameters": network.count_params(),
-        "counts": {
-            "train": len(table),
-            "positive": int(labels.sum()),
-            "test": len(sample),
-        },
-        "device": describe_device(),
-        "packages": find_versions(),
-        "stages": {},
-    }
+    run = describe_run(config, build_id, source, table, sample)
+    run["num_parameters"] = network.count_params()
+    check_unused(output, run["fingerprint"])
     print_start(run, folder, output)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        stage = Stage(run["stages"])
+        clock = Clock(run["stages"])
         images = load_images(table, scratch, config.verify_ids, "train")
-        stage.end("decode_train", len(images))
+        clock.end("decode_train", len(images))
         test_images = load_images(sample, scratch, config.verify_ids, "test")
-        stage.end("decode_test", len(test_images))
-        members = []
-        for fold in config.folds or range(config.num_folds):
-            for seed in make_seeds(config, fold):
-                path = output / "folds" / f"fold{fold}_seed{seed}.npz"
-                member = load_member(path)
-                if member is None:
-                    member = train_member(
-                        config, images, test_images, labels, folds, fold, seed
-                    )
-                    save_member(path, member, fingerprint)
-                members.append(member)
-                print_member(member, labels, folds)
-        del images, test_images  # close the files that Windows cannot delete open
+        clock.end("decode_test", len(test_images))
+        members = train_members(config, images, test_images, table, output, run)
+        del images, test_images  # Windows cannot delete the files of open arrays
 
-    oof = gather_oof(table, folds, members)
-    test = ensemble_predictions([m["test"] for m in members], config.ensemble)
-    history = pd.concat([m["history"] for m in members], ignore_index=True)
+    oof = gather_oof(table, members)
     run["stages"].update(sum_stages(members))
     run["fold_auc"] = {
         str(fold): float(roc_auc_score(rows["label"], rows["prediction"]))
@@ -113,14 +83,62 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     run["oof_auc"] = float(roc_auc_score(oof["label"], oof["prediction"]))
     run["seconds"] = time.perf_counter() - started
     run["finished"] = datetime.datetime.now(datetime.UTC).isoformat()
-
-    write_table(output / "history.csv", history)
-    write_table(output / "oof.csv", oof)
-    plot_curves(history, output / "curves.png", f"{config.recipe}, build {build_id}")
-    write_submission(output / "submission.csv", sample["id"], test, config.labels)
-    with write_beside(output / "run.json") as partial:
-        partial.write_text(json.dumps(run, indent=2) + "\n", "utf-8", newline="\n")
+    write_results(output, config, run, sample, oof, members)
     return run
+
+
+def load_tables(config, folder):
+    """The training images with id, label and fold, and the test images, unread.
+
+    Returns:
+        DataFrames with columns path, id, label, fold and with columns path, id.
+    """
+    table = load_labels(folder)
+    drawn = draw_images(len(table), config.num_images, config.seed)
+    table = table.iloc[drawn].reset_index(drop=True)
+    slides = load_slides(config.slide_map, table["id"]) if config.slide_map else None
+    folds = make_folds(table["label"], config.num_folds, config.seed, slides)
+    return table.assign(fold=folds), load_sample(folder)
+
+
+def describe_run(config, build_id, source, table, sample):
+    """What run.json says of a run before it starts."""
+    code = compute_build_id(Path(source).read_text("utf-8")) if source else build_id
+    settings = dataclasses.asdict(config)
+    return {
+        "build_id": build_id,
+        "edited": code != build_id,
+        "fingerprint": make_fingerprint(code, settings, table, sample),
+        "settings": settings,
+        "counts": {
+            "train": len(table),
+            "positive": int(table["label"].sum()),
+            "test": len(sample),
+        },
+        "device": describe_device(),
+        "packages": find_versions(),
+        "stages": {},
+    }
+
+
+def train_members(config, images, test_images, table, output, run):
+    """Train the networks that are not there yet; write each as soon as it is done."""
+    labels, folds = table["label"].to_numpy(), table["fold"].to_numpy()
+    members = []
+    for fold in config.folds or range(config.num_folds):
+        for seed in make_seeds(config, fold):
+            path = output / "folds" / f"fold{fold}_seed{seed}.npz"
+            if path.exists():
+                member = load_member(path)
+                print(f"fold {fold} seed {seed} was finished before, taken from {path}")
+            else:
+                member = train_member(
+                    config, images, test_images, labels, folds, fold, seed
+                )
+                save_member(path, member, run["fingerprint"])
+            print_member(member, labels)
+            members.append(member)
+    return members
 
 
 def train_member(config, images, test_images, labels, folds, fold, seed):
@@ -131,14 +149,14 @@ def train_member(config, images, test_images, labels, folds, fold, seed):
         and test (float32 arrays of probabilities), stages (seconds and images).
     """
     stages = {}
-    stage = Stage(stages)
+    clock = Clock(stages)
     network, history = train_fold(config, images, labels, folds, fold, seed)
-    stage.end("train", int((folds != fold).sum()) * len(history))
+    clock.end("train", int((folds != fold).sum()) * len(history))
     positions = np.flatnonzero(folds == fold)
     oof = predict(network, images, positions, config.tta)
-    stage.end("predict_oof", len(oof))
+    clock.end("predict_oof", len(oof))
     test = predict(network, test_images, tta=config.tta)
-    stage.end("predict_test", len(test))
+    clock.end("predict_test", len(test))
     return {
         "fold": fold,
         "seed": seed,
@@ -150,86 +168,13 @@ def train_member(config, images, test_images, labels, folds, fold, seed):
     }
 
 
-def save_member(path, member, fingerprint):
-    """Write what a trained network leaves behind, as one .npz of plain arrays."""
-    path.parent.mkdir(exist_ok=True)
-    texts = {
-        "history": member["history"].to_json(orient="records", double_precision=15),
-        "stages": json.dumps(member["stages"]),
-        "fingerprint": fingerprint,
-    }
-    with write_beside(path) as partial:
-        np.savez(partial, **{**member, **texts})
-
-
-def load_member(path):
-    """Read back a finished network's predictions, or None where there is no file."""
-    if not path.exists():
-        return None
-    with np.load(path) as arrays:
-        member = {name: arrays[name] for name in ("positions", "oof", "test")}
-        history = json.loads(str(arrays["history"]))
-        return {
-            **member,
-            "fold": int(arrays["fold"]),
-            "seed": int(arrays["seed"]),
-            "history": pd.DataFrame(history),
-            "stages": json.loads(str(arrays["stages"])),
-        }
-
-
 def make_seeds(config, fold):
     """The seeds of a fold's networks: the same for any subset of folds."""
     first_seed = config.seed + fold * config.num_seeds
     return range(first_seed, first_seed + config.num_seeds)
 
 
-def make_fingerprint(code, settings, table, sample):
-    """Ten hex digits over all that decides the predictions: code, settings, data."""
-    content = [
-        code,
-        settings,
-        table.drop(columns="path").to_csv(),
-        sample["id"].to_csv(),
-    ]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
-
-
-def check_unused(output, fingerprint):
-    """Refuse an output folder that holds another run's results."""
-    found = {}
-    for path in sorted((output / "folds").glob("fold*_seed*.npz")):
-        with np.load(path) as arrays:
-            found[path] = str(arrays["fingerprint"])
-    if (output / "run.json").exists():
-        run = json.loads((output / "run.json").read_text("utf-8"))
-        found[output / "run.json"] = run["fingerprint"]
-    for path, other in found.items():
-        if other != fingerprint:
-            raise ValueError(
-                f"{path} is from another run (its code, settings or data differ). "
-                "Expected: an empty output folder or this run's own. "
-                f"Received: fingerprint {other}, not {fingerprint}"
-            )
-
-
-def gather_oof(table, folds, members):
-    """Out-of-fold predictions: DataFrame with id, label, fold, prediction.
-
-    Holds the images of the trained folds; several networks of a fold are averaged.
-    """
-    predictions = pd.DataFrame(
-        {
-            "position": np.concatenate([m["positions"] for m in members]),
-            "prediction": np.concatenate([m["oof"] for m in members]),
-        }
-    )
-    mean = predictions.groupby("position")["prediction"].mean()
-    oof = table[["id", "label"]].iloc[mean.index].reset_index(drop=True)
-    return oof.assign(fold=folds[mean.index], prediction=mean.to_numpy())
-
-
-class Stage:
+class Clock:
     """Clock of consecutive stages: seconds, images and images/s of each."""
 
     def __init__(self, stages):
@@ -261,12 +206,6 @@ def sum_stages(members):
         )
         for name in members[0]["stages"]
     }
-
-
-def write_table(path, table):
-    """Write a DataFrame as CSV, whole or not at all, the same on every system."""
-    with write_beside(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.9g", lineterminator="\n")
 
 
 def describe_device():
@@ -304,13 +243,13 @@ def print_start(run, folder, output):
     print(f"output   {output}", flush=True)
 
 
-def print_member(member, labels, folds):
-    """One line per trained network."""
+def print_member(member, labels):
+    """One line per network."""
     auc = roc_auc_score(labels[member["positions"]], member["oof"])
     train = member["stages"]["train"]
     print(
-        f"fold {member['fold']} seed {member['seed']}  out-of-fold AUC {auc:.4f}  "
-        f"trained in {train['seconds']:.0f} s at {train['images_per_second']:,.0f} "
-        f"images/s on {(folds != member['fold']).sum():,} images",
+        f"fold {member['fold']} seed {member['seed']} out-of-fold AUC {auc:.4f}, "
+        f"{len(member['history'])} epochs in {train['seconds']:.0f} s, "
+        f"{train['images_per_second']:,.0f} images/s",
         flush=True,
     )

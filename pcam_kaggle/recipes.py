@@ -1,0 +1,153 @@
+"""Named experiments: small differences from the default settings, and results."""
+
+import dataclasses
+
+from .config import Config, unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A named experiment: its difference from Config's defaults, and what it gives."""
+
+    text: str
+    expected: str
+    time: str
+    hardware: str
+    command: str
+    settings: dict
+
+    def describe_result(self):
+        """What was measured, how long it took, on what, and with which command."""
+        return (
+            f"{self.expected} Time: {self.time}. Hardware: {self.hardware}. "
+            f"Command: {self.command}"
+        )
+
+
+SEED_SETTINGS = {
+    "num_images": 12_000,
+    "num_folds": 5,
+    "folds": (0,),
+    "augmentation": "affine",
+    "epochs": 20,
+    "batch_size": 96,
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "label_smoothing": 0.0,
+    "early_stopping_patience": 5,
+    "plateau_patience": 3,
+    "tta": "none",
+}
+
+RECIPES = {
+    "demo": Recipe(
+        text="A small network on the shipped patches: the whole path in two minutes, "
+        "without a GPU, an account or a download.",
+        expected="Not measured on Kaggle.",
+        time="TODO",
+        hardware="2 CPU cores",
+        command="python build.py demo",
+        settings={
+            "architecture": "small_cnn",
+            "num_folds": 3,
+            "epochs": 25,
+            "batch_size": 32,
+            "learning_rate": 4e-3,
+            "tta": "flip",
+        },
+    ),
+    "seed_my_vgg16": Recipe(
+        text="The seed's first system as published: its VGG16 from scratch on 9,600 "
+        "images, validated on 2,400. Add labels=hard for its very submission.",
+        expected="The seed's leaderboard with hard labels: 0.7226 private, 0.7717 "
+        "public. Not measured on Kaggle yet.",
+        time="75 s an epoch in the seed",
+        hardware="the seed names none",
+        command="python build.py train seed_my_vgg16",
+        settings={
+            **SEED_SETTINGS,
+            "architecture": "my_vgg16",
+            "learning_rate": 1e-3,
+        },
+    ),
+    "seed_resnet34": Recipe(
+        text="The seed's second system as published: the network it calls ResNet34, on "
+        "9,600 images, validated on 2,400. Add labels=hard for its very submission.",
+        expected="The seed's leaderboard with hard labels: 0.7827 private, 0.8122 "
+        "public. Not measured on Kaggle yet.",
+        time="40 s an epoch in the seed",
+        hardware="the seed names none",
+        command="python build.py train seed_resnet34",
+        settings={
+            **SEED_SETTINGS,
+            "architecture": "resnet34_seed",
+            "learning_rate": 1e-2,
+        },
+    ),
+    "seed_vgg16": Recipe(
+        text="The seed's third system as published: ImageNet's VGG16 trained from "
+        "block5_conv1 on, on 9,600 images, validated on 2,400. Add labels=hard for its "
+        "very submission.",
+        expected="The seed's leaderboard with hard labels: 0.8210 private, 0.8284 "
+        "public, the best of six. Not measured on Kaggle yet.",
+        time="45 s an epoch in the seed",
+        hardware="the seed names none",
+        command="python build.py train seed_vgg16",
+        settings={
+            **SEED_SETTINGS,
+            "architecture": "vgg16",
+            "weights": "imagenet",
+            "learning_rate": 1e-3,
+        },
+    ),
+    "resnet34": Recipe(
+        text="The true ResNet-34 from scratch on all images: the network that the seed "
+        "meant, with a modern recipe.",
+        expected="Not measured yet.",
+        time="not measured",
+        hardware="a GPU",
+        command="python build.py train resnet34",
+        settings={"architecture": "resnet34", "learning_rate": 1e-3, "epochs": 8},
+    ),
+    "densenet121": Recipe(
+        text="ImageNet's DenseNet-121 with all layers tuned on all images: the one to "
+        "start from.",
+        expected="Not measured on Kaggle yet.",
+        time="TODO",
+        hardware="TODO",
+        command="python build.py train densenet121",
+        settings={
+            "architecture": "densenet121",
+            "weights": "imagenet",
+            "epochs": 3,
+        },
+    ),
+}
+
+
+def get_config(settings, overrides=None):
+    """The Config of a recipe, or of a mapping of settings, with overrides on top.
+
+    Args:
+        settings: str, the name of a recipe, or a dict of settings.
+        overrides: dict of settings that replace those, or None.
+
+    Raises:
+        ValueError: unknown recipe or setting (with the nearest name), wrong type.
+    """
+    if isinstance(settings, str):
+        if settings not in RECIPES:
+            raise ValueError(unknown("recipe", settings, RECIPES))
+        settings = {"recipe": settings, **RECIPES[settings].settings}
+    merged = {**settings, **(overrides or {})}
+    names = [field.name for field in dataclasses.fields(Config)]
+    for name in merged:
+        if name not in names:
+            raise ValueError(unknown("setting", name, names))
+    return Config(**merged)
+
+
+def list_recipes():
+    """Names of the recipes that `get_config` takes."""
+    return list(RECIPES)

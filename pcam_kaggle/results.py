@@ -1,0 +1,109 @@
+"""What a run leaves behind: a file per network, tables, curves, submission."""
+
+import hashlib
+import io
+import json
+
+import numpy as np
+import pandas as pd
+
+from .figures import plot_curves
+from .paths import write_beside
+from .prediction import ensemble_predictions
+from .submission import write_submission
+
+
+def make_fingerprint(code, settings, table, sample):
+    """Ten hex digits over all that decides the predictions: code, settings, data."""
+    content = [
+        code,
+        settings,
+        table.drop(columns="path").to_csv(),
+        sample["id"].to_csv(),
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
+
+
+def check_unused(output, fingerprint):
+    """Refuse an output folder that holds another run's results, or anyone's.
+
+    Raises:
+        ValueError: names the file and the two fingerprints.
+    """
+    found = {}
+    for path in sorted((output / "folds").glob("fold*_seed*.npz")):
+        with np.load(path) as arrays:
+            found[path] = str(arrays["fingerprint"])
+    if (output / "run.json").exists():
+        run = json.loads((output / "run.json").read_text("utf-8"))
+        found[output / "run.json"] = run["fingerprint"]
+    if not found and (output / "submission.csv").exists():
+        found[output / "submission.csv"] = "none"
+    for path, other in found.items():
+        if other != fingerprint:
+            raise ValueError(
+                f"{path} is from another run (its code, settings or data differ). "
+                "Expected: an empty output folder or this run's own. "
+                f"Received: fingerprint {other}, not {fingerprint}"
+            )
+
+
+def save_member(path, member, fingerprint):
+    """Write what a trained network leaves behind, as one .npz of plain arrays."""
+    path.parent.mkdir(exist_ok=True)
+    texts = {
+        "history": member["history"].to_json(orient="records", double_precision=15),
+        "stages": json.dumps(member["stages"]),
+        "fingerprint": fingerprint,
+    }
+    with write_beside(path) as partial:
+        np.savez(partial, **{**member, **texts})
+
+
+def load_member(path):
+    """Read back what `save_member` wrote."""
+    with np.load(path) as arrays:
+        member = {name: arrays[name] for name in ("positions", "oof", "test")}
+        history = pd.read_json(io.StringIO(str(arrays["history"])), precise_float=True)
+        return {
+            **member,
+            "fold": int(arrays["fold"]),
+            "seed": int(arrays["seed"]),
+            "history": history,
+            "stages": json.loads(str(arrays["stages"])),
+        }
+
+
+def gather_oof(table, members):
+    """Out-of-fold predictions: DataFrame with id, label, fold, prediction.
+
+    Holds the images of the trained folds; several networks of a fold are averaged.
+    """
+    predictions = pd.DataFrame(
+        {
+            "position": np.concatenate([m["positions"] for m in members]),
+            "prediction": np.concatenate([m["oof"] for m in members]),
+        }
+    )
+    mean = predictions.groupby("position")["prediction"].mean()
+    oof = table[["id", "label", "fold"]].iloc[mean.index]
+    return oof.assign(prediction=mean)
+
+
+def write_results(output, config, run, sample, oof, members):
+    """The files of a finished run, run.json last."""
+    history = pd.concat([m["history"] for m in members], ignore_index=True)
+    test = ensemble_predictions([m["test"] for m in members], config.ensemble)
+    title = f"{config.recipe}, build {run['build_id']}"
+    write_table(output / "history.csv", history)
+    write_table(output / "oof.csv", oof)
+    plot_curves(history, output / "curves.png", title)
+    write_submission(output / "submission.csv", sample["id"], test, config.labels)
+    with write_beside(output / "run.json") as partial:
+        partial.write_text(json.dumps(run, indent=2) + "\n", "utf-8", newline="\n")
+
+
+def write_table(path, table):
+    """Write a DataFrame as CSV, whole or not at all, the same on every system."""
+    with write_beside(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.9g", lineterminator="\n")

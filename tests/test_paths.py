@@ -1,0 +1,113 @@
+"""Kaggle's mounts and a home folder; outputs that appear whole or not at all."""
+
+import os
+
+import pytest
+from conftest import SLUG, run_python
+
+from pcam_kaggle.paths import find_attached, find_data, open_output, write_beside
+
+
+def make_competition(root):
+    """The parts that find_data looks for, empty."""
+    for part in ("train", "test"):
+        (root / part).mkdir(parents=True)
+    for part in ("train_labels.csv", "sample_submission.csv"):
+        (root / part).touch()
+    return root
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [f"competitions/{SLUG}", SLUG, "", "somewhere/else", "datasets/owner/a/b/data"],
+)
+def test_data_is_found_in_every_mount(tmp_path, monkeypatch, mount):
+    made = make_competition(tmp_path / mount)
+    assert find_data(tmp_path) == made
+    monkeypatch.setenv("PCAM_INPUT", str(tmp_path))
+    assert find_data() == made
+
+
+def test_data_is_found_at_home(tmp_path, monkeypatch):
+    make_competition(tmp_path / "data" / SLUG)
+    monkeypatch.delenv("PCAM_INPUT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert find_data().resolve() == tmp_path / "data" / SLUG
+
+
+def test_data_too_deep_or_among_the_images_is_not_searched(tmp_path):
+    make_competition(tmp_path / "train" / "data")
+    make_competition(tmp_path.joinpath(*"abcdefghij"))
+    with pytest.raises(FileNotFoundError):
+        find_data(tmp_path)
+
+
+def test_no_data_names_the_ways_and_what_was_there(tmp_path):
+    (tmp_path / "unrelated.txt").touch()
+    with pytest.raises(FileNotFoundError) as error:
+        find_data(tmp_path)
+    for text in ("--data", "PCAM_INPUT", "add the competition", "unrelated.txt"):
+        assert text in str(error.value)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        find_data(tmp_path / "nowhere")
+
+
+def test_half_a_competition_is_named(tmp_path):
+    make_competition(tmp_path)
+    (tmp_path / "sample_submission.csv").unlink()
+    (tmp_path / "test").rmdir()
+    with pytest.raises(FileNotFoundError, match="lacks test, sample_submission.csv"):
+        find_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mount", ["datasets/owner/slug", "slug", "models/keras/vgg/keras/vgg_16/1"]
+)
+def test_an_attached_file_is_found_in_every_mount(tmp_path, mount):
+    (tmp_path / mount).mkdir(parents=True)
+    (tmp_path / mount / "base.h5").touch()
+    assert find_attached("base.h5", tmp_path) == tmp_path / mount / "base.h5"
+    assert find_attached("other.h5", tmp_path) is None
+
+
+def test_output_is_what_the_variable_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("PCAM_WORKING", str(tmp_path / "new" / "folder"))
+    assert open_output() == tmp_path / "new" / "folder"
+    assert list(open_output().iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot write to the output folder .*file/out"):
+        open_output(tmp_path / "file" / "out")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+def test_a_read_only_output_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="cannot write to the output folder"):
+        open_output(tmp_path)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text("old")
+    with pytest.raises(KeyError), write_beside(path) as partial:
+        partial.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with write_beside(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_only_two_variables_are_read():
+    code = (
+        "import os, pathlib, re\n"
+        "texts = [p.read_text() for p in pathlib.Path('pcam_kaggle').glob('*.py')]\n"
+        "found = re.findall(r'(?:environ|getenv)[^\\n]*?\"(\\w+)\"', ''.join(texts))\n"
+        "print(sorted(set(found)))"
+    )
+    assert run_python(["-c", code]).stdout.strip() == "['PCAM_INPUT', 'PCAM_WORKING']"
