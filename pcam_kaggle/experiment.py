@@ -104,7 +104,7 @@ def load_tables(config, folder):
 def describe_run(config, build_id, source, table, sample):
     """What run.json says of a run before it starts."""
     code = compute_build_id(Path(source).read_text("utf-8")) if source else build_id
-    settings = dataclasses.asdict(config)
+    settings = {**dataclasses.asdict(config), "folds": list(config.folds)}
     return {
         "build_id": build_id,
         "edited": code != build_id,

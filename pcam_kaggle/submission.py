@@ -36,7 +36,7 @@ def check_submission(submission, sample_ids):
         row = int(np.argmax(wrong))
         raise ValueError(
             f"submission: expected labels from 0 to 1. Received: {wrong.sum()} others, "
-            f"the first {submission['label'].iloc[row]!r} for id {ids[row]}"
+            f"the first {submission['label'].tolist()[row]!r} for id {ids[row]}"
         )
 
 

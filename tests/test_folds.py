@@ -24,7 +24,7 @@ def test_folds_are_complete_balanced_and_reproducible(slides):
 def test_folds_never_share_a_slide():
     folds = make_folds(LABELS, 5, seed=0, slides=SLIDES)
     for slide in set(SLIDES):
-        assert len(set(folds[SLIDES == slide])) == 1
+        assert len(set(folds[slide == SLIDES])) == 1
 
 
 @pytest.mark.parametrize(

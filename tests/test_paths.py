@@ -1,10 +1,12 @@
 """Kaggle's mounts and a home folder; outputs that appear whole or not at all."""
 
 import os
+import re
 
 import pytest
-from conftest import SLUG, run_python
+from conftest import SLUG
 
+from kernel.bundle import PACKAGE
 from pcam_kaggle.paths import find_attached, find_data, open_output, write_beside
 
 
@@ -104,10 +106,6 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_only_two_variables_are_read():
-    code = (
-        "import os, pathlib, re\n"
-        "texts = [p.read_text() for p in pathlib.Path('pcam_kaggle').glob('*.py')]\n"
-        "found = re.findall(r'(?:environ|getenv)[^\\n]*?\"(\\w+)\"', ''.join(texts))\n"
-        "print(sorted(set(found)))"
-    )
-    assert run_python(["-c", code]).stdout.strip() == "['PCAM_INPUT', 'PCAM_WORKING']"
+    texts = [path.read_text("utf-8") for path in PACKAGE.glob("*.py")]
+    names = re.findall(r'(?:environ|getenv)[^\n]*?"(\w+)"', "\n".join(texts))
+    assert set(names) == {"PCAM_INPUT", "PCAM_WORKING"}

@@ -1,0 +1,278 @@
+"""The command line as a user types it, and the folder that Kaggle's client pushes."""
+
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import TINY, read_rows, run_python
+from sklearn.metrics import roc_auc_score
+from slugify import slugify
+
+import build
+from kernel.bundle import ROOT
+from kernel.demo import lay_out_demo, score_submission
+from kernel.metadata import fill_metadata, find_owner, write_kernel
+from pcam_kaggle.config import ARCHITECTURES
+from pcam_kaggle.data import load_images, load_labels, load_sample
+from pcam_kaggle.paths import find_data
+from pcam_kaggle.recipes import RECIPES
+
+WORDS = [f"{name}={value}" for name, value in TINY.items()]
+
+
+@pytest.fixture
+def no_credentials(tmp_path, monkeypatch):
+    """A home folder of its own, without credentials."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(Path, "home", lambda: home)
+    for name in list(os.environ):
+        if name.startswith(("KAGGLE_", "XDG_")):
+            monkeypatch.delenv(name)
+    return home
+
+
+def test_list_shows_every_recipe_and_every_count(capsys):
+    assert build.main(["list"]) == 0
+    text = capsys.readouterr().out
+    for name, recipe in RECIPES.items():
+        assert f"\n{name}\n" in f"\n{text}" and recipe.command in text
+    for name, known in ARCHITECTURES.items():
+        assert f"{known.num_parameters:,}" in text
+        assert re.search(rf"^{name} +[\d,]+ +{known.num_trainable:,} ", text, re.M)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["build", "seed_resnet"], "Did you mean 'seed_resnet34'"),
+        (["build", "demo", "epoch=3"], "Did you mean 'epochs'"),
+        (
+            ["train", "demo", "--data", ".", "epochs=0"],
+            "at least 1. Received: epochs=0",
+        ),
+        (["build", "demo", "--fast"], "unknown arguments: --fast"),
+        (["demo", "tta=nine"], "tta: expected one of none, flip, dihedral"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_usage_exits_2_with_the_reason(capsys, words, message):
+    with pytest.raises(SystemExit) as exit_code:
+        build.main(words)
+    assert exit_code.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list"], ["build", "densenet121"]])
+def test_home_commands_import_no_framework(command):
+    result = run_python(["-X", "importtime", ROOT / "build.py", *command])
+    assert result.returncode == 0, result.stderr
+    imported = set(re.findall(r"\| +([\w.]+)$", result.stderr, re.M))
+    assert "pcam_kaggle.config" in imported
+    heavy = {"tensorflow", "keras", "jax", "torch", "numpy", "pandas", "kaggle"}
+    assert not heavy & imported
+
+
+def test_build_writes_and_says_what_a_user_needs(capsys, no_credentials):
+    assert build.main(["build", "seed_resnet34", "epochs=3"]) == 0
+    text = capsys.readouterr().out
+    folder = ROOT / "kernel" / "dist" / "pcam-seed-resnet34"
+    script = folder / "pcam-seed-resnet34.py"
+    build_id = re.search(r"^build id +(\w{10})$", text, re.M).group(1)
+    assert f'BUILD_ID = "{build_id}"' in script.read_text("utf-8")
+    assert str(script) in text and f"{script.stat().st_size:,} bytes" in text
+    assert f"kaggle kernels push -p {folder}" in text
+    assert {path.name for path in folder.iterdir()} == {
+        script.name,
+        "kernel-metadata.json",
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_metadata_is_complete_and_private(no_credentials, recipe):
+    metadata = fill_metadata(recipe)
+    owner, slug = metadata["id"].split("/")
+    assert owner == "your-kaggle-username"
+    assert slug == slugify(metadata["title"]) and len(slug) >= 5
+    assert metadata["code_file"] == f"{slug}.py"
+    assert metadata["is_private"] is True and metadata["enable_gpu"] is True
+    assert metadata["machine_shape"] == "NvidiaTeslaT4"
+    assert metadata["competition_sources"] == ["histopathologic-cancer-detection"]
+    pretrained = RECIPES[recipe].settings.get("weights") == "imagenet"
+    assert metadata["enable_internet"] is pretrained
+
+
+def test_the_template_at_the_top_is_that_of_its_recipe(no_credentials):
+    template = json.loads((ROOT / "kernel-metadata.json").read_text("utf-8"))
+    filled = fill_metadata("densenet121")
+    code_file = f"kernel/dist/pcam-densenet121/{filled['code_file']}"
+    assert template == {**filled, "code_file": code_file}
+
+
+def test_the_owner_comes_from_the_credentials(no_credentials, monkeypatch, tmp_path):
+    assert find_owner() is None
+    kaggle = no_credentials / ".kaggle"
+    kaggle.mkdir()
+    (kaggle / "credentials.json").write_text('{"username": "oauth"}')
+    assert find_owner() == "oauth"
+    (kaggle / "kaggle.json").write_text('{"username": "legacy", "key": "secret"}')
+    assert find_owner() == "legacy"
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "kaggle.json").write_text('{"username": "other", "key": "secret"}')
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(folder))
+    assert find_owner() == "other"
+    monkeypatch.setenv("KAGGLE_USERNAME", "variable")
+    assert find_owner() == "variable"
+
+
+def test_a_broken_credential_is_named_and_never_quoted(no_credentials):
+    (no_credentials / ".kaggle").mkdir()
+    (no_credentials / ".kaggle" / "kaggle.json").write_text('{"key": "secret123')
+    with pytest.raises(ValueError, match=r"kaggle\.json: expected the JSON") as error:
+        find_owner()
+    assert "secret123" not in str(error.value)
+    assert error.value.__suppress_context__
+
+
+class SaveKernel(http.server.BaseHTTPRequestHandler):
+    """Kaggle's answer to a push, on this machine; keeps what was sent."""
+
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        self.server.received[self.path] = json.loads(self.rfile.read(length))
+        answer = json.dumps({"ref": "x", "url": "http://x", "versionNumber": 1})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_the_official_client_pushes_the_folder_as_it_is(tmp_path, monkeypatch):
+    server = http.server.HTTPServer(("127.0.0.1", 0), SaveKernel)
+    server.received = {}
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {
+        **{k: v for k, v in os.environ.items() if "PROXY" not in k.upper()},
+        "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+        "HTTP_PROXY": f"http://127.0.0.1:{server.server_port}",
+        "HOME": str(tmp_path),
+        "USERPROFILE": str(tmp_path),
+        "KAGGLE_CONFIG_DIR": str(tmp_path),
+        "KAGGLE_USERNAME": "tester",
+        "KAGGLE_KEY": "0" * 32,
+    }
+    monkeypatch.setenv("KAGGLE_USERNAME", "tester")
+    script, bundle = write_kernel("seed_vgg16", {"epochs": 3}, dist=tmp_path)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "kaggle", "kernels", "push", "-p", script.parent],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert result.returncode == 0, result.stderr
+    assert "successfully pushed" in result.stdout, result.stdout
+    assert "warning" not in result.stdout.lower()
+    (sent,) = (v for path, v in server.received.items() if path.endswith("SaveKernel"))
+    assert sent["slug"] == "tester/pcam-seed-vgg16"
+    assert sent["newTitle"] == "PCam seed vgg16"
+    assert sent["text"] == bundle.source
+    assert sent["machineShape"] == "NvidiaTeslaT4" and sent["isPrivate"] is True
+    assert sent["competitionDataSources"] == ["histopathologic-cancer-detection"]
+
+
+def test_train_runs_the_built_file_and_keeps_its_results(competition, tmp_path):
+    words = ["train", "demo", "--data", competition.parents[1], *WORDS]
+    out = tmp_path / "results"
+    result = run_python([ROOT / "build.py", *words, "--out", out])
+    assert result.returncode == 0, result.stderr
+    run = json.loads((out / "run.json").read_text())
+    assert run["edited"] is False and run["settings"]["epochs"] == 2
+    assert len(read_rows(out / "submission.csv")) == 16
+    assert f"results   {out}" in result.stdout
+
+
+def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["train", "demo", "--data", str(tmp_path), "--out", str(out)]
+    assert build.main(words) == 1
+    assert "competition data not found" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_kernel_that_fails_fails_the_command(competition, tmp_path):
+    min((competition / "test").iterdir()).write_bytes(b"no image")
+    words = ["train", "demo", "--data", competition, "--out", tmp_path / "out", *WORDS]
+    result = run_python([ROOT / "build.py", *words])
+    assert result.returncode == 1
+    assert "not a TIFF" in result.stderr
+    assert result.stderr.strip().splitlines()[-1].endswith("failed, exit code 1")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The shipped patches, laid out."""
+    return lay_out_demo(tmp_path_factory.mktemp("demo") / "demo")
+
+
+def test_the_shipped_patches_are_a_whole_competition(demo, tmp_path):
+    folder = find_data(demo.parent / "input")
+    train, test = load_labels(folder), load_sample(folder)
+    assert (len(train), train["label"].sum(), len(test)) == (1000, 405, 400)
+    assert not set(train["id"]) & set(test["id"])
+    load_images(train, tmp_path, verify_ids=True)
+    load_images(test, tmp_path, verify_ids=True)
+    solution = read_rows(demo)
+    assert {i for i, *_ in solution} == set(test["id"])
+    assert sum(int(label) for _, label, _ in solution) == 162
+    assert [usage for *_, usage in solution].count("Public") == 200
+    assert "solution.csv" not in {path.name for path in folder.rglob("*.csv")}
+
+
+def test_no_shipped_patch_is_both_trained_on_and_tested(demo):
+    with open(ROOT / "tests/fixtures/demo/labels.csv", encoding="utf-8") as file:
+        rows = [line.strip().split(",") for line in file][1:]
+    assert len({name for name, *_ in rows}) == len(rows) == 1400
+    assert {split for *_, split in rows} == {"train", "test"}
+
+
+def test_a_submission_is_scored_by_id_whatever_its_order(demo, tmp_path):
+    solution = read_rows(demo)
+    labels = [int(label) for _, label, _ in solution]
+    scores = [label * 0.2 + i % 7 / 7 for i, label in enumerate(labels)]
+    lines = [f"{row[0]},{score}" for row, score in zip(solution, scores)]
+    path = tmp_path / "submission.csv"
+    path.write_text("\n".join(["id,label", *reversed(lines)]))
+    expected = roc_auc_score(labels, scores)
+    assert score_submission(path, demo) == pytest.approx(expected)
+    path.write_text("\n".join(["id,label", *lines[1:]]))
+    with pytest.raises(ValueError, match="must have the same ids"):
+        score_submission(path, demo)
+
+
+def test_demo_is_the_whole_loop(tmp_path):
+    copy = tmp_path / "clone"
+    skip = shutil.ignore_patterns("dist", "runs", "__pycache__", ".git", "bench")
+    shutil.copytree(ROOT, copy, ignore=skip)
+    words = ["demo", "epochs=2", "folds=0"]
+    result = run_python([copy / "build.py", *words])
+    assert result.returncode == 0, result.stderr
+    score = re.search(r"400 shipped test patches: (0\.\d{4})$", result.stdout.strip())
+    assert 0 < float(score.group(1)) < 1
+    (run,) = (copy / "runs").glob("pcam-demo-*")
+    assert (run / "submission.csv").exists() and (run / "curves.png").exists()

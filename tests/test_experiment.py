@@ -1,0 +1,205 @@
+"""A whole run on the genuine TIFFs: its files, what it keeps, what it refuses."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY, read_rows, write_rows
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from pcam_kaggle.config import Config
+from pcam_kaggle.experiment import run_experiment
+
+FILES = {"submission.csv", "run.json", "history.csv", "oof.csv", "curves.png", "folds"}
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "working"
+
+
+def run(competition, out, **settings):
+    config = Config(**{**TINY, **settings})
+    return run_experiment(config, data=competition, output=out)
+
+
+def test_a_run_leaves_its_files_and_they_agree(competition, out):
+    result = run(competition, out)
+    assert {path.name for path in out.iterdir()} == FILES
+    assert json.loads((out / "run.json").read_text()) == result
+
+    submission = pd.read_csv(out / "submission.csv")
+    sample = pd.read_csv(competition / "sample_submission.csv")
+    assert submission["id"].tolist() == sample["id"].tolist()
+    assert submission["label"].nunique() > 10
+
+    oof = pd.read_csv(out / "oof.csv")
+    labels = pd.read_csv(competition / "train_labels.csv").sort_values("id")
+    assert oof["id"].tolist() == labels["id"].tolist()
+    assert oof["label"].tolist() == labels["label"].tolist()
+    auc = roc_auc_score(oof["label"], oof["prediction"])
+    assert result["oof_auc"] == pytest.approx(auc)
+    fold = oof[oof["fold"] == 1]
+    auc = roc_auc_score(fold["label"], fold["prediction"])
+    assert result["fold_auc"]["1"] == pytest.approx(auc)
+
+    history = pd.read_csv(out / "history.csv")
+    assert history[["fold", "epoch"]].to_numpy().tolist() == [
+        [0, 1],
+        [0, 2],
+        [1, 1],
+        [1, 2],
+    ]
+    assert Image.open(out / "curves.png").size == (1500, 500)
+
+    assert result["settings"]["epochs"] == 2
+    assert result["counts"] == {"train": 51, "positive": 20, "test": 16}
+    assert result["num_parameters"] == 34_745
+    assert {"python", "keras", "numpy", "pillow"} < set(result["packages"])
+    stages = result["stages"]
+    assert set(stages) == {
+        "decode_train",
+        "decode_test",
+        "train",
+        "predict_oof",
+        "predict_test",
+    }
+    assert stages["train"]["images"] == 51 * 2  # two folds of half, two epochs
+    for stage in stages.values():
+        speed = stage["images"] / stage["seconds"]
+        assert stage["images_per_second"] == pytest.approx(speed)
+
+
+def test_the_submission_is_the_ensemble_of_the_written_folds(competition, out):
+    run(competition, out, ensemble="logit", num_seeds=2)
+    files = sorted((out / "folds").iterdir())
+    names = ["fold0_seed0", "fold0_seed1", "fold1_seed2", "fold1_seed3"]
+    assert [path.stem for path in files] == names
+    test = np.stack([np.load(path)["test"] for path in files]).astype("float64")
+    odds = np.log(test / (1 - test)).mean(axis=0)
+    submission = pd.read_csv(out / "submission.csv")
+    assert np.allclose(submission["label"], 1 / (1 + np.exp(-odds)), rtol=1e-6)
+    oof = pd.read_csv(out / "oof.csv")
+    both = [np.load(path)["oof"] for path in files[:2]]
+    first = oof[oof["fold"] == 0]["prediction"]
+    assert np.allclose(first, np.mean(both, axis=0), rtol=1e-6)
+
+
+def test_finished_folds_are_kept_and_give_the_same_bytes(competition, out, capsys):
+    run(competition, out)
+    whole = (out / "submission.csv").read_bytes()
+    kept = out / "folds" / "fold0_seed0.npz"
+    age = kept.stat().st_mtime_ns
+    # As if the machine had died in fold 1, while it wrote.
+    (out / "folds" / "fold1_seed1.npz").unlink()
+    (out / "folds" / "partial-fold1_seed1.npz").write_bytes(b"half")
+    (out / "submission.csv").unlink()
+    (out / "run.json").unlink()
+    capsys.readouterr()
+    run(competition, out)
+    lines = capsys.readouterr().out
+    assert "fold 0 seed 0 was finished before" in lines
+    assert "fold 1 seed 1 epoch  1/2" in lines and "fold 0 seed 0 epoch" not in lines
+    assert (out / "submission.csv").read_bytes() == whole
+    assert kept.stat().st_mtime_ns == age
+    assert pd.read_csv(out / "history.csv")["fold"].tolist() == [0, 0, 1, 1]
+
+
+def test_the_output_of_another_run_is_refused_and_stays(competition, out):
+    run(competition, out, folds=(0,))
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    with pytest.raises(ValueError, match="is from another run"):
+        run(competition, out, folds=(0,), epochs=1)
+    assert before == {p: p.read_bytes() for p in out.iterdir() if p.is_file()}
+
+
+def test_somebody_elses_submission_is_not_overwritten(competition, out):
+    out.mkdir()
+    (out / "submission.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"submission\.csv is from another run"):
+        run(competition, out)
+    assert (out / "submission.csv").read_text() == "mine"
+
+
+def test_a_subset_of_folds_gives_those_rows_and_the_same_networks(
+    competition, tmp_path
+):
+    run(competition, tmp_path / "both")
+    run(competition, tmp_path / "one", folds=(1,))
+    both, one = (pd.read_csv(tmp_path / n / "oof.csv") for n in ("both", "one"))
+    assert one.equals(both[both["fold"] == 1].reset_index(drop=True))
+
+
+def test_hard_labels_and_fewer_images(competition, out):
+    result = run(competition, out, labels="hard", num_images=30, folds=(0,))
+    assert result["counts"]["train"] == 30
+    assert {label for _, label in read_rows(out / "submission.csv")} <= {"0", "1"}
+
+
+def test_slides_stay_together(competition, tmp_path, out):
+    ids = [patch_id for patch_id, _ in read_rows(competition / "train_labels.csv")]
+    slides = {patch_id: f"slide{i % 6}" for i, patch_id in enumerate(ids)}
+    write_rows(tmp_path / "map.csv", slides.items(), ("id", "slide"))
+    run(competition, out, slide_map=str(tmp_path / "map.csv"))
+    oof = pd.read_csv(out / "oof.csv")
+    folds = oof.groupby(oof["id"].map(slides))["fold"].nunique()
+    assert len(folds) == 6 and (folds == 1).all()
+
+
+def test_the_loss_of_one_fold_keeps_the_other(competition, out, monkeypatch):
+    """Promise: every fold that finished survives."""
+    from pcam_kaggle import experiment
+
+    train_fold = experiment.train_fold
+
+    def fail_in_fold_1(config, images, labels, folds, fold, seed):
+        if fold == 1:
+            raise MemoryError
+        return train_fold(config, images, labels, folds, fold, seed)
+
+    monkeypatch.setattr(experiment, "train_fold", fail_in_fold_1)
+    with pytest.raises(MemoryError):
+        run(competition, out)
+    assert [path.name for path in out.rglob("*.*")] == ["fold0_seed0.npz"]
+
+
+def damage_nothing(root):
+    pass
+
+
+def damage_image(root):
+    min((root / "train").iterdir()).write_bytes(b"no image")
+
+
+def damage_sample(root):
+    rows = read_rows(root / "sample_submission.csv")
+    write_rows(root / "sample_submission.csv", rows[1:])
+
+
+def damage_labels(root):
+    rows = read_rows(root / "train_labels.csv")
+    write_rows(root / "train_labels.csv", rows[1:])
+
+
+@pytest.mark.parametrize(
+    "damage, settings, message",
+    [
+        (damage_image, {}, "not a TIFF"),
+        (damage_sample, {}, "images without an id"),
+        (damage_labels, {}, "images without an id"),
+        (damage_nothing, {"num_folds": 21}, "only 20 positive images"),
+        (damage_nothing, {"num_images": 1000}, "only 51 training images"),
+        (damage_nothing, {"weights": "nowhere.h5"}, "weights='nowhere.h5'"),
+        (damage_nothing, {"slide_map": "nowhere.csv"}, "nowhere.csv"),
+        (damage_nothing, {"data": "nowhere"}, "competition data not found"),
+    ],
+)
+def test_bad_input_writes_nothing(competition, out, damage, settings, message):
+    damage(competition)
+    data = settings.pop("data", competition)
+    with pytest.raises((ValueError, OSError)) as error:
+        run(data, out, **settings)
+    assert message in str(error.value)
+    assert list(out.iterdir()) == []

@@ -1,0 +1,77 @@
+"""The flat kernel in a process of its own: the same bytes as the package."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+from conftest import TINY, run_python
+
+from kernel.bundle import bundle_kernel
+from pcam_kaggle.recipes import get_config
+
+PACKAGE_RUN = """
+import json, sys
+from pcam_kaggle import get_config, run_experiment
+run_experiment(get_config("demo", json.loads(sys.argv[1])))
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    return bundle_kernel("demo", TINY)
+
+
+def test_the_kernel_and_the_package_write_the_same_submission(
+    competition, tmp_path, kernel
+):
+    script = tmp_path / "kernel.py"
+    script.write_text(kernel.source, "utf-8", newline="\n")
+    data = tmp_path / "input"
+    flat = run_python([script], data, tmp_path / "flat")
+    package = run_python(["-c", PACKAGE_RUN, json.dumps(TINY)], data, tmp_path / "pack")
+    assert flat.returncode == 0, flat.stderr
+    assert package.returncode == 0, package.stderr
+    for name in ("submission.csv", "oof.csv"):
+        whole = (tmp_path / "flat" / name).read_bytes()
+        assert whole == (tmp_path / "pack" / name).read_bytes()
+
+    run = json.loads((tmp_path / "flat" / "run.json").read_text())
+    assert run["build_id"] == kernel.build_id and run["edited"] is False
+    settings = get_config(run["settings"])
+    assert settings == get_config("demo", TINY)
+    assert dataclasses.asdict(settings)["recipe"] == "demo"
+
+    for text in (f"build {kernel.build_id}", "34,745 parameters", "51 train"):
+        assert text in flat.stdout
+    assert len(re.findall(r"^fold \d seed \d epoch", flat.stdout, re.M)) == 4
+    assert f"out-of-fold AUC {run['oof_auc']:.4f}" in flat.stdout
+
+
+def test_a_fork_with_a_line_changed_runs_and_says_so(competition, tmp_path, kernel):
+    source = re.sub(
+        r"^OVERRIDES = .*$", 'OVERRIDES = {"folds": (0,)}', kernel.source, flags=re.M
+    )
+    source = source.replace('"epochs": 25,', '"epochs": 1,')
+    source = source.replace('"num_folds": 3,', '"num_folds": 2,')
+    script = tmp_path / "fork.py"
+    script.write_text(source, "utf-8", newline="\r\n")
+    result = run_python([script], tmp_path / "input", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["build_id"] == kernel.build_id and run["edited"] is True
+    assert (run["settings"]["epochs"], run["settings"]["folds"]) == (1, [0])
+    assert "edited since" in result.stdout
+
+
+def test_a_wrong_fork_fails_by_name_and_writes_nothing(competition, tmp_path, kernel):
+    source = kernel.source.replace("OVERRIDES = {", 'OVERRIDES = {"epoch": 1, ')
+    script = tmp_path / "fork.py"
+    script.write_text(source, "utf-8")
+    result = run_python([script], tmp_path / "input", tmp_path / "out")
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "ValueError: unknown setting 'epoch'. Did you mean 'epochs'?"
+    )
+    assert not (tmp_path / "out").exists()
