@@ -7,6 +7,7 @@ from .paths import write_beside
 
 # Okabe and Ito's palette, without its yellow, which is pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MAX_SHOWN = 1.5
 CURVES = {
     "accuracy": "accuracy",
     "loss": "loss (binary cross-entropy)",
@@ -32,13 +33,13 @@ def plot_curves(history, path, title):
             marker = "o" if len(rows) == 1 else None
             axes.plot(rows["epoch"], rows[name], "--", color=colour, marker=marker)
             axes.plot(rows["epoch"], rows[f"val_{name}"], color=colour, marker=marker)
-        axes.set(xlabel="epoch", ylabel=text, title=f"{text} per epoch")
+        axes.set(xlabel="epoch", ylabel=text)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        # An untrained network's first losses would hide all that follows.
-        if name == "loss":
-            highest = history[["loss", "val_loss"]].stack().quantile(0.95)
-            axes.set_ylim(0, max(1.0, 1.1 * highest))
+        highest = history[[name, f"val_{name}"]].to_numpy().max()
+        if highest > MAX_SHOWN:  # early losses of hundreds would flatten the rest
+            axes.set_ylim(0, MAX_SHOWN)
+            axes.set_ylabel(f"{text}, cut at {MAX_SHOWN} (highest {highest:.3g})")
     keys = [
         Line2D([], [], color="0.3", linestyle="--", label="training"),
         Line2D([], [], color="0.3", label="validation"),

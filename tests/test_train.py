@@ -43,7 +43,7 @@ def test_a_fold_learns_and_its_history_is_complete(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1
     assert lines[0].startswith("fold 1 seed 0 epoch  1/4 | loss ")
-    bright, dark = (IMAGES[LABELS == label] for label in (1, 0))
+    bright, dark = (IMAGES[label == LABELS] for label in (1, 0))
     scores = [network.predict(part, verbose=0).mean() for part in (bright, dark)]
     assert scores[0] > scores[1]
 
