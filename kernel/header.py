@@ -14,11 +14,11 @@ SCREEN = string.Template(
 # %% [markdown]
 # # $title
 #
-# $what
+$what
 #
-# **Method.** $method
+$method
 #
-# **Result.** $result
+$result
 #
 # **To fork:** Copy & Edit, change a line of OVERRIDES below, Save Version (GPU T4 x2,
 # the competition as input). CONFIG holds every setting of the recipe and its meaning;
@@ -60,8 +60,8 @@ def render_header(recipe, overrides, contents, build_id=""):
     return SCREEN.substitute(
         title=make_title(recipe),
         what=comment(RECIPES[recipe].text),
-        method=comment(describe_method(config)),
-        result=comment(RECIPES[recipe].describe_result()),
+        method=comment("**Method.** " + describe_method(config)),
+        result=comment("**Result.** " + RECIPES[recipe].describe_result()),
         contents="\n".join(f"#     {n:>5}  {name:<14} {s}" for n, name, s in contents),
         build_id=build_id,
         config=render_config(get_config(recipe)),
@@ -124,5 +124,5 @@ def render_value(value):
 
 
 def comment(text):
-    """Text broken into lines that go on as comments."""
-    return "\n# ".join(textwrap.wrap(text, 84))
+    """Text as lines of comment."""
+    return textwrap.fill(text, 88, initial_indent="# ", subsequent_indent="# ")

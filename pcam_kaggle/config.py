@@ -5,8 +5,6 @@ import difflib
 import hashlib
 import math
 import re
-import types
-import typing
 
 BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
 
@@ -111,9 +109,9 @@ class Config:
     learning_rate: float = setting(3e-4, "its highest value", low=1e-8, high=10)
     weight_decay: float = setting(0.01, "decoupled weight decay", low=0, high=1)
     schedule: str = setting(
-        "cosine", "learning rate over the run, with warm-up", ("cosine", "constant")
+        "cosine", "learning rate over the run", ("cosine", "constant")
     )
-    warmup: float = setting(0.1, "share of the steps that warm up", low=0, high=0.9)
+    warmup: float = setting(0.1, "cosine: share of steps rising", low=0, high=0.9)
     label_smoothing: float = setting(0.05, "labels pulled to 0.5", low=0, high=0.5)
     early_stopping_patience: int = setting(
         0, "epochs without a better val_loss before stopping; 0 never stops", low=0
@@ -201,9 +199,8 @@ def check_setting(field, value):
     kind = field.type
     if kind is float and type(value) is int:
         value = float(value)
-    if isinstance(kind, types.GenericAlias):
-        item = typing.get_args(kind)[0]
-        valid = isinstance(value, (tuple, list)) and all(type(n) is item for n in value)
+    if kind == tuple[int, ...]:
+        valid = isinstance(value, (tuple, list)) and all(type(n) is int for n in value)
         value = tuple(value) if valid else value
         allowed = "whole numbers such as 0,1"
     else:
@@ -228,7 +225,7 @@ def check_setting(field, value):
 
 
 def check_combination(config):
-    """Refuse settings that contradict one another: nothing is silently ignored."""
+    """Refuse settings that contradict one another."""
     architecture = ARCHITECTURES[config.architecture]
     if config.weights == "imagenet" and not architecture.pretrained_file:
         raise ValueError(

@@ -48,6 +48,21 @@ def test_the_kernel_and_the_package_write_the_same_submission(
     assert f"out-of-fold AUC {run['oof_auc']:.4f}" in flat.stdout
 
 
+def test_a_kernel_decodes_in_processes_from_many_files_on(
+    competition, tmp_path, kernel
+):
+    """The functions of a script reach its worker processes, which start no kernel."""
+    source = kernel.source.replace("PROCESSES_FROM = 50_000", "PROCESSES_FROM = 10")
+    source = source.replace("OVERRIDES = {", 'OVERRIDES = {"folds": (0,), ')
+    assert "PROCESSES_FROM = 10 " in source
+    script = tmp_path / "kernel.py"
+    script.write_text(source, "utf-8")
+    result = run_python([script], tmp_path / "input", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("recipe   demo") == 1
+    assert (tmp_path / "out" / "submission.csv").exists()
+
+
 def test_a_fork_with_a_line_changed_runs_and_says_so(competition, tmp_path, kernel):
     source = re.sub(
         r"^OVERRIDES = .*$", 'OVERRIDES = {"folds": (0,)}', kernel.source, flags=re.M
