@@ -97,10 +97,11 @@ def run_build(args):
 
 def run_train(args):
     """Build the kernel and run that very file on a folder of data."""
-    data = find_data(args.data)
+    data = args.data or os.environ.get("PCAM_INPUT")
+    found = find_data(data)
     script, bundle = write_kernel(args.recipe, args.overrides)
     out = args.out or RUNS / f"{script.stem}-{bundle.build_id}"
-    run_kernel(script, data, out)
+    run_kernel(script, Path(data or found), out)
     print(f"results   {out}")
     return 0
 

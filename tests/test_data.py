@@ -19,7 +19,7 @@ def image(mode="RGB", size=(96, 96), file_format="TIFF"):
     channels = len(Image.new(mode, (1, 1)).getbands())
     pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], channels))
     buffer = io.BytesIO()
-    picture = Image.fromarray(pixels.astype("uint8").squeeze(), mode)
+    picture = Image.fromarray(pixels.astype("uint8").squeeze())
     picture.save(buffer, file_format)
     return buffer.getvalue()
 
