@@ -44,8 +44,9 @@ RECIPES = {
     "demo": Recipe(
         text="A small network on the shipped patches: the whole path in two minutes, "
         "without a GPU, an account or a download.",
-        expected="Not measured on Kaggle.",
-        time="TODO",
+        expected="AUC 0.92 on the 400 shipped test patches, 0.90 out of fold, at home; "
+        "not measured on Kaggle yet.",
+        time="70 s",
         hardware="2 CPU cores",
         command="python build.py demo",
         settings={
@@ -75,9 +76,10 @@ RECIPES = {
         text="The seed's second system as published: the network it calls ResNet34, on "
         "9,600 images, validated on 2,400. Add labels=hard for its very submission.",
         expected="The seed's leaderboard with hard labels: 0.7827 private, 0.8122 "
-        "public. Not measured on Kaggle yet.",
-        time="40 s an epoch in the seed",
-        hardware="the seed names none",
+        "public. At home, on 12,000 PCam patches, AUC on 2,907 of other slides: 0.896 "
+        "with probabilities, 0.753 with hard labels; not measured on Kaggle yet.",
+        time="61 minutes, 19 epochs",
+        hardware="2 CPU cores, busy",
         command="python build.py train seed_resnet34",
         settings={
             **SEED_SETTINGS,
@@ -113,10 +115,11 @@ RECIPES = {
     "densenet121": Recipe(
         text="ImageNet's DenseNet-121 with all layers tuned on all images: the one to "
         "start from.",
-        expected="Not measured on Kaggle yet.",
-        time="TODO",
-        hardware="TODO",
-        command="python build.py train densenet121",
+        expected="At home, one fold, 2 epochs, 9,600 PCam patches: AUC 0.943 on 2,907 "
+        "of other slides, 0.967 out of fold; not measured on Kaggle yet.",
+        time="11 minutes",
+        hardware="2 CPU cores",
+        command="python build.py train densenet121 num_images=12000 folds=0 epochs=2",
         settings={
             "architecture": "densenet121",
             "weights": "imagenet",

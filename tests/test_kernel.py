@@ -52,7 +52,7 @@ def test_a_kernel_decodes_in_processes_from_many_files_on(
     competition, tmp_path, kernel
 ):
     """The functions of a script reach its worker processes, which start no kernel."""
-    source = kernel.source.replace("PROCESSES_FROM = 50_000", "PROCESSES_FROM = 10")
+    source = kernel.source.replace("PROCESSES_FROM = 20_000", "PROCESSES_FROM = 10")
     source = source.replace("OVERRIDES = {", 'OVERRIDES = {"folds": (0,), ')
     assert "PROCESSES_FROM = 10 " in source
     script = tmp_path / "kernel.py"
