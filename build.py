@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from kernel.bundle import ROOT
-from kernel.metadata import write_kernel
+from kernel.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from pcam_kaggle.config import ARCHITECTURES, parse_overrides
 from pcam_kaggle.paths import find_data
 from pcam_kaggle.recipes import RECIPES, get_config
@@ -86,7 +86,12 @@ def run_list(args):
 def run_build(args):
     """Write the kernel and say what is in it."""
     script, bundle = write_kernel(args.recipe, args.overrides)
+    kernel_id = fill_metadata(args.recipe)["id"]
     print(f"wrote     {script}")
+    print(f"kernel    {kernel_id}")
+    if kernel_id.startswith(PLACEHOLDER):
+        print("          no Kaggle credentials found: put your name there yourself, in")
+        print(f"          {script.with_name('kernel-metadata.json')}")
     print(f"build id  {bundle.build_id}")
     print(f"size      {script.stat().st_size:,} bytes")
     for line, name, sentence in bundle.contents:

@@ -62,20 +62,19 @@ def bundle_kernel(recipe, overrides=None, package=PACKAGE, driver=DRIVER):
     """
     sections = read_sections(package, driver)
     bodies = [f"# %% {name}\n{body}" for name, _, body in sections]
-    contents = [(0, name, sentence) for name, sentence, _ in sections]
 
-    def render(build_id):
+    def render(contents, build_id=""):
         header = render_header(recipe, overrides or {}, contents, build_id)
         return "\n\n".join([header, *bodies])
 
-    banners = [f"# %% {name}" for name, _, _ in sections]
-    lines = render("").split("\n")
+    # The header's length does not depend on the numbers in it.
+    lines = render([(0, name, sentence) for name, sentence, _ in sections]).split("\n")
     contents = [
-        (lines.index(banner) + 1, *entry[1:])
-        for banner, entry in zip(banners, contents)
+        (lines.index(f"# %% {name}") + 1, name, sentence)
+        for name, sentence, _ in sections
     ]
-    build_id = compute_build_id(render(""))
-    source = render(build_id)
+    build_id = compute_build_id(render(contents))
+    source = render(contents, build_id)
     check_source(source, recipe)
     return Bundle(source, build_id, contents)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import string
 import textwrap
 
@@ -78,6 +79,7 @@ def describe_method(config):
     """What a run of these settings does, in a paragraph."""
     architecture = ARCHITECTURES[config.architecture]
     weights = {"none": "random weights", "imagenet": "ImageNet weights"}
+    file_name = pathlib.PurePath(config.weights).name
     folds = (
         f"{len(config.folds)} of {config.num_folds}"
         if config.folds
@@ -91,7 +93,7 @@ def describe_method(config):
     output = {"probability": "probabilities", "hard": "hard labels (above 0.5)"}
     return (
         f"{config.architecture} ({architecture.text}; {architecture.num_parameters:,} "
-        f"parameters) starts from {weights.get(config.weights, config.weights)}. "
+        f"parameters) starts from {weights.get(config.weights, file_name)}. "
         f"Stratified folds of {images}; {networks} for each of {folds} folds, trained "
         f"for {config.epochs} epochs with {config.optimizer} "
         f"(learning rate {config.learning_rate:g}, {config.schedule}), batches of "

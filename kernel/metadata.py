@@ -12,6 +12,7 @@ from .header import make_title
 
 TEMPLATE = ROOT / "kernel-metadata.json"
 DIST = ROOT / "kernel" / "dist"
+PLACEHOLDER = "your-kaggle-username"  # the owner in the template
 
 
 def write_kernel(recipe, overrides=None, dist=DIST):
@@ -54,7 +55,7 @@ def fill_metadata(recipe, overrides=None):
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
     title = make_title(recipe)
     slug = title.lower().replace(" ", "-")
-    owner = find_owner() or metadata["id"].split("/")[0]
+    owner = find_owner() or PLACEHOLDER
     return {
         **metadata,
         "id": f"{owner}/{slug}",

@@ -119,7 +119,8 @@ RECIPES = {
         "of other slides, 0.967 out of fold; not measured on Kaggle yet.",
         time="11 minutes",
         hardware="2 CPU cores",
-        command="python build.py train densenet121 num_images=12000 folds=0 epochs=2",
+        command="python build.py train densenet121 num_images=12000 folds=0 epochs=2 "
+        "weights=FILE",
         settings={
             "architecture": "densenet121",
             "weights": "imagenet",

@@ -87,6 +87,7 @@ def test_build_writes_and_says_what_a_user_needs(capsys, no_credentials):
     script = folder / "pcam-seed-resnet34.py"
     build_id = re.search(r"^build id +(\w{10})$", text, re.M).group(1)
     assert f'BUILD_ID = "{build_id}"' in script.read_text("utf-8")
+    assert "no Kaggle credentials found" in text
     assert str(script) in text and f"{script.stat().st_size:,} bytes" in text
     assert f"kaggle kernels push -p {folder}" in text
     assert {path.name for path in folder.iterdir()} == {

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from conftest import TINY, run_python
@@ -61,6 +64,30 @@ def test_a_kernel_decodes_in_processes_from_many_files_on(
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("recipe   demo") == 1
     assert (tmp_path / "out" / "submission.csv").exists()
+
+
+def test_a_kill_loses_no_finished_fold(competition, tmp_path, kernel):
+    script, data = tmp_path / "kernel.py", tmp_path / "input"
+    script.write_text(kernel.source, "utf-8")
+    folders = {"PCAM_INPUT": str(data), "PCAM_WORKING": str(tmp_path / "killed")}
+    with subprocess.Popen(
+        [sys.executable, "-u", script],
+        env={**os.environ, **folders},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("fold 1 seed 1 epoch"):
+                process.kill()
+    assert not (tmp_path / "killed" / "submission.csv").exists()
+
+    again = run_python([script], data, tmp_path / "killed")
+    whole = run_python([script], data, tmp_path / "whole")
+    assert again.returncode == whole.returncode == 0, again.stderr + whole.stderr
+    assert "fold 0 seed 0 was finished before" in again.stdout
+    submissions = [tmp_path / n / "submission.csv" for n in ("killed", "whole")]
+    assert submissions[0].read_bytes() == submissions[1].read_bytes()
 
 
 def test_a_fork_with_a_line_changed_runs_and_says_so(competition, tmp_path, kernel):
