@@ -25,8 +25,8 @@ def train_fold(config, images, labels, folds, fold, seed):
 
     Returns:
         The trained network (as `build_model` returns it) and its history, a DataFrame
-        with one row per epoch. Where early stopping or the plateau is on, its weights
-        are the best by val_loss, as in the seed; else those of the last epoch.
+        with one row per epoch. With early stopping its weights are the best by
+        val_loss, as in the seed; without, those of the last epoch.
 
     Raises:
         FloatingPointError: the loss is no longer a finite number; names fold and epoch.

@@ -148,23 +148,6 @@ def test_slides_stay_together(competition, tmp_path, out):
     assert len(folds) == 6 and (folds == 1).all()
 
 
-def test_the_loss_of_one_fold_keeps_the_other(competition, out, monkeypatch):
-    """Promise: every fold that finished survives."""
-    from pcam_kaggle import experiment
-
-    train_fold = experiment.train_fold
-
-    def fail_in_fold_1(config, images, labels, folds, fold, seed):
-        if fold == 1:
-            raise MemoryError
-        return train_fold(config, images, labels, folds, fold, seed)
-
-    monkeypatch.setattr(experiment, "train_fold", fail_in_fold_1)
-    with pytest.raises(MemoryError):
-        run(competition, out)
-    assert [path.name for path in out.rglob("*.*")] == ["fold0_seed0.npz"]
-
-
 def damage_nothing(root):
     pass
 
