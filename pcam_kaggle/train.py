@@ -48,7 +48,8 @@ def train_fold(config, images, labels, folds, fold, seed):
         batches,
         validation_data=Batches(images, valid, config.batch_size, labels),
         epochs=config.epochs,
-        callbacks=[*make_callbacks(config), log],
+        # The log first: it reads the rate before the plateau lowers it.
+        callbacks=[log, *make_callbacks(config)],
         verbose=0,
     )
     history = pd.DataFrame(log.rows)

@@ -111,6 +111,25 @@ def test_the_seed_stops_and_slows_as_published():
     assert make_callbacks(get_config("densenet121")) == []
 
 
+def test_the_history_tells_the_rate_that_an_epoch_was_trained_with():
+    config = Config(
+        architecture="small_cnn",
+        schedule="constant",
+        learning_rate=0.05,
+        epochs=12,
+        batch_size=8,
+        plateau_patience=1,
+    )
+    _, history = train(config)
+    rate, best, expected = 0.05, np.inf, []
+    for val_loss in history["val_loss"]:
+        expected.append(rate)
+        rate = rate if val_loss < best - 1e-4 else rate * 0.1
+        best = min(best, val_loss)
+    assert expected[-1] < 0.05
+    assert history["learning_rate"].tolist() == pytest.approx(expected)
+
+
 def test_early_stopping_keeps_the_best_weights():
     config = Config(
         architecture="small_cnn",
