@@ -214,7 +214,7 @@ def describe_device():
     if shutil.which("nvidia-smi"):
         command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         result = subprocess.run(command, capture_output=True, text=True)
-        devices += f" ({', '.join(result.stdout.split(chr(10))).strip(', ')})"
+        devices += f" ({', '.join(result.stdout.splitlines())})"
     return f"{devices}, {platform.machine()}, backend {keras.backend.backend()}"
 
 

@@ -64,7 +64,7 @@ RECIPES = {
         expected="The seed's leaderboard with hard labels: 0.7226 private, 0.7717 "
         "public. Not measured on Kaggle yet.",
         time="75 s an epoch in the seed",
-        hardware="the seed names none",
+        hardware="one GPU, which the seed does not name",
         command="python build.py train seed_my_vgg16",
         settings={
             **SEED_SETTINGS,
@@ -94,7 +94,7 @@ RECIPES = {
         expected="The seed's leaderboard with hard labels: 0.8210 private, 0.8284 "
         "public, the best of six. Not measured on Kaggle yet.",
         time="45 s an epoch in the seed",
-        hardware="the seed names none",
+        hardware="one GPU, which the seed does not name",
         command="python build.py train seed_vgg16",
         settings={
             **SEED_SETTINGS,
