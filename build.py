@@ -7,10 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from kernel.bundle import ROOT
+from kernel.bundle import ROOT, bundle_kernel
+from kernel.header import make_slug
 from kernel.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from pcam_kaggle.config import ARCHITECTURES, parse_overrides
-from pcam_kaggle.paths import find_data
+from pcam_kaggle.paths import find_data, open_output, write_beside
 from pcam_kaggle.recipes import RECIPES, get_config
 
 RUNS = ROOT / "runs"
@@ -104,9 +105,7 @@ def run_train(args):
     """Build the kernel and run that very file on a folder of data."""
     data = args.data or os.environ.get("PCAM_INPUT")
     found = find_data(data)
-    script, bundle = write_kernel(args.recipe, args.overrides)
-    out = args.out or RUNS / f"{script.stem}-{bundle.build_id}"
-    run_kernel(script, Path(data or found), out)
+    out = run_kernel(args.recipe, args.overrides, Path(data or found), args.out)
     print(f"results   {out}")
     return 0
 
@@ -117,9 +116,7 @@ def run_demo(args):
 
     started = time.perf_counter()
     solution = lay_out_demo(RUNS / "demo")
-    script, bundle = write_kernel(args.recipe, args.overrides)
-    out = RUNS / f"{script.stem}-{bundle.build_id}"
-    run_kernel(script, solution.parent / "input", out)
+    out = run_kernel(args.recipe, args.overrides, solution.parent / "input")
     auc = score_submission(out / "submission.csv", solution)
     print(f"results   {out}")
     print(f"whole demo in {time.perf_counter() - started:.0f} s")
@@ -127,17 +124,30 @@ def run_demo(args):
     return 0
 
 
-def run_kernel(script, data, out):
-    """Run a kernel as Kaggle does, with two folders that stand in for Kaggle's.
+def run_kernel(recipe, overrides, data, out=None):
+    """Build a kernel and run it as Kaggle does, with two folders for Kaggle's two.
+
+    The script is kept beside its results; what `build` left to push stays as it is.
+
+    Returns:
+        Path of the results: `out`, else runs/<slug>-<build id>.
 
     Raises:
+        OSError: a folder that cannot be written.
         ValueError: the kernel failed; its own traceback was printed before.
     """
-    folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out.absolute())}
+    bundle = bundle_kernel(recipe, overrides)
+    name = f"{make_slug(recipe)}-{bundle.build_id}"
+    out = open_output(out or RUNS / name).absolute()
+    script = out / f"{name}.py"
+    with write_beside(script) as partial:
+        partial.write_text(bundle.source, "utf-8", newline="\n")
+    folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out)}
     environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1"}
     result = subprocess.run([sys.executable, str(script)], env=environment)
     if result.returncode:
         raise ValueError(f"the kernel {script} failed, exit code {result.returncode}")
+    return out
 
 
 if __name__ == "__main__":

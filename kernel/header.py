@@ -71,8 +71,13 @@ def render_header(recipe, overrides, contents, build_id=""):
 
 
 def make_title(recipe):
-    """The kernel's title; Kaggle makes its slug of it."""
+    """The kernel's title."""
     return "PCam " + recipe.replace("_", " ")
+
+
+def make_slug(recipe):
+    """What Kaggle makes of the title; the script's name."""
+    return make_title(recipe).lower().replace(" ", "-")
 
 
 def describe_method(config):

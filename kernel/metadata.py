@@ -8,7 +8,7 @@ from pcam_kaggle.paths import write_beside
 from pcam_kaggle.recipes import get_config
 
 from .bundle import ROOT, bundle_kernel
-from .header import make_title
+from .header import make_slug, make_title
 
 TEMPLATE = ROOT / "kernel-metadata.json"
 DIST = ROOT / "kernel" / "dist"
@@ -53,13 +53,12 @@ def fill_metadata(recipe, overrides=None):
     internet is on only for weights that Keras may have to download.
     """
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
-    title = make_title(recipe)
-    slug = title.lower().replace(" ", "-")
+    slug = make_slug(recipe)
     owner = find_owner() or PLACEHOLDER
     return {
         **metadata,
         "id": f"{owner}/{slug}",
-        "title": title,
+        "title": make_title(recipe),
         "code_file": f"{slug}.py",
         "enable_internet": get_config(recipe, overrides).weights == "imagenet",
     }

@@ -19,7 +19,7 @@ import build
 from kernel.bundle import ROOT
 from kernel.demo import lay_out_demo, score_submission
 from kernel.metadata import fill_metadata, find_owner, write_kernel
-from pcam_kaggle.config import ARCHITECTURES
+from pcam_kaggle.config import ARCHITECTURES, compute_build_id
 from pcam_kaggle.data import load_images, load_labels, load_sample
 from pcam_kaggle.paths import find_data
 from pcam_kaggle.recipes import RECIPES
@@ -205,6 +205,22 @@ def test_train_runs_the_built_file_and_keeps_its_results(competition, tmp_path):
     assert run["edited"] is False and run["settings"]["epochs"] == 2
     assert len(read_rows(out / "submission.csv")) == 16
     assert f"results   {out}" in result.stdout
+    script = out / f"pcam-demo-{run['build_id']}.py"
+    assert compute_build_id(script.read_text("utf-8")) == run["build_id"]
+
+
+def test_a_run_at_home_needs_no_credentials_and_leaves_the_push_folder(
+    competition, tmp_path, no_credentials
+):
+    script, _ = write_kernel("demo")
+    before = script.read_bytes()
+    (no_credentials / ".kaggle").mkdir()
+    (no_credentials / ".kaggle" / "kaggle.json").write_text("broken")
+    words = ["train", "demo", *WORDS, "epochs=1", "folds=0"]
+    words.remove("epochs=2")
+    arguments = [*words, "--data", competition, "--out", tmp_path / "out"]
+    assert build.main([str(word) for word in arguments]) == 0
+    assert script.read_bytes() == before
 
 
 def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
@@ -222,7 +238,18 @@ def test_a_kernel_that_fails_fails_the_command(competition, tmp_path):
     assert result.returncode == 1
     assert "not a TIFF" in result.stderr
     assert result.stderr.strip().splitlines()[-1].endswith("failed, exit code 1")
-    assert list((tmp_path / "out").iterdir()) == []
+    # Nothing but the script that failed.
+    (left,) = (tmp_path / "out").iterdir()
+    assert left.name.startswith("pcam-demo-") and left.suffix == ".py"
+
+
+def test_train_in_a_folder_that_cannot_be_written_is_named(
+    competition, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    words = ["train", "demo", "--data", competition, "--out", tmp_path / "file" / "out"]
+    assert build.main([str(word) for word in words]) == 1
+    assert "cannot write to the output folder" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
