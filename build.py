@@ -1,10 +1,10 @@
-"""The command line: demo, list, build, train. It checks, calls and prints."""
+"""The command line: it checks, calls and prints."""
 
 import argparse
+import datetime
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from kernel.bundle import ROOT, bundle_kernel
@@ -32,45 +32,152 @@ def main(words=None):
     if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     try:
-        return args.run(args)
+        return args.call(args)
     except (ValueError, OSError) as error:
         print(f"build.py: error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("build.py: interrupted, finished folds are kept", file=sys.stderr)
+        print(
+            "build.py: interrupted; nothing is lost, the same command goes on",
+            file=sys.stderr,
+        )
     return 1
 
 
 def make_parser():
-    """The parser; the function of each command is its default for `run`."""
+    """The parser; the function of each command is its default for `call`."""
     parser = argparse.ArgumentParser(
-        prog="build.py", description="Build, train and try a PCam kernel."
+        prog="build.py",
+        description="Build, push, score and try a PCam kernel.",
+        epilog="RUN is a folder of runs/, a build id or a kernel's slug; the latest if "
+        "left out. Settings are written name=value, such as epochs=3 folds=0,1.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for run, name, text in [
-        (run_demo, "demo", "train on the shipped patches and score the submission"),
-        (run_list, "list", "show the recipes and the architectures"),
-        (run_build, "build", "write a recipe's kernel under kernel/dist"),
-        (run_train, "train", "build a recipe's kernel and run it here"),
-    ]:
+
+    def add(name, text, call=None):
         command = commands.add_parser(name, help=text, description=text.capitalize())
-        command.set_defaults(run=run)
-        if name == "demo":
-            command.set_defaults(recipe="demo")
-        if name in ("build", "train"):
-            command.add_argument("recipe", metavar="RECIPE", help="a name from list")
-        if name in ("demo", "build", "train"):
-            command.add_argument(
-                "overrides",
-                nargs="*",
-                metavar="name=value",
-                help="settings to replace, such as epochs=3 folds=0,1",
-            )
-        if name == "train":
-            command.add_argument("--data", type=Path, help="the competition's folder")
-            command.add_argument(
-                "--out", type=Path, help="for the files, else runs/..."
-            )
+        command.set_defaults(call=call or run_remote, command=name)
+        return command
+
+    command = add("demo", "the whole loop on the shipped patches, at home")
+    add_overrides(command)
+    command.set_defaults(recipe="demo", resume=False, timeout=None)
+    command.set_defaults(message=None, queue_timeout=60)
+    add("list", "show the recipes and the architectures", run_list)
+    command = add("build", "write a recipe's kernel under kernel/dist", run_build)
+    add_recipe(command)
+    command = add("train", "build a recipe's kernel and run it here", run_train)
+    add_recipe(command)
+    command.add_argument("--data", type=Path, help="the competition's folder")
+    command.add_argument("--out", type=Path, help="for the files, else runs/...")
+
+    command = add("run", "push, wait, output, submit, score, leaderboard")
+    add_recipe(command)
+    add_push(command)
+    add_message(command)
+    add_queue(command)
+    command = add("push", "push a recipe's kernel, which runs on Kaggle's GPU")
+    add_recipe(command)
+    add_push(command)
+    add_wait(command)
+    command = add("status", "the state of a pushed run, and its log")
+    add_run(command)
+    add_wait(command)
+    command = add("output", "download a finished run's output, checked")
+    add_run(command)
+    command = add("submit", "submit a run's predictions, once, and wait for the score")
+    add_run(command)
+    add_message(command)
+    command = add("leaderboard", "a run's scores, its rank and the picture of it")
+    add_run(command)
+    add("runs", "what was pushed, with states and scores")
+    command = add("weights", "pretrained weights as a private dataset of yours")
+    command.add_argument("architecture", metavar="ARCHITECTURE", help="from list")
+    command.add_argument("file", nargs="?", type=Path, help="else Keras's cache")
+    command = add("sandbox", "Kaggle on localhost: a board of your own")
+    add_sandbox(command)
     return parser
+
+
+def add_recipe(command):
+    """RECIPE [name=value ...]"""
+    command.add_argument("recipe", metavar="RECIPE", help="a name from list")
+    add_overrides(command)
+
+
+def add_overrides(command):
+    """[name=value ...]"""
+    command.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="name=value",
+        help="settings to replace, such as epochs=3 folds=0,1",
+    )
+
+
+def add_run(command):
+    """[RUN]"""
+    command.add_argument("name", nargs="?", metavar="RUN", help="else the latest")
+
+
+def add_push(command):
+    """[--resume] [--timeout HOURS]"""
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="take over the finished folds of the kernel's earlier output",
+    )
+    command.add_argument(
+        "--timeout",
+        type=parse_hours,
+        metavar="HOURS",
+        help="when Kaggle stops the session; else four times what is expected",
+    )
+
+
+def add_wait(command):
+    """[--wait] [--queue-timeout MINUTES]"""
+    command.add_argument("--wait", action="store_true", help="until the run has ended")
+    add_queue(command)
+
+
+def add_queue(command):
+    """[--queue-timeout MINUTES]"""
+    command.add_argument(
+        "--queue-timeout",
+        type=float,
+        default=60,
+        metavar="MINUTES",
+        help="how long the run may stand in the queue while we wait (60)",
+    )
+
+
+def add_message(command):
+    """[--message TEXT]"""
+    command.add_argument("--message", help="the submission's text; the build is added")
+
+
+def add_sandbox(command):
+    """--data DIR --solution CSV [...]"""
+    path = {"type": Path, "metavar": "CSV"}
+    command.add_argument("--data", type=Path, required=True, help="the competition")
+    command.add_argument("--solution", required=True, help="id,label,Usage", **path)
+    command.add_argument("--teams", help="earlier teams: team,public,private", **path)
+    command.add_argument("--folder", type=Path, help="its state, else runs/sandbox")
+    command.add_argument("--port", type=int, default=0, help="else a free one")
+    command.add_argument(
+        "--deadline",
+        type=datetime.datetime.fromisoformat,
+        metavar="DATE",
+        help="YYYY-MM-DD, UTC: later submissions are late; else the board stays open",
+    )
+
+
+def parse_hours(text):
+    """A session's time-out."""
+    hours = float(text)
+    if not 0.1 <= hours <= 12:
+        raise argparse.ArgumentTypeError(f"expected 0.1 to 12 hours. Received: {text}")
+    return hours
 
 
 def run_list(args):
@@ -97,7 +204,8 @@ def run_build(args):
     print(f"size      {script.stat().st_size:,} bytes")
     for line, name, sentence in bundle.contents:
         print(f"{line:>6}  {name:<14} {sentence}")
-    print(f"push it   kaggle kernels push -p {script.parent}")
+    print(f"push it   python build.py push {args.recipe}")
+    print(f"by hand   kaggle kernels push -p {script.parent}")
     return 0
 
 
@@ -110,27 +218,13 @@ def run_train(args):
     return 0
 
 
-def run_demo(args):
-    """The whole loop on the shipped patches: build, train, submit, score."""
-    from kernel.demo import lay_out_demo, score_submission  # pandas and scikit-learn
-
-    started = time.perf_counter()
-    solution = lay_out_demo(RUNS / "demo")
-    out = run_kernel(args.recipe, args.overrides, solution.parent / "input")
-    auc = score_submission(out / "submission.csv", solution)
-    print(f"results   {out}")
-    print(f"whole demo in {time.perf_counter() - started:.0f} s")
-    print(f"AUC of submission.csv on the 400 shipped test patches: {auc:.4f}")
-    return 0
-
-
 def run_kernel(recipe, overrides, data, out=None):
     """Build a kernel and run it as Kaggle does, with two folders for Kaggle's two.
 
     The script is kept beside its results; what `build` left to push stays as it is.
 
     Returns:
-        Path of the results: `out`, else runs/<slug>-<build id>.
+        Path of the results: `out`, else runs/<slug>-<build id>-home.
 
     Raises:
         OSError: a folder that cannot be written.
@@ -138,7 +232,7 @@ def run_kernel(recipe, overrides, data, out=None):
     """
     bundle = bundle_kernel(recipe, overrides)
     name = f"{make_slug(recipe)}-{bundle.build_id}"
-    out = open_output(out or RUNS / name).absolute()
+    out = open_output(out or RUNS / f"{name}-home").absolute()
     script = out / f"{name}.py"
     with write_beside(script) as partial:
         partial.write_text(bundle.source, "utf-8", newline="\n")
@@ -148,6 +242,14 @@ def run_kernel(recipe, overrides, data, out=None):
     if result.returncode:
         raise ValueError(f"the kernel {script} failed, exit code {result.returncode}")
     return out
+
+
+def run_remote(args):
+    """A command that speaks to Kaggle or to the sandbox."""
+    from kernel import commands  # imports kaggle, pandas, matplotlib
+
+    getattr(commands, args.command)(args, RUNS)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,21 +1,39 @@
-"""The shipped patches as a competition folder, and the score against their labels."""
+"""The demo's competition: the shipped patches, and a sandbox that runs it."""
 
 import csv
+import datetime
 import hashlib
 import io
 import shutil
 import zipfile
 
 import numpy as np
-import pandas as pd
 from PIL import Image
-from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.paths import COMPETITION
 
 from .bundle import ROOT
+from .judge import read_teams
+from .sandbox import Sandbox
 
 SHIPPED = ROOT / "tests" / "fixtures" / "demo"
+DEADLINE = datetime.datetime(2019, 3, 30, 23, 59)  # the competition's own
+
+
+def open_demo(folder):
+    """A sandbox with the shipped patches, and the real competition's final scores.
+
+    Args:
+        folder: Path; its data/ and sandbox/ are made anew.
+
+    Returns:
+        Sandbox.
+    """
+    shutil.rmtree(folder / "sandbox", ignore_errors=True)
+    solution = lay_out_demo(folder / "data")
+    teams = read_teams(SHIPPED / "final_boards.csv")
+    data = folder / "data" / "input"
+    return Sandbox(data, solution, folder / "sandbox", teams, DEADLINE)
 
 
 def lay_out_demo(folder):
@@ -49,22 +67,6 @@ def lay_out_demo(folder):
     solution = [(*row, usage[i % 2]) for i, row in enumerate(test)]
     write_csv(folder / "solution.csv", solution, ("id", "label", "Usage"))
     return folder / "solution.csv"
-
-
-def score_submission(submission, solution):
-    """ROC AUC of a submission on all patches of a solution.
-
-    Args:
-        submission, solution: paths of CSV files with columns id, label.
-
-    Raises:
-        ValueError: ids that differ.
-    """
-    submission, solution = pd.read_csv(submission), pd.read_csv(solution)
-    if set(submission["id"]) != set(solution["id"]):
-        raise ValueError("the submission and the solution must have the same ids")
-    both = solution.merge(submission, on="id", suffixes=("", "_submitted"))
-    return roc_auc_score(both["label"], both["label_submitted"])
 
 
 def write_tiff(jpeg, folder):

@@ -15,13 +15,14 @@ DIST = ROOT / "kernel" / "dist"
 PLACEHOLDER = "your-kaggle-username"  # the owner in the template
 
 
-def write_kernel(recipe, overrides=None, dist=DIST):
+def write_kernel(recipe, overrides=None, dist=DIST, **inputs):
     """Build a recipe's kernel as a folder that `kaggle kernels push -p` takes.
 
     Args:
         recipe: str, its name.
         overrides: dict of typed settings.
         dist: Path under which the folder <slug>/ is made.
+        inputs: what `fill_metadata` takes: owner, dataset_sources, resume.
 
     Returns:
         Path of the script, and its Bundle.
@@ -31,7 +32,7 @@ def write_kernel(recipe, overrides=None, dist=DIST):
         BundleError: a source that cannot be bundled.
     """
     bundle = bundle_kernel(recipe, overrides)
-    metadata = fill_metadata(recipe, overrides)
+    metadata = fill_metadata(recipe, overrides, **inputs)
     slug = metadata["id"].split("/")[1]
     folder = dist / slug
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,21 +47,29 @@ def write_kernel(recipe, overrides=None, dist=DIST):
     return script, bundle
 
 
-def fill_metadata(recipe, overrides=None):
-    """kernel-metadata.json of a recipe: the template with its id, title and file.
+def fill_metadata(recipe, overrides=None, owner=None, dataset_sources=(), resume=False):
+    """kernel-metadata.json of a recipe: the template with its id, title and inputs.
 
-    The owner comes from the credentials, else the template's placeholder stays. The
-    internet is on only for weights that Keras may have to download.
+    Args:
+        recipe: str, its name.
+        overrides: dict of typed settings.
+        owner: str, else the name in the credentials, else the template's placeholder.
+        dataset_sources: datasets ("owner/slug") that hold the weights. Without one,
+            the internet is on where Keras may have to download them.
+        resume: bool, attach the kernel's own earlier output.
     """
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
     slug = make_slug(recipe)
-    owner = find_owner() or PLACEHOLDER
+    kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
+    downloads = get_config(recipe, overrides).weights == "imagenet"
     return {
         **metadata,
-        "id": f"{owner}/{slug}",
+        "id": kernel_id,
         "title": make_title(recipe),
         "code_file": f"{slug}.py",
-        "enable_internet": get_config(recipe, overrides).weights == "imagenet",
+        "enable_internet": downloads and not dataset_sources,
+        "dataset_sources": [*metadata["dataset_sources"], *dataset_sources],
+        "kernel_sources": [*metadata["kernel_sources"], *[kernel_id] * resume],
     }
 
 
@@ -75,11 +84,8 @@ def find_owner():
     """
     if os.environ.get("KAGGLE_USERNAME"):
         return os.environ["KAGGLE_USERNAME"]
-    home = Path.home() / ".kaggle"
-    xdg = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    folder = os.environ.get("KAGGLE_CONFIG_DIR")
-    folder = Path(folder) if folder else home if home.is_dir() else xdg / "kaggle"
-    for path in (folder / "kaggle.json", home / "credentials.json"):
+    oauth = Path.home() / ".kaggle" / "credentials.json"
+    for path in (find_credentials_folder() / "kaggle.json", oauth):
         if path.is_file():
             try:
                 owner = json.loads(path.read_text("utf-8"))["username"]
@@ -92,3 +98,11 @@ def find_owner():
             if owner:
                 return owner
     return None
+
+
+def find_credentials_folder():
+    """Where Kaggle's client looks for kaggle.json."""
+    home = Path.home() / ".kaggle"
+    xdg = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    folder = os.environ.get("KAGGLE_CONFIG_DIR")
+    return Path(folder) if folder else home if home.is_dir() else xdg / "kaggle"

@@ -95,7 +95,10 @@ def load_images(table, scratch, verify_ids=False, progress="images"):
         work(target, task.start, paths[task], ids[task], verify_ids) for task in tasks
     )
     wrong = []
-    with tqdm(total=len(paths), desc=progress, unit="file", mininterval=5) as bar:
+    # disable=None: no bar in a log, where every step of it would be a line.
+    with tqdm(
+        total=len(paths), desc=progress, unit="file", mininterval=5, disable=None
+    ) as bar:
         for num_files, problems in results:
             wrong += problems
             bar.update(num_files)

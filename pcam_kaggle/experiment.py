@@ -26,6 +26,7 @@ from .results import (
     load_member,
     make_fingerprint,
     save_member,
+    take_attached,
     write_results,
 )
 from .train import train_fold
@@ -38,8 +39,8 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
 
     Writes submission.csv, run.json, history.csv, oof.csv and curves.png, each whole or
     not at all, and folds/fold<f>_seed<s>.npz as soon as that network is trained. A
-    second run of the same code, settings and data in the same folder takes the
-    finished folds from there.
+    second run of the same code, settings and data takes the finished folds from the
+    same folder, or from an earlier output that is attached to the kernel.
 
     Args:
         config: Config.
@@ -64,6 +65,7 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     run["num_parameters"] = network.count_params()
     check_unused(output, run["fingerprint"])
     print_start(run, folder, output)
+    take_attached(output, run["fingerprint"])
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         clock = Clock(run["stages"])

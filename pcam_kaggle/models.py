@@ -177,7 +177,7 @@ def load_base(architecture, weights):
     file_name = ARCHITECTURES[architecture].pretrained_file
     path = None
     if weights == "imagenet":
-        path = find_attached(file_name)
+        path = next(iter(find_attached(file_name)), None)
     elif weights != "none":
         path = find_file(weights)
     if path or weights == "none":
@@ -199,15 +199,14 @@ def load_base(architecture, weights):
 
 def find_file(weights):
     """The path of a weights file, given as a path or by the name of an attached one."""
-    path = (
-        Path(weights) if Path(weights).is_file() else find_attached(Path(weights).name)
-    )
-    if path is None:
+    found = [Path(weights)] if Path(weights).is_file() else []
+    found += find_attached(Path(weights).name)
+    if not found:
         raise FileNotFoundError(
             "weights: expected imagenet, none, or a file that exists here or in a "
             f"dataset attached to the kernel. Received: weights={weights!r}"
         )
-    return path
+    return found[0]
 
 
 def load_file(model, path):

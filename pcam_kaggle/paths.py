@@ -1,6 +1,7 @@
 """Where the competition data, attached weights and the output folder are."""
 
 import contextlib
+import fnmatch
 import os
 from pathlib import Path
 
@@ -40,16 +41,17 @@ def find_data(folder=None):
     )
 
 
-def find_attached(file_name, folder=None):
-    """A file of that name in a dataset or model mount, or None.
+def find_attached(pattern, folder=None):
+    """The paths of a name, or a pattern such as fold*.npz, among the kernel's inputs.
 
     Searches PCAM_INPUT or /kaggle/input, never the competition's image folders.
     """
     root = Path(folder or os.environ.get("PCAM_INPUT") or "/kaggle/input")
-    for place, files in walk_mounts(root):
-        if file_name in files:
-            return place / file_name
-    return None
+    return [
+        place / name
+        for place, files in walk_mounts(root)
+        for name in sorted(fnmatch.filter(files, pattern))
+    ]
 
 
 def open_output(folder=None):

@@ -7,13 +7,17 @@ from .config import Config, unknown
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A named experiment: its difference from Config's defaults, and what it gives."""
+    """A named experiment: its difference from Config's defaults, and what it gives.
+
+    `gpu_hours` is about what a run takes on Kaggle's GPU: an estimate, not measured.
+    """
 
     text: str
     expected: str
     time: str
     hardware: str
     command: str
+    gpu_hours: float
     settings: dict
 
     def describe_result(self):
@@ -49,6 +53,7 @@ RECIPES = {
         time="70 s",
         hardware="2 CPU cores",
         command="python build.py demo",
+        gpu_hours=0.1,
         settings={
             "architecture": "small_cnn",
             "num_folds": 3,
@@ -66,6 +71,7 @@ RECIPES = {
         time="75 s an epoch in the seed",
         hardware="one GPU, which the seed does not name",
         command="python build.py train seed_my_vgg16",
+        gpu_hours=0.4,
         settings={
             **SEED_SETTINGS,
             "architecture": "my_vgg16",
@@ -81,6 +87,7 @@ RECIPES = {
         time="61 minutes, 19 epochs",
         hardware="2 CPU cores, busy",
         command="python build.py train seed_resnet34",
+        gpu_hours=0.3,
         settings={
             **SEED_SETTINGS,
             "architecture": "resnet34_seed",
@@ -96,6 +103,7 @@ RECIPES = {
         time="45 s an epoch in the seed",
         hardware="one GPU, which the seed does not name",
         command="python build.py train seed_vgg16",
+        gpu_hours=0.4,
         settings={
             **SEED_SETTINGS,
             "architecture": "vgg16",
@@ -110,6 +118,7 @@ RECIPES = {
         time="not measured",
         hardware="a GPU",
         command="python build.py train resnet34",
+        gpu_hours=2.0,
         settings={"architecture": "resnet34", "learning_rate": 1e-3, "epochs": 8},
     ),
     "densenet121": Recipe(
@@ -121,6 +130,7 @@ RECIPES = {
         hardware="2 CPU cores",
         command="python build.py train densenet121 num_images=12000 folds=0 epochs=2 "
         "weights=FILE",
+        gpu_hours=3.0,
         settings={
             "architecture": "densenet121",
             "weights": "imagenet",

@@ -3,12 +3,13 @@
 import hashlib
 import io
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 
 from .figures import plot_curves
-from .paths import write_beside
+from .paths import find_attached, write_beside
 from .prediction import ensemble_predictions
 from .submission import write_submission
 
@@ -72,6 +73,23 @@ def load_member(path):
             "history": history,
             "stages": json.loads(str(arrays["stages"])),
         }
+
+
+def take_attached(output, fingerprint):
+    """Copy the networks that an attached earlier output of this run has finished.
+
+    Those of another code, settings or data are left where they are, and said so.
+    """
+    for path in find_attached("fold*_seed*.npz"):
+        with np.load(path) as arrays:
+            same = str(arrays["fingerprint"]) == fingerprint
+        target = output / "folds" / path.name
+        if same and not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            with write_beside(target) as partial:
+                shutil.copyfile(path, partial)
+        state = "taken over" if same else "is from another run, not taken"
+        print(f"attached {path}: {state}", flush=True)
 
 
 def gather_oof(table, members):

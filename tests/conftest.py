@@ -1,7 +1,8 @@
-"""The genuine Kaggle TIFFs as a competition folder, and kernels run for real."""
+"""The genuine Kaggle TIFFs as a competition, kernels run for real, and a sandbox."""
 
 import csv
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-FIXTURES = Path(__file__).parent / "fixtures"
+TESTS = Path(__file__).parent
+runpy.run_path(TESTS / "guard" / "sitecustomize.py")  # nothing but 127.0.0.1 from here
+
+FIXTURES = TESTS / "fixtures"
 SLUG = "histopathologic-cancer-detection"
 NUM_TRAIN = 51  # of the 67 genuine TIFFs; the rest is the test folder
 
@@ -51,6 +55,66 @@ def competition(tmp_path, genuine):
     return root
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home folder of its own, without credentials, here and in child processes."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in list(os.environ):
+        if name.startswith(("KAGGLE_", "XDG_", "VERBOSE")) or "PROXY" in name.upper():
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    return home
+
+
+@pytest.fixture
+def solution(tmp_path, genuine):
+    """The labels of the competition's test images, half of each class in each part."""
+    rows = sorted((label, name[:-4]) for name, _, label in genuine[NUM_TRAIN:])
+    parts = ("Public", "Private")
+    path = tmp_path / "solution.csv"
+    solution = [(i, label, parts[n % 2]) for n, (label, i) in enumerate(rows)]
+    write_rows(path, solution, ("id", "label", "Usage"))
+    return path
+
+
+@pytest.fixture
+def open_sandbox(tmp_path, competition, solution, home, monkeypatch):
+    """A function that opens a sandbox on the genuine TIFFs and points us there.
+
+    Kernels are not trained but stubbed, in the mode given; the rest is as it is.
+    """
+    from kernel import client
+    from kernel.sandbox import Sandbox
+
+    monkeypatch.setattr(client, "BACK_OFF", 0.01)
+    monkeypatch.setattr(client, "TIMEOUT", (5, 1))
+    opened = []
+
+    def open_one(mode="ok", **options):
+        python = (sys.executable, str(TESTS / "stub.py"), mode)
+        options = {"folder": tmp_path / "sandbox", "python": python, **options}
+        sandbox = Sandbox(competition, solution, **options)
+        opened.append(sandbox)
+        for name, value in sandbox.environment().items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        return sandbox
+
+    yield open_one
+    for sandbox in opened:
+        sandbox.close()
+
+
+@pytest.fixture
+def sandbox(open_sandbox):
+    """A sandbox whose kernels end well."""
+    return open_sandbox()
+
+
 def write_rows(path, rows, header=("id", "label")):
     """Write a CSV."""
     lines = [",".join(map(str, row)) for row in (header, *rows)]
@@ -69,7 +133,12 @@ def run_python(arguments, data=None, out=None, **environment):
     given = {name: str(value) for name, value in folders.items() if value is not None}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **given},
+        env={
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONPATH": str(TESTS / "guard"),
+            **given,
+        },
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -68,8 +68,8 @@ def test_half_a_competition_is_named(tmp_path):
 def test_an_attached_file_is_found_in_every_mount(tmp_path, mount):
     (tmp_path / mount).mkdir(parents=True)
     (tmp_path / mount / "base.h5").touch()
-    assert find_attached("base.h5", tmp_path) == tmp_path / mount / "base.h5"
-    assert find_attached("other.h5", tmp_path) is None
+    assert find_attached("base.h5", tmp_path) == [tmp_path / mount / "base.h5"]
+    assert find_attached("other.h5", tmp_path) == []
 
 
 def test_output_is_what_the_variable_says(tmp_path, monkeypatch):

@@ -1,0 +1,148 @@
+"""One version's session on Kaggle: its state, its log as it grows, its end."""
+
+import json
+import time
+
+from .client import KaggleError
+from .push import ALIVE, fetch_state
+from .runs import check_service, now, write_record
+
+QUEUE_SECONDS = 3_600  # how long a session may stand in the queue
+GRACE_SECONDS = 1_800  # over the session's own time-out before we stop waiting
+POLL_SECONDS = 20
+SHOWN_LINES = 10  # of the log, at one look
+TRACEBACK = "Traceback (most recent call last)"
+
+
+class RunFailed(KaggleError):
+    """The kernel ended without finishing its work."""
+
+
+def watch_kernel(client, run, wait=False, queue_seconds=QUEUE_SECONDS, say=print):
+    """Say the state of the very version that was pushed; wait for its end if asked.
+
+    Writes status.json beside push.json.
+
+    Args:
+        client: Client.
+        run: Path of the run.
+        wait: bool, look again until it ends.
+        queue_seconds: how long it may stay queued while we wait.
+        say: function that prints a line.
+
+    Returns:
+        str, the name of the state: QUEUED, RUNNING or COMPLETE.
+
+    Raises:
+        RunFailed: an error, a cancellation; carries the kernel's own traceback.
+        KaggleError: queued for too long, or running over its time-out: the session
+            goes on, and so does the same command.
+    """
+    record = check_service(run, client)
+    started = time.monotonic()
+    running_since, state, num_shown = None, None, 0
+    while True:
+        before, state = state, look(client, record, run)
+        elapsed = time.monotonic() - started
+        if state == "RUNNING" and running_since is None:
+            running_since = elapsed
+        if state != before:
+            kernel = f"{record['kernel']} v{record['version']}"
+            say(f"{format_time(elapsed)} {kernel} {state}")
+        if state == "RUNNING":
+            num_shown = say_new_lines(client, record, num_shown, say)
+        if state not in ALIVE or not wait:
+            break
+        check_patience(state, elapsed, running_since, record, queue_seconds)
+        time.sleep(POLL_SECONDS * client.pace)
+    if state not in (*ALIVE, "COMPLETE"):
+        raise RunFailed(explain_failure(client, record, run, state))
+    return state
+
+
+def look(client, record, run):
+    """The state's name now, noted down in status.json."""
+    try:
+        state = fetch_state(client, record["kernel"], record["version"]).name
+    except KaggleError as error:
+        if error.status != 404:
+            raise
+        state = "QUEUED"  # a version just pushed may not show yet
+    write_record(run, "status.json", {"state": state, "seen": now()})
+    return state
+
+
+def check_patience(state, elapsed, running_since, record, queue_seconds):
+    """Stop waiting for a session that stands still."""
+    go_on = "It was not cancelled; python build.py status --wait goes on waiting."
+    if state == "QUEUED" and elapsed > queue_seconds:
+        raise KaggleError(
+            f"{record['kernel']} v{record['version']} is still queued after "
+            f"{format_time(elapsed)}. {go_on}"
+        )
+    limit = record["timeout_hours"] * 3600 + GRACE_SECONDS
+    if running_since is not None and elapsed - running_since > limit:
+        raise KaggleError(
+            f"{record['kernel']} v{record['version']} runs for longer than its "
+            f"time-out of {record['timeout_hours']:g} h. {go_on}"
+        )
+
+
+def say_new_lines(client, record, num_shown, say):
+    """Print what the log has gained, where the service gives it while it runs."""
+    lines = client.read_live_log(record["kernel"], record["version"])
+    new = lines[num_shown:]
+    if len(new) > SHOWN_LINES:
+        say(f"         ... {len(new) - SHOWN_LINES} lines")
+    for line in new[-SHOWN_LINES:]:
+        say(f"         {line}")
+    return max(num_shown, len(lines))
+
+
+def explain_failure(client, record, run, state):
+    """Why a session ended: Kaggle's message and the kernel's own last traceback."""
+    owner, slug = record["kernel"].split("/")
+    version = {
+        "user_name": owner,
+        "kernel_slug": slug,
+        "version_label": f"v{record['version']}",
+    }
+    what = {
+        "ERROR": "failed",
+        "CANCEL_REQUESTED": "is being cancelled",
+        "CANCEL_ACKNOWLEDGED": "was cancelled",
+        "NEW_SCRIPT": "was saved but never run",
+    }.get(state, f"ended as {state}")
+    message = f"{record['kernel']} v{record['version']} {what}"
+    answer = client.call("kernels", "get_kernel_session_status", **version)
+    if answer.failure_message:
+        message += f": {answer.failure_message}"
+    output = client.call("kernels", "list_kernel_session_output", **version)
+    text = find_traceback(parse_log(output.log))
+    write_record(run, "status.json", {"state": state, "seen": now(), "failure": text})
+    return f"{message}\n{text}" if text else message
+
+
+def parse_log(log):
+    """A session's log as pairs (stream name, text); text that is no JSON as it is."""
+    try:
+        entries = json.loads(log or "[]")
+    except ValueError:
+        return [("stdout", log)]
+    return [(entry["stream_name"], entry["data"]) for entry in entries]
+
+
+def find_traceback(entries):
+    """The last traceback in a log, else its last ten lines."""
+    errors = "".join(text for name, text in entries if name == "stderr")
+    everything = "".join(text for _, text in entries)
+    for text in (errors, everything):
+        if TRACEBACK in text:
+            return text[text.rindex(TRACEBACK) :].rstrip()
+    return "\n".join(everything.rstrip().splitlines()[-SHOWN_LINES:])
+
+
+def format_time(seconds):
+    """Seconds as h:mm:ss."""
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
