@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import time
 import urllib.parse
 import zipfile
@@ -25,7 +26,7 @@ from .metadata import find_credentials_folder
 
 TIMEOUT = (10, 60)  # seconds to connect, and of silence
 PATIENCE = 300  # seconds that one call is repeated for
-BACK_OFF = 0.5  # seconds before the second try; doubles
+BACK_OFF = 0.5  # seconds before the second try; doubles, to half a minute
 PASSING = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 # Repeating these would push, submit or create twice.
 WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
@@ -115,7 +116,8 @@ class Transport(HTTPAdapter):
         again = tenacity.Retrying(
             retry=passes,
             wait=wait_as_asked,
-            stop=tenacity.stop_after_attempt(6) | tenacity.stop_before_delay(PATIENCE),
+            stop=tenacity.stop_before_delay(PATIENCE),
+            before_sleep=say_pause,
             retry_error_callback=lambda state: state.outcome.result(),
         )
         return again(send_once)
@@ -128,7 +130,14 @@ def wait_as_asked(state):
         with contextlib.suppress(urllib3.exceptions.InvalidHeader):
             if asked:
                 return Retry().parse_retry_after(asked)
-    return BACK_OFF * 2 ** (state.attempt_number - 1)
+    return min(30, BACK_OFF * 2 ** (state.attempt_number - 1))
+
+
+def say_pause(state):
+    """Say that we wait, where it is long enough to be noticed."""
+    pause = state.next_action.sleep
+    if pause >= 4:
+        print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
 
 
 def is_web_page(response):

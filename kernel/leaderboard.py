@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import datetime
 import io
+import warnings
 import zipfile
 
+import matplotlib.font_manager
 from matplotlib.figure import Figure
 
 from pcam_kaggle.figures import COLOURS
@@ -16,6 +18,7 @@ from .runs import RUNS, add_to_board, check_service, now, read_record
 ROWS_AROUND = 4  # teams shown above and below the own row
 BLUE, ORANGE = COLOURS[:2]
 GREY = "0.35"
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Arial")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,59 +188,60 @@ def plot_leaderboard(facts, standings, path):
     Args:
         facts: dict with service, competition, team, date, recipe, build_id, version,
             submission, cv_auc, late.
-        standings: list of Standing.
+        standings: list of Standing, the one to show the rows of last.
         path: Path of the PNG (1600x900 pixels, readable at half the size).
     """
+    accent = BLUE if facts["service"] == "Kaggle" else ORANGE
     figure = Figure(figsize=(16, 9), dpi=100, facecolor="white")
-    sandbox = facts["service"] != "Kaggle"
-    accent = ORANGE if sandbox else BLUE
-    figure.text(0.04, 0.915, facts["competition"], fontsize=32, weight="bold")
-    figure.text(0.04, 0.865, name_service(facts), fontsize=20, color=accent)
-    figure.text(0.96, 0.918, facts["team"], fontsize=26, weight="bold", ha="right")
-    figure.text(0.96, 0.868, facts["date"], fontsize=18, color=GREY, ha="right")
+    write(figure, 0.04, 0.915, facts["competition"], fontsize=32, weight="bold")
+    late = "" if standings[-1].placed else f"; {say_late(facts)}"
+    write(figure, 0.04, 0.862, name_service(facts) + late, fontsize=20, color=accent)
+    team = shorten(facts["team"], 26)
+    write(figure, 0.96, 0.915, team, fontsize=25, weight="bold", ha="right")
+    write(figure, 0.96, 0.862, facts["date"], fontsize=20, color=GREY, ha="right")
     for i, standing in enumerate(reversed(standings)):
-        draw_score(figure, standing, 0.77 - 0.235 * i, accent)
+        draw_score(figure, standing, 0.765 - 0.34 * i, accent)
     draw_rows(figure, standings[-1], facts["team"], accent)
-    for i, standing in enumerate(standings):
-        bottom = 0.165 + 0.37 * (len(standings) - 1 - i) * (len(standings) > 1)
-        height = 0.25 if len(standings) > 1 else 0.6
-        axes = figure.add_axes((0.70, bottom, 0.265, height))
+    for i, standing in enumerate(reversed(standings)):
+        axes = figure.add_axes((0.7, 0.54 - 0.36 * i, 0.26, 0.24))
         draw_distribution(axes, standing, accent)
-    figure.text(0.04, 0.045, describe_build(facts), fontsize=18, color=GREY)
-    if not standings[-1].placed:
-        figure.text(0.96, 0.045, say_late(facts), fontsize=16, color=GREY, ha="right")
-    with write_beside(path) as partial:
+    write(figure, 0.04, 0.04, describe_build(facts), fontsize=18, color=GREY)
+    with warnings.catch_warnings(), write_beside(path) as partial:
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script without a font
         figure.savefig(partial, format="png")
+
+
+def write(figure, x, y, text, **style):
+    """Write a text as it is: a team's name may hold $ signs, or Chinese."""
+    known = set(matplotlib.font_manager.get_font_names())
+    fonts = [name for name in FONTS if name in known]
+    figure.text(x, y, text, parse_math=False, family=fonts, **style)
 
 
 def draw_score(figure, standing, top, accent):
     """One board's score and rank, large."""
-    figure.text(0.04, top, f"{standing.board} score", fontsize=20, color=GREY)
-    figure.text(0.04, top - 0.09, standing.score, fontsize=54, weight="bold")
-    figure.text(0.04, top - 0.135, standing.describe(), fontsize=21)
-    figure.text(
-        0.04, top - 0.172, standing.describe_percentile(), fontsize=19, color=accent
-    )
+    write(figure, 0.04, top, f"{standing.board} score", fontsize=20, color=GREY)
+    write(figure, 0.04, top - 0.1, standing.score, fontsize=54, weight="bold")
+    write(figure, 0.04, top - 0.155, standing.describe(), fontsize=20)
+    share = standing.describe_percentile()
+    write(figure, 0.04, top - 0.197, share, fontsize=19, color=accent)
 
 
 def draw_rows(figure, standing, team, accent):
     """The rows around the own one."""
-    left, right, top = 0.305, 0.625, 0.77
-    figure.text(left, top, f"{standing.board} board", fontsize=20, color=GREY)
+    left, right, top = 0.315, 0.63, 0.765
+    write(figure, left, top, f"{standing.board} board", fontsize=20, color=GREY)
     for i, (rank, name, score, own) in enumerate(rows_around(standing, team)):
-        y = top - 0.065 - 0.062 * i
+        y = top - 0.06 - 0.068 * i
         style = {"fontsize": 19, "va": "center"}
         if own:
             style |= {"weight": "bold", "color": "white"}
-            box = figure.add_axes(
-                (left - 0.008, y - 0.028, right - left + 0.016, 0.056)
-            )
-            box.set(facecolor=accent, xticks=[], yticks=[])
+            frame = (left - 0.008, y - 0.03, right - left + 0.016, 0.06)
+            box = figure.add_axes(frame, facecolor=accent, xticks=[], yticks=[])
             box.spines[:].set_visible(False)
-        figure.text(left + 0.055, y, rank, ha="right", **style)
-        short = name if len(name) <= 22 else name[:21] + "\u2026"
-        figure.text(left + 0.075, y, short, **style)
-        figure.text(right, y, score, ha="right", **style)
+        write(figure, left + 0.058, y, rank, ha="right", **style)
+        write(figure, left + 0.072, y, shorten(name, 16), **style)
+        write(figure, right, y, score, ha="right", **style)
 
 
 def draw_distribution(axes, standing, accent):
@@ -245,18 +249,18 @@ def draw_distribution(axes, standing, accent):
     scores = sorted(float(score) for _, score in standing.teams)
     own = float(standing.score)
     # The tail of near-random scores would squeeze what matters.
-    lowest = min([*scores[len(scores) // 10 :][:1], own, 0.99])
-    low = max(0, lowest - 0.01)
+    low = max(0, min([*scores[len(scores) // 10 :][:1], own, 0.99]) - 0.01)
     shown = [score for score in scores if score >= low]
-    axes.hist(shown, bins=50, range=(low, 1), color="0.75")
+    tallest = max(axes.hist(shown, bins=50, range=(low, 1), color="0.75")[0], default=1)
     axes.axvline(own, color=accent, linewidth=3)
-    side = "right" if own > (low + 1) / 2 else "left"
+    axes.set_ylim(0, 1.3 * max(1, tallest))  # room for the score above the bars
+    right = own > (low + 1) / 2
     axes.annotate(
-        f"{standing.score} ",
-        (own, axes.get_ylim()[1] * 0.93),
-        xytext=(-8 if side == "right" else 8, 0),
+        standing.score,
+        (own, 1.17 * max(1, tallest)),
+        xytext=(-8 if right else 8, 0),
         textcoords="offset points",
-        ha=side,
+        ha="right" if right else "left",
         va="center",
         fontsize=18,
         weight="bold",
@@ -264,9 +268,10 @@ def draw_distribution(axes, standing, accent):
     )
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=15)
+    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
     axes.set_ylabel("teams", fontsize=16)
     hidden = len(scores) - len(shown)
-    below = f" ({hidden} below {low:.2f} not shown)" if hidden else ""
+    below = f" ({hidden} lower not shown)" if hidden else ""
     axes.set_xlabel(f"{standing.board} ROC AUC{below}", fontsize=16)
 
 
@@ -286,6 +291,11 @@ def rows_around(standing, team, count=ROWS_AROUND):
         rows.insert(place, (f"({standing.rank:,})", team, standing.score, True))
     first = max(0, min(place - count, len(rows) - 2 * count - 1))
     return rows[first : first + 2 * count + 1]
+
+
+def shorten(text, length):
+    """A text of at most so many characters."""
+    return text if len(text) <= length else text[: length - 1] + "\u2026"
 
 
 def name_service(facts):

@@ -159,6 +159,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """HTTP: addresses to methods, credentials, errors, scripted faults."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for the head's receipt
 
     def do_POST(self):
         """A call: POST /api/v1/<service>/<Method> with JSON."""
@@ -181,7 +182,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "/kernels/logs/stream/" in path:
             self.answer("logs", lambda: self.stream_log(path))
         else:
-            self.answer(kind, lambda: self.read_file(kind, path))
+            self.answer(kind, lambda: self.read_file(path))
 
     def read_body(self):
         """The request's body, or None where the client went away half-way."""
@@ -227,14 +228,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         blob["content"] = body
         return b""
 
-    def read_file(self, kind, path):
+    def read_file(self, path):
         """A file of an output or of the competition, or a kernel's latest text."""
         service = self.server.sandbox.service
-        roots = {"file": service.folder / "kernels", "data": service.data}
-        _, _, signature, *parts = path.split("/")
+        kind, signature, *parts = [*path.strip("/").split("/"), ""]
         if kind == "code" and f"{signature}/{parts[0]}" in service.state["kernels"]:
             kernel = service.state["kernels"][f"{signature}/{parts[0]}"]
             return kernel["versions"][-1]["request"]["text"].encode()
+        roots = {"file": service.folder / "kernels", "data": service.data}
         if kind not in roots or signature != service.key[:8]:
             raise Refusal(403, "The address is not signed")
         target = roots[kind].joinpath(*parts)

@@ -271,7 +271,8 @@ class Service:
     def list_data_files(self, user, request):
         """The competition's files, page by page."""
         self.check_competition(request)
-        files = sorted(path for path in self.data.rglob("*") if path.is_file())
+        files = [path for path in self.data.rglob("*") if path.is_file()]
+        files.sort(key=lambda path: (len(path.parts), path))
         page, more = turn_page(files, request)
         names = [path.relative_to(self.data).as_posix() for path in page]
         sizes = [path.stat().st_size for path in page]

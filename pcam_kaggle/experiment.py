@@ -65,7 +65,7 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     run["num_parameters"] = network.count_params()
     check_unused(output, run["fingerprint"])
     print_start(run, folder, output)
-    take_attached(output, run["fingerprint"])
+    take_attached(output, run["fingerprint"], data)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         clock = Clock(run["stages"])

@@ -75,12 +75,12 @@ def load_member(path):
         }
 
 
-def take_attached(output, fingerprint):
+def take_attached(output, fingerprint, inputs=None):
     """Copy the networks that an attached earlier output of this run has finished.
 
     Those of another code, settings or data are left where they are, and said so.
     """
-    for path in find_attached("fold*_seed*.npz"):
+    for path in find_attached("fold*_seed*.npz", inputs):
         with np.load(path) as arrays:
             same = str(arrays["fingerprint"]) == fingerprint
         target = output / "folds" / path.name

@@ -89,6 +89,7 @@ def open_sandbox(tmp_path, competition, solution, home, monkeypatch):
     from kernel.sandbox import Sandbox
 
     monkeypatch.setattr(client, "BACK_OFF", 0.01)
+    monkeypatch.setattr(client, "PATIENCE", 2)
     monkeypatch.setattr(client, "TIMEOUT", (5, 1))
     opened = []
 

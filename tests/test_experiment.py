@@ -1,6 +1,8 @@
 """A whole run on the genuine TIFFs: its files, what it keeps, what it refuses."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -105,6 +107,29 @@ def test_finished_folds_are_kept_and_give_the_same_bytes(competition, out, capsy
     assert (out / "submission.csv").read_bytes() == whole
     assert kept.stat().st_mtime_ns == age
     assert pd.read_csv(out / "history.csv")["fold"].tolist() == [0, 0, 1, 1]
+
+
+def test_folds_of_an_attached_earlier_output_are_taken_over(
+    competition, tmp_path, capsys
+):
+    first, second = tmp_path / "first", tmp_path / "second"
+    run(competition, first)
+    run(competition, tmp_path / "other", epochs=1)
+    # As Kaggle attaches a kernel's output: a folder beside the competition's.
+    inputs = competition.parents[1]
+    for name, source in (("pcam-demo", first), ("old", tmp_path / "other")):
+        (inputs / name / "folds").mkdir(parents=True)
+        fold = source / "folds" / "fold0_seed0.npz"
+        shutil.copy(fold, inputs / name / "folds")
+    capsys.readouterr()
+    run(inputs, second)
+    lines = capsys.readouterr().out
+    assert f"{Path('pcam-demo', 'folds', 'fold0_seed0.npz')}: taken over" in lines
+    old = Path("old", "folds", "fold0_seed0.npz")
+    assert f"{old}: is from another run, not taken" in lines
+    assert "fold 0 seed 0 epoch" not in lines and "fold 1 seed 1 epoch" in lines
+    for name in ("submission.csv", "oof.csv"):
+        assert (second / name).read_bytes() == (first / name).read_bytes()
 
 
 def test_the_output_of_another_run_is_refused_and_stays(competition, out):

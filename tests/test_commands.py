@@ -1,0 +1,263 @@
+"""The commands as a user types them, step by step, broken off, repeated, at once."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import TESTS, read_rows, run_python
+from PIL import Image
+
+import build
+from kernel.bundle import ROOT
+from kernel.client import Client
+from kernel.push import push_kernel
+from kernel.runs import find_run, list_runs, locked
+from kernel.sandbox import Fault
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def count_versions(sandbox):
+    kernels = sandbox.service.state["kernels"].values()
+    return sum(len(kernel["versions"]) for kernel in kernels)
+
+
+def count_submissions(sandbox):
+    return len(sandbox.service.state["submissions"])
+
+
+def test_run_is_all_steps_and_each_can_be_repeated_alone(sandbox, runs, capsys):
+    assert build.main(["run", "demo", "epochs=3", "--message", "first"]) == 0
+    text = capsys.readouterr().out
+    (run,) = list_runs(runs)
+    assert {path.name for path in run.iterdir()} == {
+        "push.json",
+        "status.json",
+        "run.json",
+        "submission.csv",
+        "kernel.log",
+        "sample_submission.csv",
+        "submit.json",
+        "leaderboard.png",
+    }
+    build_id = json.loads((run / "push.json").read_text())["build_id"]
+    assert f"sent    submission 1: first build={build_id}" in text
+    assert "Kaggle" not in text
+    with Image.open(run / "leaderboard.png") as image:
+        assert image.size == (1600, 900)
+    for words in (
+        ["push", "demo", "epochs=3", "--wait"],
+        ["status", "--wait"],
+        ["output", build_id],
+        ["submit", run.name],
+        ["leaderboard", "pcam-demo"],
+        ["run", "demo", "epochs=3"],
+    ):
+        assert build.main(words) == 0, words
+    assert count_versions(sandbox) == count_submissions(sandbox) == 1
+    assert len(read_rows(runs / "leaderboard.csv")) == 1
+    capsys.readouterr()
+    assert build.main(["runs"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["pushed", "run", "version"]
+    assert run.name in row and "COMPLETE" in row and "0.9731" in row
+
+
+def test_a_failed_run_fails_the_command_with_its_traceback(open_sandbox, runs, capsys):
+    sandbox = open_sandbox("fail")
+    assert build.main(["run", "demo"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("build.py: error: sandbox/pcam-demo v1 failed")
+    assert error.strip().endswith("ValueError: loss is not a finite number")
+    assert count_submissions(sandbox) == 0
+
+
+def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(
+    open_sandbox, runs, capsys
+):
+    assert build.main(["runs"]) == 0
+    assert "nothing was pushed yet" in capsys.readouterr().out
+    sandbox = open_sandbox("slow")
+    push_kernel(Client(), "demo", {"epochs": 1}, runs=runs)
+    build.main(["runs"])
+    assert re.search(r"QUEUED|RUNNING", capsys.readouterr().out)
+    sandbox.service.sessions["sandbox/pcam-demo", 1].stop()
+    build.main(["runs"])
+    assert "CANCEL_ACKNOWLEDGED" in capsys.readouterr().out
+    push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
+    sandbox.script("GetKernelSessionStatus", Fault(403, {"code": 403, "message": ""}))
+    build.main(["runs"])
+    text = capsys.readouterr().out
+    assert "(last seen)" in text and "as they were last seen: GetKernel" in text
+
+
+def test_a_run_is_found_by_any_of_its_names(sandbox, runs):
+    first = push_kernel(Client(), "demo", {"epochs": 1}, runs=runs)
+    second = push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
+    assert find_run(None, runs) == second == find_run("pcam-demo", runs)
+    build_id = first.name.rpartition("-")[2]
+    for name in (first.name, build_id, str(first), f"runs/{first.name}/"):
+        assert find_run(name, runs) == first
+    with pytest.raises(ValueError, match=f"Did you mean '{first.name}'"):
+        find_run(first.name + "x", runs)
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (["status"], "nothing was pushed yet"),
+        (["submit", "x"], "nothing was pushed yet"),
+        (["weights", "resnet34"], "unknown architecture with weights"),
+    ],
+)
+def test_commands_without_a_run_say_so(sandbox, runs, words, reason, capsys):
+    assert build.main(words) == 1
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (["push"], "RECIPE"),
+        (["push", "demo", "--timeout", "13"], "expected 0.1 to 12 hours"),
+        (["push", "demo", "folds=9"], "folds: expected"),
+        (["run", "nothing"], "unknown recipe 'nothing'"),
+        (["leaderboard", "a", "b"], "unknown arguments|unrecognized"),
+    ],
+)
+def test_wrong_usage_exits_2(sandbox, words, reason, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        build.main(words)
+    assert exit_code.value.code == 2
+    assert re.search(reason, capsys.readouterr().err)
+    assert sandbox.calls == []
+
+
+COMMANDS = ("demo", "list", "build", "train", "run", "push", "status", "output")
+COMMANDS += ("submit", "leaderboard", "runs", "weights", "sandbox")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        build.main([command, "--help"])
+    assert exit_code.value.code == 0
+    assert f"build.py {command}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill would end the test")
+@pytest.mark.parametrize(
+    "method",
+    [
+        "IntrospectToken",
+        "GetKernel",
+        "SaveKernel",
+        "GetKernelSessionStatus",
+        "ListKernelSessionOutput",
+        "file",
+        "data",
+        "ListSubmissions",
+        "upload",
+        "CreateSubmission",
+        "GetSubmission",
+        "GetLeaderboard",
+    ],
+)
+def test_after_ctrl_c_the_same_command_ends_the_work_once(
+    sandbox, runs, capsys, method
+):
+    # The call is carried out, and its answer kept back until Ctrl-C has come.
+    sandbox.script(method, Fault(hang=1, after=True))
+
+    def interrupt():
+        while method not in sandbox.calls:
+            time.sleep(0.005)
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert build.main(["run", "demo"]) == 1
+    thread.join()
+    assert "interrupted; nothing is lost" in capsys.readouterr().err
+    assert not list(runs.rglob("partial*"))
+    assert build.main(["run", "demo"]) == 0
+    assert count_versions(sandbox) == count_submissions(sandbox) == 1
+    (run,) = list_runs(runs)
+    assert (run / "leaderboard.png").exists()
+    assert len(read_rows(runs / "leaderboard.csv")) == 1
+
+
+def test_two_commands_at_once_do_the_work_once(sandbox, tmp_path):
+    code = (
+        "import pathlib, sys; sys.path.insert(0, sys.argv[1]); import build; "
+        "build.RUNS = pathlib.Path(sys.argv[2]); sys.exit(build.main(['run', 'demo']))"
+    )
+    words = [sys.executable, "-c", code, str(ROOT), str(tmp_path / "runs")]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS / "guard")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    both = [subprocess.Popen(words, env=environment, **pipes) for _ in range(2)]
+    texts = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], texts
+    assert count_versions(sandbox) == count_submissions(sandbox) == 1
+
+
+def test_a_lock_that_is_not_freed_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("kernel.runs.LOCK_SECONDS", 0.2)
+    lines = []
+    with (
+        locked(tmp_path, "run"),
+        pytest.raises(ValueError, match="one command at a time"),
+        locked(tmp_path, "run", lines.append),
+    ):
+        pass
+    assert lines == ["another command is at work on run; waiting for it"]
+    with locked(tmp_path, "run"):
+        pass
+
+
+def test_every_step_survives_one_fault_of_every_kind(sandbox, runs):
+    html = {"status": 200, "headers": {"Content-Type": "text/html"}}
+    asked = "IntrospectToken GetKernel GetKernelSessionStatus GetCompetition upload "
+    asked += "ListKernelSessionOutput file data ListSubmissions GetSubmissionLimits "
+    asked += "StartSubmissionUpload GetSubmission GetLeaderboard DownloadLeaderboard"
+    for method in asked.split():
+        faults = [Fault(429, {"code": 429, "message": ""}), Fault(500), Fault(502)]
+        faults += [Fault(503), Fault(drop=True)]
+        plain = method in ("file", "data", "upload")
+        sandbox.script(method, *faults, *([] if plain else [Fault(**html)]))
+    sandbox.script("SaveKernel", Fault(429, {"code": 429, "message": ""}))
+    sandbox.script("CreateSubmission", Fault(429, {"code": 429, "message": ""}))
+    assert build.main(["run", "demo"]) == 0
+    assert not any(sandbox.faults.values()), sandbox.faults
+    assert count_versions(sandbox) == count_submissions(sandbox) == 1
+
+
+def test_a_run_of_the_sandbox_is_not_sought_on_kaggle(sandbox, runs, monkeypatch):
+    push_kernel(Client(), "demo", runs=runs)
+    (run,) = list_runs(runs)
+    record = json.loads((run / "push.json").read_text())
+    (run / "push.json").write_text(json.dumps({**record, "service": "Kaggle"}))
+    for words in (["status"], ["output"]):
+        assert build.main(words) == 1
+
+
+def test_the_commands_print_nothing_of_the_client_s(sandbox, tmp_path):
+    code = (
+        "import pathlib, sys; sys.path.insert(0, sys.argv[1]); import build; "
+        "build.RUNS = pathlib.Path(sys.argv[2]); sys.exit(build.main(['run', 'demo']))"
+    )
+    result = run_python(["-c", code, ROOT, tmp_path / "runs"])
+    assert result.returncode == 0 and result.stderr == ""
+    for line in result.stdout.splitlines():
+        assert "Warning" not in line and "Traceback" not in line
