@@ -109,7 +109,7 @@ class Transport(HTTPAdapter):
 
         def send_once():
             response = HTTPAdapter.send(self, request, **options)
-            if not options.get("stream"):
+            if not options.get("stream") or response.status_code in PASSING:
                 response.content  # noqa: B018 - a body that is cut fails here
             return response
 
@@ -153,6 +153,7 @@ class Api(KaggleApi):
         super().__init__()
         self.config_values = {}
         self.config = str(find_credentials_folder() / self.config_file)
+        self.token_refused = False
 
     def build_kaggle_client(self):
         local = os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST"
@@ -174,11 +175,13 @@ class Api(KaggleApi):
 
     def _introspect_token(self, access_token):
         try:
-            return super()._introspect_token(access_token)
+            username = super()._introspect_token(access_token)
         except requests.HTTPError as error:
-            if error.response.status_code == 401:  # stale; the other ways are tried
-                return None
-            raise
+            if error.response.status_code != 401:
+                raise
+            username = None
+        self.token_refused = username is None  # the other ways are tried
+        return username
 
 
 def mount(session):
@@ -208,12 +211,14 @@ class Client:
             with contextlib.redirect_stdout(io.StringIO()), explaining("the log-in"):
                 self.api.authenticate()
         except SystemExit:
+            found = "an access token that was refused, no other"
             raise KaggleError(
-                "no Kaggle credentials found. "
-                + THREE_WAYS.format(folder=find_credentials_folder())
+                f"{found if self.api.token_refused else 'no'} Kaggle credentials "
+                f"found. {THREE_WAYS.format(folder=find_credentials_folder())}"
             ) from None
         self.username = self.api.config_values[self.api.CONFIG_NAME_USER]
         self.kaggle = self.api.build_kaggle_client()
+        self.files = mount(requests.Session())  # signed addresses need no credentials
 
     def call(self, service, method, **fields):
         """One typed call of kagglesdk, such as call("kernels", "get_kernel", ...).
@@ -299,21 +304,15 @@ class Client:
 
     def upload(self, path, url):
         """PUT a file at the address that Kaggle gave for it."""
-        with (
-            explaining(f"the upload of {path.name}"),
-            mount(requests.Session()) as session,
-        ):
-            session.put(url, data=path.read_bytes()).raise_for_status()
+        with explaining(f"the upload of {path.name}"):
+            self.files.put(url, data=path.read_bytes()).raise_for_status()
 
     def download(self, source, path):
         """Write the body of a response, or of an address, to a new file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            explaining(f"the download of {path.name}"),
-            mount(requests.Session()) as session,
-        ):
+        with explaining(f"the download of {path.name}"):
             if isinstance(source, str):
-                source = session.get(source, stream=True)
+                source = self.files.get(source, stream=True)
             source.raise_for_status()
             self.api.download_file(source, str(path), None, quiet=True)
 

@@ -55,54 +55,49 @@ def push_kernel(
     config = get_config(recipe, overrides)
     datasets = find_datasets(config, client.service, runs)
     expected = expect_hours(recipe, config)
-    hours = hours or min(MAX_HOURS, max(1, 4 * expected) if expected else MAX_HOURS)
+    if hours is None:
+        hours = min(MAX_HOURS, max(1, 4 * expected)) if expected else MAX_HOURS
+    inputs = {"owner": client.username, "dataset_sources": datasets, "resume": resume}
     with locked(DIST, make_slug(recipe), say):
-        script, bundle = write_kernel(
-            recipe,
-            overrides,
-            owner=client.username,
-            dataset_sources=datasets,
-            resume=resume,
-        )
+        script, bundle = write_kernel(recipe, overrides, **inputs)
         metadata = read_metadata(script.with_name("kernel-metadata.json"))
-        run = runs / f"{make_slug(recipe)}-{bundle.build_id}"
         stored = find_kernel(client, metadata["id"])
         check_resume(resume, stored, bundle)
-        version = find_same(client, stored, metadata, bundle, resume)
-        earlier = read_record(run, "push.json")
+        version, url = find_same(client, stored, metadata, bundle, resume), None
         if version:
             say(f"version {version} of {metadata['id']} is this build: not sent again")
-            if (earlier.get("service"), earlier.get("version")) == (
-                client.service,
-                version,
-            ):
-                return run
-            url = name_page(metadata["id"])
         else:
             say_quota(client, expected, hours, say)
             version, url = send(client, script, metadata, bundle, stored, hours, say)
-        commit, dirty = find_commit()
+        run = runs / f"{make_slug(recipe)}-{bundle.build_id}"
         record = {
-            "pushed": now(),
             "service": client.service,
             "recipe": recipe,
             "settings": overrides or {},
             "build_id": bundle.build_id,
             "kernel": metadata["id"],
             "version": version,
-            "url": url,
+            "url": url or name_page(metadata["id"]),
             "timeout_hours": hours,
             "expected_hours": expected,
             "dataset_sources": metadata["dataset_sources"],
             "kernel_sources": metadata["kernel_sources"],
-            "commit": commit,
-            "dirty": dirty,
         }
-        run.mkdir(parents=True, exist_ok=True)
-        for name in ("status.json", "submit.json", "run.json"):  # of another version
-            (run / name).unlink(missing_ok=True)
-        write_record(run, "push.json", record)
+        record_push(run, record)
     return run
+
+
+def record_push(run, record):
+    """Write push.json, unless it is of this version; what was of another one goes."""
+    earlier = read_record(run, "push.json")
+    if all(earlier.get(name) == record[name] for name in ("service", "version")):
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    for name in ("status.json", "submit.json", "run.json"):
+        (run / name).unlink(missing_ok=True)
+    commit, dirty = find_commit()
+    record = {"pushed": now(), **record, "commit": commit, "dirty": dirty}
+    write_record(run, "push.json", record)
 
 
 def read_metadata(path):

@@ -236,7 +236,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             kernel = service.state["kernels"][f"{signature}/{parts[0]}"]
             return kernel["versions"][-1]["request"]["text"].encode()
         roots = {"file": service.folder / "kernels", "data": service.data}
-        if kind not in roots or signature != service.key[:8]:
+        if kind not in roots or signature != service.signature:
             raise Refusal(403, "The address is not signed")
         target = roots[kind].joinpath(*parts)
         if ".." in parts or not target.is_file():

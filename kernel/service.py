@@ -50,8 +50,9 @@ class Service:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.username, self.python, self.url = username, python, ""
         self.key = secrets.token_hex(16)
+        self.signature = secrets.token_hex(8)  # of the addresses of files
         self.state = {"kernels": {}, "datasets": {}, "submissions": []}
-        self.blobs, self.sessions = {}, {}
+        self.blobs, self.sessions, self.outputs = {}, {}, {}
         self.lock = threading.RLock()
         self.load()
 
@@ -229,10 +230,12 @@ class Service:
         """Names and paths of a finished version's files, one page, and the next."""
         ref, number, version = self.find_version(user, request)
         working = self.folder / "kernels" / ref / f"v{number}" / "working"
-        files = []
-        if version["status"] not in ("QUEUED", "RUNNING"):
+        if version["status"] in ("QUEUED", "RUNNING"):
+            return version, [], {}
+        if (ref, number) not in self.outputs:  # which grow no more
             files = sorted(path for path in working.rglob("*") if path.is_file())
-        page, token = turn_page(files, request)
+            self.outputs[ref, number] = files
+        page, token = turn_page(self.outputs[ref, number], request)
         return version, [(path.relative_to(working), path) for path in page], token
 
     def list_kernel_session_output(self, user, request):
@@ -242,7 +245,7 @@ class Service:
         files = [
             {
                 "fileName": name.as_posix(),
-                "url": f"{self.url}/file/{self.key[:8]}/"
+                "url": f"{self.url}/file/{self.signature}/"
                 + urllib.parse.quote(path.relative_to(kernels).as_posix()),
             }
             for name, path in page
@@ -286,7 +289,7 @@ class Service:
         path = (self.data / name).resolve()
         if not path.is_file() or self.data.resolve() not in path.parents:
             raise Refusal(404, "Not found")
-        return f"{self.url}/data/{self.key[:8]}/{urllib.parse.quote(name)}"
+        return f"{self.url}/data/{self.signature}/{urllib.parse.quote(name)}"
 
     def get_submission_limits(self, user, request):
         """How many submissions the user has left today."""

@@ -74,6 +74,15 @@ def test_no_credentials_is_one_message_with_three_ways(sandbox, home, monkeypatc
     assert "SaveKernel" not in sandbox.calls
 
 
+def test_a_token_that_is_refused_and_nothing_else(sandbox, monkeypatch):
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", SECRET)
+    with pytest.raises(KaggleError, match="an access token that was refused") as error:
+        Client()
+    assert SECRET not in str(error.value)
+
+
 def test_refused_credentials_say_so_and_are_not_shown(sandbox, monkeypatch):
     use_key(monkeypatch, "student", SECRET)
     with pytest.raises(KaggleError, match="the credentials were refused") as error:

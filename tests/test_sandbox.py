@@ -206,7 +206,7 @@ def test_it_asks_for_credentials_and_listens_here_only(sandbox):
     assert session.post(url, json=body, auth=("me", sandbox.service.key)).ok
     for path in ("/file/x/y", "/data/00000000/train_labels.csv", "/solution.csv"):
         assert session.get(sandbox.url + path).status_code == 403
-    signed = f"{sandbox.url}/data/{sandbox.service.key[:8]}"
+    signed = f"{sandbox.url}/data/{sandbox.service.signature}"
     assert session.get(f"{signed}/%2e%2e/%2e%2e/%2e%2e/solution.csv").status_code == 404
 
 
