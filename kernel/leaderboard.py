@@ -11,9 +11,9 @@ import matplotlib.font_manager
 from matplotlib.figure import Figure
 
 from pcam_kaggle.figures import COLOURS
-from pcam_kaggle.paths import COMPETITION, write_beside
+from pcam_kaggle.paths import COMPETITION
 
-from .runs import RUNS, add_to_board, check_service, now, read_record
+from .runs import RUNS, add_to_board, check_service, now, read_record, write_alone
 
 ROWS_AROUND = 4  # teams shown above and below the own row
 BLUE, ORANGE = COLOURS[:2]
@@ -206,7 +206,7 @@ def plot_leaderboard(facts, standings, path):
         axes = figure.add_axes((0.7, 0.54 - 0.36 * i, 0.26, 0.24))
         draw_distribution(axes, standing, accent)
     write(figure, 0.04, 0.04, describe_build(facts), fontsize=18, color=GREY)
-    with warnings.catch_warnings(), write_beside(path) as partial:
+    with warnings.catch_warnings(), write_alone(path) as partial:
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script without a font
         figure.savefig(partial, format="png")
 

@@ -92,7 +92,6 @@ def record_push(run, record):
     earlier = read_record(run, "push.json")
     if all(earlier.get(name) == record[name] for name in ("service", "version")):
         return
-    run.mkdir(parents=True, exist_ok=True)
     for name in ("status.json", "submit.json", "run.json"):
         (run / name).unlink(missing_ok=True)
     commit, dirty = find_commit()

@@ -52,9 +52,17 @@ def read_record(run, name):
 
 def write_record(run, name, record):
     """Write a record, whole or not at all."""
-    with write_beside(run / name) as partial:
+    with write_alone(run / name) as partial:
         text = json.dumps(record, indent=2) + "\n"
         partial.write_text(text, "utf-8", newline="\n")
+
+
+@contextlib.contextmanager
+def write_alone(path):
+    """`write_beside` for a file of a run, by one command at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent.parent, "files"), write_beside(path) as partial:
+        yield partial
 
 
 def list_runs(runs=RUNS):

@@ -10,7 +10,7 @@ from pcam_kaggle.config import ARCHITECTURES, unknown
 from .client import KaggleError, LostAnswer
 from .runs import RUNS, locked, read_record, write_record
 
-REGISTRY = "datasets.json"  # in runs/: service -> weights file -> dataset
+REGISTRY = "datasets.json"  # in runs/weights/: service -> weights file -> dataset
 READY_SECONDS = 900  # how long Kaggle may take to unpack a dataset
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -46,9 +46,9 @@ def publish_weights(client, architecture, path=None, runs=RUNS, say=print):
             create_dataset(client, path, slug, title)
             wait_until_ready(client, slug)
     with locked(runs, REGISTRY, say):
-        registry = read_record(runs, REGISTRY)
+        registry = read_record(runs / "weights", REGISTRY)
         registry.setdefault(client.service, {})[path.name] = dataset
-        write_record(runs, REGISTRY, registry)
+        write_record(runs / "weights", REGISTRY, registry)
     return dataset
 
 
@@ -61,7 +61,7 @@ def find_datasets(config, service, runs=RUNS):
     name = Path(config.weights).name
     if config.weights == "imagenet":
         name = ARCHITECTURES[config.architecture].pretrained_file
-    dataset = read_record(runs, REGISTRY).get(service, {}).get(name)
+    dataset = read_record(runs / "weights", REGISTRY).get(service, {}).get(name)
     if dataset is None and Path(config.weights).is_file():
         raise ValueError(
             f"weights: {config.weights} is a file of this machine, which the kernel "

@@ -137,7 +137,7 @@ def test_train_runs_the_built_file_and_keeps_its_results(competition, tmp_path):
     assert compute_build_id(script.read_text("utf-8")) == run["build_id"]
 
 
-def test_a_run_at_home_needs_home_and_leaves_the_push_folder(
+def test_a_run_at_home_needs_no_credentials_and_leaves_the_push_folder(
     competition, tmp_path, home
 ):
     script, _ = write_kernel("demo")

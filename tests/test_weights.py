@@ -93,7 +93,7 @@ def test_what_is_refused_is_not_noted_down(
     sandbox.script(method, fault)
     with pytest.raises(KaggleError, match=words):
         publish_weights(Client(), "densenet121", runs=tmp_path)
-    assert not (tmp_path / "datasets.json").exists()
+    assert not (tmp_path / "weights" / "datasets.json").exists()
 
 
 @pytest.mark.parametrize(

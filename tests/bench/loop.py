@@ -111,9 +111,7 @@ def measure_sizes(sandbox, scratch):
     sandbox.service.outputs.clear()
     (run / "run.json").unlink()
     client = Client()
-    print(
-        "| what | seconds | peak memory of the client |\n| --- | --- | --- |"
-    )
+    print("| what | seconds | peak memory of the client |\n| --- | --- | --- |")
     owner = {"user_name": "sandbox", "kernel_slug": "pcam-demo", "version_label": "v2"}
 
     def list_files():
