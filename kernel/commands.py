@@ -4,13 +4,10 @@ import contextlib
 import time
 
 from .client import Client, KaggleError
-from .demo import open_demo
-from .judge import read_teams
 from .leaderboard import show_leaderboard
 from .output import download_output
 from .push import ALIVE, push_kernel
 from .runs import find_run, list_runs, locked, read_board, read_record
-from .sandbox import Sandbox
 from .submit import fetch_scores, submit_predictions
 from .watch import look, watch_kernel
 from .weights import publish_weights
@@ -55,6 +52,8 @@ def run(args, runs):
 
 def demo(args, runs):
     """The whole loop on the shipped patches, against a sandbox of its own."""
+    from .demo import open_demo  # scikit-learn: a second, which the others need not
+
     started = time.perf_counter()
     folder = runs / "demo"
     with locked(folder, "demo"), open_demo(folder) as sandbox, sandbox.entered():
@@ -176,6 +175,9 @@ def weights(args, runs):
 
 def sandbox(args, runs):
     """Serve a board until Ctrl-C."""
+    from .judge import read_teams
+    from .sandbox import Sandbox
+
     teams = read_teams(args.teams) if args.teams else ()
     with Sandbox(
         args.data,
