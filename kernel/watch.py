@@ -10,7 +10,7 @@ from .runs import check_service, now, write_record
 QUEUE_SECONDS = 3_600  # how long a session may stand in the queue
 GRACE_SECONDS = 1_800  # over the session's own time-out before we stop waiting
 POLL_SECONDS = 20
-SHOWN_LINES = 10  # of the log, at one look
+SHOWN_LINES = 20  # of the log, at one look
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -133,7 +133,7 @@ def parse_log(log):
 
 
 def find_traceback(entries):
-    """The last traceback in a log, else its last ten lines."""
+    """The last traceback in a log, else its last lines."""
     errors = "".join(text for name, text in entries if name == "stderr")
     everything = "".join(text for _, text in entries)
     for text in (errors, everything):
