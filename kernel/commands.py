@@ -1,6 +1,7 @@
 """The commands that speak to Kaggle, or to the sandbox, step after step."""
 
 import contextlib
+import signal
 import time
 
 from .client import Client, KaggleError
@@ -56,6 +57,7 @@ def demo(args, runs):
 
     started = time.perf_counter()
     folder = runs / "demo"
+    stop_on_terminate()
     with locked(folder, "demo"), open_demo(folder) as sandbox, sandbox.entered():
         print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
         seconds = run_loop(Client(), args, folder)
@@ -178,6 +180,7 @@ def sandbox(args, runs):
     from .judge import read_teams
     from .sandbox import Sandbox
 
+    stop_on_terminate()
     teams = read_teams(args.teams) if args.teams else ()
     with Sandbox(
         args.data,
@@ -194,3 +197,8 @@ def sandbox(args, runs):
                 pass
         except KeyboardInterrupt:
             print("stopped; the same command goes on with this board")
+
+
+def stop_on_terminate():
+    """Let a termination end us as Ctrl-C does: the sandbox then stops its kernels."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

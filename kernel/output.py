@@ -6,8 +6,9 @@ import pathlib
 import shutil
 
 from .client import KaggleError
+from .push import name_fields
 from .runs import RUNS, check_service, locked
-from .watch import parse_log
+from .watch import read_log
 
 NEEDED = ("run.json", "submission.csv")
 
@@ -57,20 +58,14 @@ def download_output(client, run, runs=RUNS, say=print):
 
 def fetch_files(client, record, folder):
     """Download every listed file and the log; the number of files."""
-    owner, slug = record["kernel"].split("/")
-    version = {
-        "user_name": owner,
-        "kernel_slug": slug,
-        "version_label": f"v{record['version']}",
-    }
+    version = name_fields(record["kernel"], record["version"])
     files = list(
         client.call_pages("kernels", "list_kernel_session_output", "files", **version)
     )
     places = [place_file(folder, file.file_name) for file in files]
     for file, place in zip(files, places):
         client.download(file.url, place)
-    log = client.call("kernels", "list_kernel_session_output", **version).log
-    text = "".join(text for _, text in parse_log(log))
+    text = "".join(text for _, text in read_log(client, record))
     (folder / "kernel.log").write_text(text, "utf-8", newline="\n")
     return len(files) + 1
 

@@ -135,7 +135,8 @@ def find_same(client, stored, metadata, bundle, resume):
         return None
     if resume and not kept.kernel_data_sources:
         return None
-    state = fetch_state(client, metadata["id"], kept.current_version_number).name
+    answer = fetch_status(client, metadata["id"], kept.current_version_number)
+    state = answer.status.name
     alive = state in ALIVE or (state == "COMPLETE" and not resume)
     return kept.current_version_number if alive else None
 
@@ -147,16 +148,17 @@ def is_same_source(stored, bundle):
     return first == second
 
 
-def fetch_state(client, kernel_id, version):
-    """The status enum of one version's session."""
+def fetch_status(client, kernel_id, version):
+    """One version's session: its status and failure message."""
+    fields = name_fields(kernel_id, version)
+    return client.call("kernels", "get_kernel_session_status", **fields)
+
+
+def name_fields(kernel_id, version):
+    """The fields of a request that name one version."""
     owner, slug = kernel_id.split("/")
-    return client.call(
-        "kernels",
-        "get_kernel_session_status",
-        user_name=owner,
-        kernel_slug=slug,
-        version_label=f"v{version}",
-    ).status
+    label = f"v{version}"
+    return {"user_name": owner, "kernel_slug": slug, "version_label": label}
 
 
 def check_resume(resume, stored, bundle):

@@ -1,10 +1,11 @@
 """One version's session on Kaggle: its state, its log as it grows, its end."""
 
+import datetime
 import json
 import time
 
 from .client import KaggleError
-from .push import ALIVE, fetch_state
+from .push import ALIVE, fetch_status, name_fields
 from .runs import check_service, now, write_record
 
 QUEUE_SECONDS = 3_600  # how long a session may stand in the queue
@@ -39,31 +40,37 @@ def watch_kernel(client, run, wait=False, queue_seconds=QUEUE_SECONDS, say=print
             goes on, and so does the same command.
     """
     record = check_service(run, client)
+    pushed = datetime.datetime.fromisoformat(record["pushed"])
     started = time.monotonic()
     running_since, state, num_shown = None, None, 0
     while True:
         before, state = state, look(client, record, run)
-        elapsed = time.monotonic() - started
+        waited = time.monotonic() - started
         if state == "RUNNING" and running_since is None:
-            running_since = elapsed
+            running_since = waited
         if state != before:
-            kernel = f"{record['kernel']} v{record['version']}"
-            say(f"{format_time(elapsed)} {kernel} {state}")
+            age = (datetime.datetime.now(datetime.UTC) - pushed).total_seconds()
+            say(f"{format_time(age)} {name_version(record)} {state}")
         if state == "RUNNING":
-            num_shown = say_new_lines(client, record, num_shown, say)
+            lines = client.read_live_log(record["kernel"], record["version"])
+            num_shown = say_new_lines(lines, num_shown, say)
         if state not in ALIVE or not wait:
             break
-        check_patience(state, elapsed, running_since, record, queue_seconds)
+        check_patience(state, waited, running_since, record, queue_seconds)
         time.sleep(POLL_SECONDS * client.pace)
     if state not in (*ALIVE, "COMPLETE"):
         raise RunFailed(explain_failure(client, record, run, state))
+    if state == "COMPLETE" and wait:
+        text = "".join(text for _, text in read_log(client, record))
+        say_new_lines(text.splitlines(), num_shown, say)
     return state
 
 
 def look(client, record, run):
     """The state's name now, noted down in status.json."""
     try:
-        state = fetch_state(client, record["kernel"], record["version"]).name
+        answer = fetch_status(client, record["kernel"], record["version"])
+        state = answer.status.name
     except KaggleError as error:
         if error.status != 404:
             raise
@@ -72,25 +79,24 @@ def look(client, record, run):
     return state
 
 
-def check_patience(state, elapsed, running_since, record, queue_seconds):
+def check_patience(state, waited, running_since, record, queue_seconds):
     """Stop waiting for a session that stands still."""
     go_on = "It was not cancelled; python build.py status --wait goes on waiting."
-    if state == "QUEUED" and elapsed > queue_seconds:
+    if state == "QUEUED" and waited > queue_seconds:
         raise KaggleError(
-            f"{record['kernel']} v{record['version']} is still queued after "
-            f"{format_time(elapsed)}. {go_on}"
+            f"{name_version(record)} is still queued after "
+            f"{format_time(waited)}. {go_on}"
         )
     limit = record["timeout_hours"] * 3600 + GRACE_SECONDS
-    if running_since is not None and elapsed - running_since > limit:
+    if running_since is not None and waited - running_since > limit:
         raise KaggleError(
-            f"{record['kernel']} v{record['version']} runs for longer than its "
-            f"time-out of {record['timeout_hours']:g} h. {go_on}"
+            f"{name_version(record)} runs for longer than its time-out of "
+            f"{record['timeout_hours']:g} h. {go_on}"
         )
 
 
-def say_new_lines(client, record, num_shown, say):
-    """Print what the log has gained, where the service gives it while it runs."""
-    lines = client.read_live_log(record["kernel"], record["version"])
+def say_new_lines(lines, num_shown, say):
+    """Print what a log has gained; the number of lines that are shown by now."""
     new = lines[num_shown:]
     if len(new) > SHOWN_LINES:
         say(f"         ... {len(new) - SHOWN_LINES} lines")
@@ -100,36 +106,36 @@ def say_new_lines(client, record, num_shown, say):
 
 
 def explain_failure(client, record, run, state):
-    """Why a session ended: Kaggle's message and the kernel's own last traceback."""
-    owner, slug = record["kernel"].split("/")
-    version = {
-        "user_name": owner,
-        "kernel_slug": slug,
-        "version_label": f"v{record['version']}",
-    }
+    """Why a session ended: the service's message and the kernel's last traceback."""
     what = {
         "ERROR": "failed",
         "CANCEL_REQUESTED": "is being cancelled",
         "CANCEL_ACKNOWLEDGED": "was cancelled",
         "NEW_SCRIPT": "was saved but never run",
     }.get(state, f"ended as {state}")
-    message = f"{record['kernel']} v{record['version']} {what}"
-    answer = client.call("kernels", "get_kernel_session_status", **version)
+    message = f"{name_version(record)} {what}"
+    answer = fetch_status(client, record["kernel"], record["version"])
     if answer.failure_message:
         message += f": {answer.failure_message}"
-    output = client.call("kernels", "list_kernel_session_output", **version)
-    text = find_traceback(parse_log(output.log))
+    text = find_traceback(read_log(client, record))
     write_record(run, "status.json", {"state": state, "seen": now(), "failure": text})
     return f"{message}\n{text}" if text else message
+
+
+def read_log(client, record):
+    """A finished session's log as pairs (stream name, text)."""
+    version = name_fields(record["kernel"], record["version"])
+    output = client.call("kernels", "list_kernel_session_output", **version)
+    return parse_log(output.log)
 
 
 def parse_log(log):
     """A session's log as pairs (stream name, text); text that is no JSON as it is."""
     try:
         entries = json.loads(log or "[]")
-    except ValueError:
+        return [(entry["stream_name"], entry["data"]) for entry in entries]
+    except (ValueError, KeyError, TypeError):
         return [("stdout", log)]
-    return [(entry["stream_name"], entry["data"]) for entry in entries]
 
 
 def find_traceback(entries):
@@ -140,6 +146,11 @@ def find_traceback(entries):
         if TRACEBACK in text:
             return text[text.rindex(TRACEBACK) :].rstrip()
     return "\n".join(everything.rstrip().splitlines()[-SHOWN_LINES:])
+
+
+def name_version(record):
+    """A run's version in words."""
+    return f"{record['kernel']} v{record['version']}"
 
 
 def format_time(seconds):

@@ -35,8 +35,16 @@ def test_a_run_is_waited_for_and_its_log_shown(open_sandbox, push, tmp_path):
     assert watch_kernel(client, run, wait=True, say=say) == "COMPLETE"
     shown = [line for line in lines if "epoch  1/1" in line]
     assert len(shown) == 1, "each line once"
-    assert lines[-1].endswith("sandbox/pcam-demo v1 COMPLETE")
+    assert any(line.endswith("sandbox/pcam-demo v1 COMPLETE") for line in lines)
     assert read_record(run, "status.json")["state"] == "COMPLETE"
+
+
+def test_the_end_of_the_log_is_shown_too(sandbox, push):
+    client, run = push()
+    sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
+    lines = []
+    watch_kernel(client, run, wait=True, say=lines.append)
+    assert [line for line in lines if "epoch  1/1" in line]
 
 
 def test_one_look_does_not_wait(open_sandbox, push):
