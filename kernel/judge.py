@@ -30,7 +30,7 @@ class Judge:
     def __init__(self, solution, teams=(), deadline=None):
         self.solution = read_solution(solution)
         self.parts = sorted(set(self.solution["Usage"]), reverse=True)  # Public first
-        self.teams = [(f"{name}", *scores) for name, *scores in teams]
+        self.teams = list(teams)
         self.deadline = deadline
 
     @property
@@ -90,7 +90,7 @@ class Judge:
             if team not in best or scores["Public"] > best[team]["scores"]["Public"]:
                 best[team] = submission
         rows += [
-            (number_team(team), team, kept["scores"].get(part, 0.5), kept["date"])
+            (number_team(team), team, kept["scores"][part], kept["date"])
             for team, kept in best.items()
         ]
         rows.sort(key=lambda row: (-row[2], row[3]))
@@ -98,7 +98,7 @@ class Judge:
             (number, name, f"{score:.4f}", date) for number, name, score, date in rows
         ]
 
-    def describe(self, user, submissions):
+    def describe(self, submissions):
         """The competition as GetCompetition tells it."""
         return {
             "id": 11848,

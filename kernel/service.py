@@ -264,7 +264,7 @@ class Service:
     def get_competition(self, user, request):
         """The competition."""
         self.check_competition(request)
-        return self.judge.describe(user, self.state["submissions"])
+        return self.judge.describe(self.state["submissions"])
 
     def check_competition(self, request):
         """Refuse any other competition."""

@@ -56,7 +56,7 @@ def submit_predictions(client, run, message=None, runs=RUNS, say=print):
             ref, message = found.ref, found.description
             say(f"submission {ref} is of this build: not sent again")
         else:
-            check_allowed(client)
+            check_allowed(client, say)
             ref = send(client, path, message, record["build_id"], say)
         if read_record(run, "submit.json").get("submission") != ref:
             submission = {"submission": ref, "message": message, "submitted": now()}
@@ -159,11 +159,11 @@ def find_submission(client, build_id):
     return None
 
 
-def check_allowed(client):
-    """Refuse to submit where Kaggle would.
+def check_allowed(client, say):
+    """Refuse to submit where Kaggle would; say it where it may.
 
     Raises:
-        KaggleError: not joined, closed, or no submission left today.
+        KaggleError: closed, or no submission left today.
     """
     competition = client.call(
         "competitions", "get_competition", competition_name=COMPETITION
@@ -172,9 +172,9 @@ def check_allowed(client):
     if competition.submissions_disabled:
         raise KaggleError(f"{COMPETITION} takes no submissions any more. See {page}")
     if not competition.user_has_entered:
-        raise KaggleError(
-            f"{client.username} has not joined {COMPETITION}. Expected: that you join "
-            f"and accept the rules, once, at {page}/rules"
+        say(
+            f"{client.username} seems not to have joined {COMPETITION}: join it, accept "
+            f"the rules, once, at {page}/rules"
         )
     limits = client.call(
         "competitions", "get_submission_limits", competition_name=COMPETITION

@@ -148,7 +148,6 @@ def test_the_output_of_another_build_is_never_submitted(finish, submit):
     "method, fault, words",
     [
         ("GetCompetition", {"submissionsDisabled": True}, "takes no submissions any"),
-        ("GetCompetition", {"userHasEntered": False}, "has not joined .*/rules"),
         ("GetSubmissionLimits", {"numAllowedNow": 0, "numToday": 5}, "5 were sent"),
         ("CreateSubmission", {"ref": 0, "message": "Too late"}, "refused.*Too late"),
     ],
@@ -162,8 +161,9 @@ def test_what_is_not_allowed_is_said_before_anything_is_lost(
         submit(client, run)
 
 
-def test_rules_that_are_not_accepted_are_named(finish, submit):
+def test_rules_that_are_not_accepted_are_named(finish, submit, capsys):
     sandbox, client, run = finish()
+    sandbox.script("GetCompetition", Fault(patch={"userHasEntered": False}))
     denied = "Permission 'competitions.participate' was denied"
     sandbox.script(
         "StartSubmissionUpload", Fault(403, {"code": 403, "message": denied})
@@ -171,6 +171,7 @@ def test_rules_that_are_not_accepted_are_named(finish, submit):
     with pytest.raises(KaggleError, match="accept its rules"):
         submit(client, run)
     assert list_sent(sandbox) == []
+    assert "seems not to have joined" in capsys.readouterr().out
 
 
 def test_the_daily_limit_is_real(finish, submit):
