@@ -173,8 +173,8 @@ def check_allowed(client, say):
         raise KaggleError(f"{COMPETITION} takes no submissions any more. See {page}")
     if not competition.user_has_entered:
         say(
-            f"{client.username} seems not to have joined {COMPETITION}: join it, accept "
-            f"the rules, once, at {page}/rules"
+            f"{client.username} seems not to have joined {COMPETITION}. Accept the "
+            f"rules, once, at {page}/rules"
         )
     limits = client.call(
         "competitions", "get_submission_limits", competition_name=COMPETITION

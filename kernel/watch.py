@@ -11,6 +11,7 @@ from .runs import check_service, now, write_record
 QUEUE_SECONDS = 3_600  # how long a session may stand in the queue
 GRACE_SECONDS = 1_800  # over the session's own time-out before we stop waiting
 POLL_SECONDS = 20
+SILENT_SECONDS = 300  # after which the state is said again
 SHOWN_LINES = 20  # of the log, at one look
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -42,13 +43,14 @@ def watch_kernel(client, run, wait=False, queue_seconds=QUEUE_SECONDS, say=print
     record = check_service(run, client)
     pushed = datetime.datetime.fromisoformat(record["pushed"])
     started = time.monotonic()
-    running_since, state, num_shown = None, None, 0
+    running_since, state, num_shown, said = None, None, 0, 0
     while True:
         before, state = state, look(client, record, run)
         waited = time.monotonic() - started
         if state == "RUNNING" and running_since is None:
             running_since = waited
-        if state != before:
+        if state != before or waited - said > SILENT_SECONDS * client.pace:
+            said = waited
             age = (datetime.datetime.now(datetime.UTC) - pushed).total_seconds()
             say(f"{format_time(age)} {name_version(record)} {state}")
         if state == "RUNNING":

@@ -39,6 +39,17 @@ def test_a_run_is_waited_for_and_its_log_shown(open_sandbox, push, tmp_path):
     assert read_record(run, "status.json")["state"] == "COMPLETE"
 
 
+def test_a_long_wait_says_that_it_waits(open_sandbox, push, monkeypatch):
+    open_sandbox("slow")
+    client, run = push()
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(watch, "GRACE_SECONDS", -3600 + 1)
+    lines = []
+    with pytest.raises(KaggleError, match="longer than its time-out"):
+        watch_kernel(client, run, wait=True, say=lines.append)
+    assert sum("RUNNING" in line for line in lines) > 1
+
+
 def test_the_end_of_the_log_is_shown_too(sandbox, push):
     client, run = push()
     sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
