@@ -23,6 +23,7 @@ MODULES = (  # a module may import only those above it
     "batches",
     "folds",
     "augment",
+    "dihedral",
     "models",
     "train",
     "prediction",

@@ -58,6 +58,12 @@ ARCHITECTURES = {
         pretrained_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
         has_dropout_rate=True,
     ),
+    "p4m_densenet": Architecture(
+        "a D4-equivariant DenseNet (Veeling et al. 2018): one view is all it needs",
+        192_465,
+        191_705,
+        has_dropout_rate=True,
+    ),
     "small_cnn": Architecture(
         "five convolutions for the demo and for tests: seconds on a laptop",
         34_745,

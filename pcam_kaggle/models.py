@@ -7,6 +7,7 @@ from keras import layers
 
 from .config import ARCHITECTURES
 from .data import IMAGE_SHAPE
+from .dihedral import GroupAveragePooling2D, GroupConv2D, GroupPooling, LiftingConv2D
 from .paths import find_attached
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB from 0 to 1, as DenseNet was trained
@@ -91,6 +92,26 @@ def small_cnn(inputs, dropout_rate):
     return pooled_head(x, dropout_rate)
 
 
+def p4m_densenet(inputs, dropout_rate):
+    """A D4-equivariant DenseNet after Veeling et al. (2018), up to its last layer.
+
+    Five dense blocks of one group convolution each, with 1x1 group convolutions and
+    pooling between them. The output is the same for all eight views of a patch.
+    """
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = GroupAveragePooling2D()(LiftingConv2D(8, 5)(x))
+    for block in range(5):
+        new = layers.ReLU()(layers.BatchNormalization(momentum=0.97)(x))
+        x = layers.Concatenate()([x, GroupConv2D(12, 3)(new)])
+        if block < 4:
+            x = layers.ReLU()(layers.BatchNormalization(momentum=0.97)(x))
+            x = GroupConv2D(x.shape[-1], 1)(x)
+        if block < 3:
+            x = GroupAveragePooling2D()(x)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.97)(x))
+    return pooled_head(GroupPooling("mean")(x), dropout_rate)
+
+
 def vgg16(inputs, base, dropout_rate):
     """The seed's transfer up to its last layer: two heads of 4096, dropout 0.5.
 
@@ -121,6 +142,7 @@ FROM_SCRATCH = {
     "resnet34_seed": resnet34_seed,
     "resnet34": resnet34,
     "small_cnn": small_cnn,
+    "p4m_densenet": p4m_densenet,
 }
 PRETRAINED = {"vgg16": vgg16, "densenet121": densenet121}
 BASES = {

@@ -121,6 +121,22 @@ RECIPES = {
         gpu_hours=2.0,
         settings={"architecture": "resnet34", "learning_rate": 1e-3, "epochs": 8},
     ),
+    "scratch": Recipe(
+        text="A D4-equivariant DenseNet of 192,465 parameters from random weights on "
+        "all images: no download, one view at test time.",
+        expected="Not measured yet.",
+        time="not measured",
+        hardware="a GPU",
+        command="python build.py train scratch",
+        gpu_hours=6.0,
+        settings={
+            "architecture": "p4m_densenet",
+            "learning_rate": 2e-3,
+            "epochs": 8,
+            "augmentation": "none",
+            "tta": "none",
+        },
+    ),
     "densenet121": Recipe(
         text="ImageNet's DenseNet-121 with all layers tuned on all images: the one to "
         "start from.",
