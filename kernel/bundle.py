@@ -23,6 +23,7 @@ MODULES = (  # a module may import only those above it
     "batches",
     "folds",
     "augment",
+    "jitter",
     "dihedral",
     "models",
     "train",

@@ -109,6 +109,12 @@ class Config:
         "random views of each training image",
         ("none", "flip", "dihedral", "affine"),
     )
+    stain_jitter: float = setting(
+        0.0, "stains scaled and shifted by so much in HED space", low=0, high=0.5
+    )
+    brightness: float = setting(0.0, "share of 255 added or taken", low=0, high=0.5)
+    contrast: float = setting(0.0, "contrast scaled by 1 more or less", low=0, high=0.5)
+    translation: int = setting(0, "pixels moved to either side", low=0, high=24)
     epochs: int = setting(6, "passes over the training images", low=1)
     batch_size: int = setting(64, "images per step", low=1)
     optimizer: str = setting("adamw", "the optimiser", ("adam", "adamw", "sgd"))
@@ -118,6 +124,12 @@ class Config:
         "cosine", "learning rate over the run", ("cosine", "constant")
     )
     warmup: float = setting(0.1, "cosine: share of steps rising", low=0, high=0.9)
+    gradient_clip: float = setting(
+        0.0, "largest norm of all gradients; 0 clips none", low=0, high=1000
+    )
+    ema_momentum: float = setting(
+        0.0, "moving average of the weights, per step; 0 takes none", low=0, high=0.9999
+    )
     label_smoothing: float = setting(0.05, "labels pulled to 0.5", low=0, high=0.5)
     early_stopping_patience: int = setting(
         0, "epochs without a better val_loss before stopping; 0 never stops", low=0
@@ -254,6 +266,12 @@ def check_combination(config):
         raise ValueError(
             "plateau_patience: needs schedule=constant, a schedule sets its own rate. "
             f"Received: schedule={config.schedule!r}"
+        )
+    if config.ema_momentum and config.early_stopping_patience:
+        raise ValueError(
+            "ema_momentum: averaged weights are those of the end; use "
+            "early_stopping_patience=0. Received: "
+            f"early_stopping_patience={config.early_stopping_patience}"
         )
     if config.labels == "hard" and config.ensemble == "rank":
         raise ValueError(

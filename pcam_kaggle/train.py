@@ -9,6 +9,7 @@ import pandas as pd
 from .augment import Augment
 from .batches import Batches
 from .data import IMAGE_SHAPE
+from .jitter import Jitter
 from .models import build_model
 
 
@@ -37,7 +38,8 @@ def train_fold(config, images, labels, folds, fold, seed):
     batches = Batches(images, train, config.batch_size, labels, shuffle_seed=seed)
     network = build_model(config.architecture, config.weights, config.dropout_rate)
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
-    model = keras.Model(inputs, network(Augment(config.augmentation, seed)(inputs)))
+    views = Augment(config.augmentation, seed)(inputs)
+    model = keras.Model(inputs, network(make_jitter(config, seed)(views)))
     model.compile(
         optimizer=make_optimizer(config, num_steps=config.epochs * len(batches)),
         loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
@@ -58,6 +60,12 @@ def train_fold(config, images, labels, folds, fold, seed):
     return network, history
 
 
+def make_jitter(config, seed):
+    """The layer that changes colour and place, with the strengths of the settings."""
+    strengths = (config.brightness, config.contrast, config.translation)
+    return Jitter(config.stain_jitter, *strengths, seed=seed + 1)
+
+
 def make_optimizer(config, num_steps):
     """The optimiser with its learning rate over `num_steps` steps."""
     rate = config.learning_rate
@@ -70,7 +78,12 @@ def make_optimizer(config, num_steps):
             warmup_steps=warmup_steps,
             alpha=0.01,
         )
-    settings = {"weight_decay": config.weight_decay or None}
+    settings = {
+        "weight_decay": config.weight_decay or None,
+        "global_clipnorm": config.gradient_clip or None,
+    }
+    if config.ema_momentum:  # Keras takes the average over when fit ends
+        settings.update(use_ema=True, ema_momentum=config.ema_momentum)
     if config.optimizer == "sgd":
         settings.update(momentum=0.9, nesterov=True)
     kinds = {
@@ -85,8 +98,11 @@ def make_optimizer(config, num_steps):
 
 
 def make_callbacks(config):
-    """The seed's ReduceLROnPlateau and EarlyStopping, where their patience is not 0."""
-    callbacks = []
+    """The seed's ReduceLROnPlateau and EarlyStopping, where their patience is not 0.
+
+    With averaged weights, validation sees the average as well.
+    """
+    callbacks = [keras.callbacks.SwapEMAWeights()] if config.ema_momentum else []
     if config.plateau_patience:
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(

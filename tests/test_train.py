@@ -1,8 +1,11 @@
 """Training: the real loop on a tiny network; schedules, callbacks, NaN by name."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from pcam_kaggle.config import Config
 from pcam_kaggle.models import build_model
@@ -146,3 +149,39 @@ def test_early_stopping_keeps_the_best_weights():
     valid = FOLDS == 1
     loss = network.evaluate(IMAGES[valid], LABELS[valid][:, None], verbose=0)
     assert len(history) < 30 and loss == pytest.approx(best, rel=1e-3)
+
+
+def test_the_averaged_weights_are_validated_and_kept():
+    config = dataclasses.replace(TINY, ema_momentum=0.9)
+    network, history = train(config)
+    images = ops.convert_to_tensor(IMAGES[FOLDS == 1], "float32")
+    labels = LABELS[FOLDS == 1][:, None].astype("float32")
+    loss = ops.mean(keras.losses.binary_crossentropy(labels, network(images)))
+    assert float(loss) == pytest.approx(history["val_loss"].iloc[-1], rel=1e-4)
+    plain, _ = train()
+    weights = zip(network.trainable_weights, plain.trainable_weights)
+    assert any(not np.allclose(a, b) for a, b in weights)
+
+
+def test_gradients_are_clipped_by_their_norm_together():
+    optimizer = make_optimizer(dataclasses.replace(TINY, gradient_clip=2.5), 10)
+    assert optimizer.global_clipnorm == 2.5
+    assert make_optimizer(TINY, 10).global_clipnorm is None
+
+
+def test_averaging_and_early_stopping_contradict_one_another():
+    with pytest.raises(ValueError, match="ema_momentum: averaged weights are those"):
+        dataclasses.replace(TINY, ema_momentum=0.99, early_stopping_patience=3)
+
+
+def test_jitter_reaches_training_only():
+    plain, _ = train(dataclasses.replace(TINY, epochs=1))
+    jittered, history = train(
+        dataclasses.replace(TINY, epochs=1, stain_jitter=0.2, brightness=0.2)
+    )
+    pairs = zip(plain.trainable_weights, jittered.trainable_weights)
+    assert any(not np.allclose(a, b) for a, b in pairs)
+    images = ops.convert_to_tensor(IMAGES[FOLDS == 1], "float32")
+    labels = LABELS[FOLDS == 1][:, None].astype("float32")
+    loss = ops.mean(keras.losses.binary_crossentropy(labels, jittered(images)))
+    assert float(loss) == pytest.approx(history["val_loss"].iloc[-1], rel=1e-4)
