@@ -90,6 +90,14 @@ def make_parser():
     command = add("leaderboard", "a run's scores, its rank and the picture of it")
     add_run(command)
     add("runs", "what was pushed, with states and scores")
+    command = add("blend", "several runs as one submission, and what each adds")
+    command.add_argument("names", nargs="+", metavar="RUN", help="two or more")
+    command.add_argument(
+        "--method",
+        choices=("mean", "rank", "logit", "fitted"),
+        default="mean",
+        help="fitted: weights fitted on out-of-fold predictions",
+    )
     command = add("weights", "pretrained weights as a private dataset of yours")
     command.add_argument("architecture", metavar="ARCHITECTURE", help="from list")
     command.add_argument("file", nargs="?", type=Path, help="else Keras's cache")

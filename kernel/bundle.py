@@ -28,6 +28,7 @@ MODULES = (  # a module may import only those above it
     "models",
     "train",
     "prediction",
+    "ensemble",
     "submission",
     "figures",
     "results",

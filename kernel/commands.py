@@ -8,7 +8,7 @@ from .client import Client, KaggleError
 from .leaderboard import show_leaderboard
 from .output import download_output
 from .push import ALIVE, push_kernel
-from .runs import find_run, list_runs, locked, read_board, read_record
+from .runs import find_folder, find_run, list_runs, locked, read_board, read_record
 from .submit import fetch_scores, submit_predictions
 from .watch import look, watch_kernel
 from .weights import publish_weights
@@ -150,7 +150,7 @@ def runs(args, runs):
             (
                 record["pushed"][:16].replace("T", " "),
                 run.name,
-                f"v{record['version']}",
+                f"v{record['version']}" if record["version"] else "-",
                 state + (" (last seen)" if unreached and state in ALIVE else ""),
                 row.get("cv_auc", ""),
                 row.get("public_score", ""),
@@ -167,6 +167,15 @@ def runs(args, runs):
         print(line.rstrip())
     if unreached:
         print(f"states as they were last seen: {unreached}")
+
+
+def blend(args, runs):
+    """Several runs as one submission."""
+    from .blend import blend_runs
+
+    folders = [find_folder(name, runs) for name in args.names]
+    print(f"blend   {blend_runs(folders, args.method, runs)}")
+    print("python build.py submit sends it")
 
 
 def weights(args, runs):

@@ -307,8 +307,9 @@ def name_service(facts):
 
 def describe_build(facts):
     """What was submitted, in one line."""
+    version = f"version {facts['version']}, " if facts["version"] else ""
     return (
-        f"{facts['recipe']}, build {facts['build_id']}, version {facts['version']}, "
+        f"{facts['recipe']}, build {facts['build_id']}, {version}"
         f"submission {facts['submission']}, out-of-fold AUC {facts['cv_auc']}"
     )
 

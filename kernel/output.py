@@ -7,7 +7,7 @@ import shutil
 
 from .client import KaggleError
 from .push import name_fields
-from .runs import RUNS, check_service, locked
+from .runs import RUNS, check_kernel, locked
 from .watch import read_log
 
 NEEDED = ("run.json", "submission.csv")
@@ -32,7 +32,7 @@ def download_output(client, run, runs=RUNS, say=print):
         KaggleError: the session has not completed; a file that is missing, cut short
             or named outside the folder; an output of another build.
     """
-    record = check_service(run, client)
+    record = check_kernel(run, client)
     with locked(runs, run.name, say):
         if (run / "run.json").exists():
             check_build(run / "run.json", record)

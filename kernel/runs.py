@@ -4,6 +4,7 @@ import contextlib
 import csv
 import datetime
 import json
+import pathlib
 import subprocess
 
 import filelock
@@ -99,11 +100,31 @@ def find_run(name=None, runs=RUNS):
     raise ValueError(unknown("run", name, [run.name for run in found]))
 
 
-def check_service(run, client):
-    """The push record of a run, if it was pushed to the service of this client.
+def find_folder(name, runs=RUNS):
+    """The folder of a run, pushed or made at home: its path or name, or a build id."""
+    for folder in (runs / name, pathlib.Path(name)):
+        if (folder / "run.json").is_file():
+            return folder
+    return find_run(name, runs)
+
+
+def check_kernel(run, client):
+    """The push record of a run that has a kernel there.
 
     Raises:
-        ValueError: it was pushed elsewhere.
+        ValueError: it was pushed elsewhere, or is a blend, made at home.
+    """
+    record = check_service(run, client)
+    if record["kernel"] is None:
+        raise ValueError(f"{run.name} is a blend. Expected: a run with a kernel")
+    return record
+
+
+def check_service(run, client):
+    """The push record of a run, if it belongs to the service of this client.
+
+    Raises:
+        ValueError: it belongs to the other one.
     """
     record = read_record(run, "push.json")
     if record["service"] != client.service:

@@ -104,6 +104,9 @@ def fetch_scores(client, run, say=print):
 def make_message(run, record, message):
     """The submission's description; always with the build id, by which it is found."""
     build = f"build={record['build_id']}"
+    if message is None and record["settings"] is None:  # a blend
+        auc = read_record(run, "run.json")["oof_auc"]
+        message = f"{record['recipe']} cv={auc:.4f}"
     if message is None:
         config = get_config(record["recipe"], record["settings"])
         auc = read_record(run, "run.json").get("oof_auc")

@@ -6,7 +6,7 @@ import time
 
 from .client import KaggleError
 from .push import ALIVE, fetch_status, name_fields
-from .runs import check_service, now, write_record
+from .runs import check_kernel, now, write_record
 
 QUEUE_SECONDS = 3_600  # how long a session may stand in the queue
 GRACE_SECONDS = 1_800  # over the session's own time-out before we stop waiting
@@ -40,7 +40,7 @@ def watch_kernel(client, run, wait=False, queue_seconds=QUEUE_SECONDS, say=print
         KaggleError: queued for too long, or running over its time-out: the session
             goes on, and so does the same command.
     """
-    record = check_service(run, client)
+    record = check_kernel(run, client)
     pushed = datetime.datetime.fromisoformat(record["pushed"])
     started = time.monotonic()
     running_since, state, num_shown, said = None, None, 0, 0

@@ -19,7 +19,7 @@ _PUBLIC = {
     "build_model": "models",
     "train_fold": "train",
     "predict": "prediction",
-    "ensemble_predictions": "prediction",
+    "ensemble_predictions": "ensemble",
     "check_submission": "submission",
     "write_submission": "submission",
     "run_experiment": "experiment",

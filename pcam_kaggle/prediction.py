@@ -1,8 +1,7 @@
-"""Test-time augmentation in one pass per batch, and the averages of many networks."""
+"""Test-time augmentation in one pass per batch."""
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
 
 from .augment import test_time_views
@@ -31,24 +30,3 @@ def predict(network, images, positions=None, tta="none"):
     mean = ops.mean(ops.reshape(probabilities, (len(views), -1)), axis=0)
     batches = Batches(images, positions, IMAGES_PER_PASS // len(views))
     return keras.Model(inputs, mean).predict(batches, verbose=0)
-
-
-def ensemble_predictions(predictions, method):
-    """One prediction per patch from those of several networks.
-
-    Args:
-        predictions: array (networks, n) of probabilities.
-        method: "mean"; "rank", the mean of each network's ranks over n, which takes
-            only their order; "logit", the mean log-odds, which heeds the sure ones.
-
-    Returns:
-        float64 array (n,) between 0 and 1. One network keeps its order in each method.
-    """
-    predictions = np.asarray(predictions, "float64")
-    if method == "rank":
-        predictions = pd.DataFrame(predictions).rank(axis=1, pct=True).to_numpy()
-    if method == "logit":
-        bounded = np.clip(predictions, 1e-7, 1 - 1e-7)
-        log_odds = np.log(bounded / (1 - bounded)).mean(axis=0)
-        return 1 / (1 + np.exp(-log_odds))
-    return predictions.mean(axis=0)

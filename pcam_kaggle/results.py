@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pandas as pd
 
+from .ensemble import ensemble_predictions
 from .figures import plot_curves
 from .paths import find_attached, write_beside
-from .prediction import ensemble_predictions
 from .submission import write_submission
 
 

@@ -144,7 +144,7 @@ def test_wrong_usage_exits_2(sandbox, words, reason, capsys):
 
 
 COMMANDS = ("demo", "list", "build", "train", "run", "push", "status", "output")
-COMMANDS += ("submit", "leaderboard", "runs", "weights", "sandbox")
+COMMANDS += ("submit", "leaderboard", "runs", "blend", "weights", "sandbox")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

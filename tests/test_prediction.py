@@ -1,12 +1,11 @@
-"""Prediction: invariant under its own views, in the order asked for, well averaged."""
+"""Prediction: invariant under its own views, in the order asked for."""
 
 import keras
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.models import build_model
-from pcam_kaggle.prediction import ensemble_predictions, predict
+from pcam_kaggle.prediction import predict
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3)).astype("uint8")
 
@@ -57,29 +56,3 @@ def test_many_batches_are_as_one(network, monkeypatch):
     whole = predict(network, IMAGES, tta="flip")
     monkeypatch.setattr("pcam_kaggle.prediction.IMAGES_PER_PASS", 8)
     assert np.allclose(predict(network, IMAGES, tta="flip"), whole)
-
-
-def test_mean_rank_and_logit_are_what_their_names_say():
-    predictions = [[0.1, 0.5, 0.9, 0.5], [0.2, 0.99, 0.98, 0.97]]
-    assert np.allclose(
-        ensemble_predictions(predictions, "mean"), [0.15, 0.745, 0.94, 0.735]
-    )
-    # Ranks 1, 2.5, 4, 2.5 and 1, 4, 3, 2 of 4.
-    assert np.allclose(
-        ensemble_predictions(predictions, "rank"), [0.25, 0.8125, 0.875, 0.5625]
-    )
-    odds = np.sqrt((0.9 / 0.1) * (0.98 / 0.02))
-    logit = ensemble_predictions(predictions, "logit")
-    assert np.isclose(logit[2], odds / (1 + odds))
-
-
-@pytest.mark.parametrize("method", ["mean", "rank", "logit"])
-def test_one_network_keeps_its_order_and_range(method):
-    random = np.random.default_rng(0)
-    labels, predictions = random.integers(0, 2, 100), random.random(100)
-    predictions[:2] = 0, 1
-    together = ensemble_predictions([predictions], method)
-    assert ((together >= 0) & (together <= 1)).all()
-    assert np.isclose(
-        roc_auc_score(labels, together), roc_auc_score(labels, predictions)
-    )

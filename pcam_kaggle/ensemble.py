@@ -1,0 +1,26 @@
+"""The predictions of many networks as one."""
+
+import numpy as np
+import pandas as pd
+
+
+def ensemble_predictions(predictions, method, weights=None):
+    """One prediction per patch from those of several networks.
+
+    Args:
+        predictions: array (networks, n) of probabilities.
+        method: "mean"; "rank", the mean of each network's ranks over n, which takes
+            only their order; "logit", the mean log-odds, which heeds the sure ones.
+        weights: array (networks,) that sums to 1, or None for equal ones.
+
+    Returns:
+        float64 array (n,) between 0 and 1. One network keeps its order in each method.
+    """
+    predictions = np.asarray(predictions, "float64")
+    if method == "rank":
+        predictions = pd.DataFrame(predictions).rank(axis=1, pct=True).to_numpy()
+    if method == "logit":
+        bounded = np.clip(predictions, 1e-7, 1 - 1e-7)
+        log_odds = np.log(bounded / (1 - bounded))
+        return 1 / (1 + np.exp(-np.average(log_odds, axis=0, weights=weights)))
+    return np.average(predictions, axis=0, weights=weights)

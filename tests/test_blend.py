@@ -1,0 +1,157 @@
+"""Blends: from saved predictions, measured out of fold, ready to submit."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import read_rows
+from sklearn.metrics import roc_auc_score
+
+import build
+from kernel.blend import blend_oof, blend_runs, fit_weights
+from kernel.client import Client
+from kernel.push import push_kernel
+from kernel.submit import submit_predictions
+
+RANDOM = np.random.default_rng(0)
+LABELS = RANDOM.integers(0, 2, 300)
+IDS = [f"train{i}" for i in range(300)]
+TEST_IDS = [f"test{i}" for i in range(40)]
+
+
+def write_run(folder, noise, seed, ids=IDS, labels=LABELS, test_ids=TEST_IDS):
+    """A run's folder with predictions as good as the noise lets them be."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    logits = 2 * labels - 1 + noise * random.standard_normal(len(ids))
+    predictions = 1 / (1 + np.exp(-logits))
+    folds = np.arange(len(ids)) % 3
+    columns = {"id": ids, "label": labels, "fold": folds, "prediction": predictions}
+    pd.DataFrame(columns).to_csv(folder / "oof.csv", index=False)
+    test = {"id": test_ids, "label": random.random(len(test_ids))}
+    pd.DataFrame(test).to_csv(folder / "submission.csv", index=False)
+    record = {"build_id": f"{seed:010d}", "edited": False}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two fair runs and one of noise."""
+    return [
+        write_run(tmp_path / name, noise, seed)
+        for seed, (name, noise) in enumerate([("a", 1.5), ("b", 1.5), ("c", 50)])
+    ]
+
+
+@pytest.mark.parametrize("method", ["mean", "rank", "logit", "fitted"])
+def test_a_blend_is_the_ensemble_of_its_runs(folders, tmp_path, method, capsys):
+    blend = blend_runs(folders[:2], method, tmp_path / "runs")
+    oof = pd.read_csv(blend / "oof.csv")
+    auc = roc_auc_score(oof["label"], oof["prediction"])
+    run = json.loads((blend / "run.json").read_text())
+    assert run["oof_auc"] == pytest.approx(auc, abs=1e-3) and run["members"] == ["a", "b"]
+    single = [pd.read_csv(folder / "oof.csv") for folder in folders[:2]]
+    assert all(auc > roc_auc_score(t["label"], t["prediction"]) for t in single)
+    tests = [pd.read_csv(folder / "submission.csv")["label"] for folder in folders[:2]]
+    blended = pd.read_csv(blend / "submission.csv")
+    assert list(blended["id"]) == TEST_IDS
+    if method in ("mean", "fitted"):
+        expected = np.average(tests, axis=0, weights=run["weights"])
+        assert np.allclose(blended["label"], expected)
+    text = capsys.readouterr().out
+    assert "300 out-of-fold predictions in common" in text
+    assert f"{auc:.4f}" in text and "+0.0" in text
+
+
+def test_fitted_weights_leave_noise_out_and_never_see_their_own_fold(folders):
+    oof = np.stack([pd.read_csv(f / "oof.csv")["prediction"] for f in folders])
+    weights = fit_weights(oof, LABELS)
+    assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
+    assert weights[2] < 0.1 < min(weights[:2])
+    folds = np.arange(300) % 3
+    blended = blend_oof(oof, LABELS, folds, "fitted")
+    other = LABELS.copy()
+    other[folds == 1] = 1 - other[folds == 1]
+    changed = blend_oof(oof, other, folds, "fitted")
+    assert (changed == blended)[folds == 1].all()
+    assert (changed != blended)[folds == 0].any()
+    one = blend_oof(oof, LABELS, np.zeros(300), "fitted")
+    assert roc_auc_score(LABELS, one) > 0.8
+    with pytest.raises(ValueError, match="rise with the labels"):
+        fit_weights(-LABELS[None].astype(float), LABELS)
+
+
+def test_only_images_in_common_count(folders, tmp_path, capsys):
+    part = write_run(tmp_path / "d", 1.5, 7, ids=IDS[100:], labels=LABELS[100:])
+    blend_runs([folders[0], part], runs=tmp_path / "runs")
+    assert "200 out-of-fold predictions in common" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"test_ids": TEST_IDS[1:]}, "a and d: expected the same test images.*39 in c"),
+        ({"ids": [f"other{i}" for i in range(300)]}, "none in common"),
+        ({"labels": 1 - LABELS}, "expected the same labels"),
+        ({"seed": 0}, "two or more different runs. Received: a, d"),
+    ],
+)
+def test_what_cannot_be_blended_is_named(folders, tmp_path, change, words):
+    other = write_run(tmp_path / "d", **{"noise": 1.5, "seed": 7, **change})
+    with pytest.raises(ValueError, match=words):
+        blend_runs([folders[0], other], runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["oof.csv", "submission.csv", "run.json"])
+def test_a_run_without_predictions_is_named(folders, tmp_path, name):
+    (folders[1] / name).unlink()
+    with pytest.raises(ValueError, match=rf"{name} is not there"):
+        blend_runs(folders[:2], runs=tmp_path / "runs")
+
+
+def test_a_table_that_is_none_is_named(folders, tmp_path):
+    (folders[1] / "oof.csv").write_text("id,prediction\nx,1\n")
+    with pytest.raises(ValueError, match=r"oof\.csv: expected columns id,label,fold"):
+        blend_runs(folders[:2], runs=tmp_path / "runs")
+
+
+def test_a_blend_is_submitted_and_ranked_as_a_run(
+    sandbox, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    ids = list(sandbox.service.judge.solution["id"])
+    sample = [i for i, _ in read_rows(sandbox.service.data / "sample_submission.csv")]
+    assert set(ids) == set(sample)
+    for seed in (1, 2):
+        write_run(tmp_path / "runs" / f"run{seed}", 1.5, seed, test_ids=sample)
+    assert build.main(["blend", "run1", "run2", "--method", "rank"]) == 0
+    push = tmp_path.glob("runs/blend-*/push.json")
+    (path,) = push
+    record = json.loads(path.read_text())
+    assert record["service"] == "Kaggle"  # none of the runs was pushed
+    path.write_text(json.dumps({**record, "service": "sandbox"}))
+    assert build.main(["submit"]) == 0
+    assert build.main(["leaderboard"]) == 0
+    (sent,) = sandbox.service.state["submissions"]
+    assert sent["description"].startswith("blend 2x rank cv=0.")
+    assert record["build_id"] in sent["description"]
+    assert (path.parent / "leaderboard.png").exists()
+    assert "version None" not in capsys.readouterr().out
+    assert build.main(["status"]) == 1
+    assert "is a blend" in capsys.readouterr().err
+    assert build.main(["runs"]) == 0
+
+
+def test_a_blend_of_pushed_runs_belongs_to_their_service(sandbox, tmp_path):
+    run = push_kernel(Client(), "demo", runs=tmp_path / "runs")
+    for name in ("oof.csv", "submission.csv", "run.json"):
+        source = write_run(tmp_path / f"made-{name}", 1.5, 3) / name
+        (run / name).write_bytes(source.read_bytes())
+    other = write_run(tmp_path / "other", 1.5, 4)
+    blend = blend_runs([run, other], runs=tmp_path / "runs")
+    assert json.loads((blend / "push.json").read_text())["service"] == "sandbox"
+    with pytest.raises(ValueError, match="expected the ids of sample_submission"):
+        submit_predictions(Client(), blend, runs=tmp_path / "runs")
