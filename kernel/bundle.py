@@ -28,6 +28,7 @@ MODULES = (  # a module may import only those above it
     "models",
     "train",
     "prediction",
+    "validation",
     "ensemble",
     "submission",
     "figures",

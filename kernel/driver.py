@@ -15,5 +15,6 @@ for name, stage in run["stages"].items():
 print(f"{'total':<13} {run['seconds']:>9.1f} s")
 for fold, auc in run["fold_auc"].items():
     print(f"fold {fold:<3} out-of-fold AUC {auc:.4f}")
-print(f"all      out-of-fold AUC {run['oof_auc']:.4f}")
+low, high = run["oof_auc_interval"]
+print(f"all      out-of-fold AUC {run['oof_auc']:.4f} ({low:.4f} to {high:.4f}, 95 %)")
 print("wrote submission.csv, run.json, history.csv, oof.csv and curves.png")

@@ -145,6 +145,11 @@ class Config:
     ensemble: str = setting(
         "mean", "how networks are averaged", ("mean", "rank", "logit")
     )
+    calibration: str = setting(
+        "none",
+        "map of the log-odds fitted out of fold; keeps the order",
+        ("none", "platt"),
+    )
     labels: str = setting(
         "probability", "what is submitted; hard costs AUC", ("probability", "hard")
     )
@@ -272,6 +277,11 @@ def check_combination(config):
             "ema_momentum: averaged weights are those of the end; use "
             "early_stopping_patience=0. Received: "
             f"early_stopping_patience={config.early_stopping_patience}"
+        )
+    if config.calibration == "platt" and config.ensemble == "rank":
+        raise ValueError(
+            "calibration: ranks are no probabilities; use ensemble=mean or logit. "
+            "Received: calibration='platt', ensemble='rank'"
         )
     if config.labels == "hard" and config.ensemble == "rank":
         raise ValueError(

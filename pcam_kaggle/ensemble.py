@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from .validation import log_odds
+
 
 def ensemble_predictions(predictions, method, weights=None):
     """One prediction per patch from those of several networks.
@@ -20,7 +22,6 @@ def ensemble_predictions(predictions, method, weights=None):
     if method == "rank":
         predictions = pd.DataFrame(predictions).rank(axis=1, pct=True).to_numpy()
     if method == "logit":
-        bounded = np.clip(predictions, 1e-7, 1 - 1e-7)
-        log_odds = np.log(bounded / (1 - bounded))
-        return 1 / (1 + np.exp(-np.average(log_odds, axis=0, weights=weights)))
+        mean = np.average(log_odds(predictions), axis=0, weights=weights)
+        return 1 / (1 + np.exp(-mean))
     return np.average(predictions, axis=0, weights=weights)

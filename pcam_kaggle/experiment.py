@@ -30,6 +30,12 @@ from .results import (
     write_results,
 )
 from .train import train_fold
+from .validation import (
+    bootstrap_auc,
+    calibrate,
+    fit_calibration,
+    measure_calibration,
+)
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
 
@@ -83,6 +89,8 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
         for fold, rows in oof.groupby("fold")
     }
     run["oof_auc"] = float(roc_auc_score(oof["label"], oof["prediction"]))
+    run["oof_auc_interval"] = list(bootstrap_auc(oof["label"], oof["prediction"]))
+    run["calibration"] = describe_calibration(oof, config.calibration)
     run["seconds"] = time.perf_counter() - started
     run["finished"] = datetime.datetime.now(datetime.UTC).isoformat()
     write_results(output, config, run, sample, oof, members)
@@ -197,6 +205,26 @@ def rate(seconds, num_images):
         "images": num_images,
         "images_per_second": num_images / seconds,
     }
+
+
+def describe_calibration(oof, calibration):
+    """Calibration error and Brier score out of fold, before and after the map.
+
+    The map has two numbers, fitted to the same predictions. Where they cannot be
+    fitted, "refused" says why, and the submission stays as it is.
+    """
+    labels, predictions = oof["label"], oof["prediction"]
+    described = {"before": measure_calibration(labels, predictions)}
+    if calibration == "platt":
+        try:
+            described["map"] = list(fit_calibration(labels, predictions))
+        except ValueError as error:  # at the end of a long run: loses nothing
+            described["refused"] = str(error)
+            print(error, flush=True)
+            return described
+        after = calibrate(predictions, *described["map"])
+        described["after"] = measure_calibration(labels, after)
+    return described
 
 
 def sum_stages(members):

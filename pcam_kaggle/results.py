@@ -12,6 +12,7 @@ from .ensemble import ensemble_predictions
 from .figures import plot_curves
 from .paths import find_attached, write_beside
 from .submission import write_submission
+from .validation import calibrate
 
 
 def make_fingerprint(code, settings, table, sample):
@@ -112,6 +113,8 @@ def write_results(output, config, run, sample, oof, members):
     """The files of a finished run, run.json last."""
     history = pd.concat([m["history"] for m in members], ignore_index=True)
     test = ensemble_predictions([m["test"] for m in members], config.ensemble)
+    if "map" in run["calibration"]:
+        test = calibrate(test, *run["calibration"]["map"])
     title = f"{config.recipe}, build {run['build_id']}"
     write_table(output / "history.csv", history)
     write_table(output / "oof.csv", oof)

@@ -12,7 +12,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.config import Config
-from pcam_kaggle.experiment import run_experiment
+from pcam_kaggle.experiment import describe_calibration, run_experiment
+from pcam_kaggle.validation import calibrate
 
 FILES = {"submission.csv", "run.json", "history.csv", "oof.csv", "curves.png", "folds"}
 
@@ -114,7 +115,7 @@ def test_folds_of_an_attached_earlier_output_are_taken_over(
 ):
     first, second = tmp_path / "first", tmp_path / "second"
     run(competition, first)
-    run(competition, tmp_path / "other", epochs=1)
+    run(competition, tmp_path / "other", epochs=1, folds=(0,))
     # As Kaggle attaches a kernel's output: a folder beside the competition's.
     inputs = competition.parents[1]
     for name, source in (("pcam-demo", first), ("old", tmp_path / "other")):
@@ -155,6 +156,35 @@ def test_a_subset_of_folds_gives_those_rows_and_the_same_networks(
     run(competition, tmp_path / "one", folds=(1,))
     both, one = (pd.read_csv(tmp_path / n / "oof.csv") for n in ("both", "one"))
     assert one.equals(both[both["fold"] == 1].reset_index(drop=True))
+
+
+def test_calibration_is_measured_and_the_map_applied_to_the_submission(
+    competition, tmp_path
+):
+    plain = run(competition, tmp_path / "plain", folds=(0,))
+    assert set(plain["calibration"]) == {"before"}
+    low, high = plain["oof_auc_interval"]
+    assert low <= plain["oof_auc"] <= high
+    mapped = run(competition, tmp_path / "mapped", folds=(0,), calibration="platt")
+    both = [
+        pd.read_csv(tmp_path / name / "submission.csv")["label"]
+        for name in ("plain", "mapped")
+    ]
+    if "refused" in mapped["calibration"]:
+        expected = both[0]
+    else:
+        expected = calibrate(both[0], *mapped["calibration"]["map"])
+    assert np.allclose(both[1], expected, atol=1e-6)
+    assert np.array_equal(np.argsort(both[0]), np.argsort(both[1]))
+
+
+def test_a_map_that_cannot_be_fitted_is_said_and_left_out(capsys):
+    oof = pd.DataFrame({"label": [0, 0, 1, 1], "prediction": [0.9, 0.8, 0.2, 0.1]})
+    described = describe_calibration(oof, "platt")
+    assert set(described) == {"before", "refused"}
+    assert "calibration=none" in capsys.readouterr().out
+    oof["prediction"] = 1 - oof["prediction"]
+    assert set(describe_calibration(oof, "platt")) == {"before", "map", "after"}
 
 
 def test_hard_labels_and_fewer_images(competition, out):
