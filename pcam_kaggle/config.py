@@ -97,6 +97,11 @@ class Config:
     num_images: int = setting(0, "training images drawn at random; 0 takes all", low=0)
     verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
     slide_map: str = setting("", "CSV (id,slide): folds never share a slide")
+    split: str = setting(
+        "stratified",
+        "stain holds out each of two colours of stain in turn",
+        ("stratified", "stain"),
+    )
     num_folds: int = setting(5, "stratified folds", low=2, high=100)
     folds: tuple[int, ...] = setting((), "the folds to train, as 0,1; empty for all")
     # The training
@@ -266,6 +271,11 @@ def check_combination(config):
         raise ValueError(
             f"folds: expected different numbers from 0 to {config.num_folds - 1}. "
             f"Received: folds={config.folds}"
+        )
+    if config.split == "stain" and config.num_folds != 2:
+        raise ValueError(
+            "split: there are two colours of stain; use num_folds=2. "
+            f"Received: split='stain', num_folds={config.num_folds}"
         )
     if config.plateau_patience and config.schedule != "constant":
         raise ValueError(

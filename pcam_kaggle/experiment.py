@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from .config import compute_build_id
 from .data import load_images, load_labels, load_sample
-from .folds import draw_images, load_slides, make_folds
+from .folds import draw_images, load_slides, make_folds, make_stain_folds
 from .models import build_model
 from .paths import find_data, open_output
 from .prediction import predict
@@ -79,6 +79,9 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
         clock.end("decode_train", len(images))
         test_images = load_images(sample, scratch, config.verify_ids, "test")
         clock.end("decode_test", len(test_images))
+        if config.split == "stain":
+            slides = find_slides(config, table)
+            table["fold"] = make_stain_folds(images, table["label"], slides)
         members = train_members(config, images, test_images, table, output, run)
         del images, test_images  # Windows cannot delete the files of open arrays
 
@@ -100,15 +103,23 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
 def load_tables(config, folder):
     """The training images with id, label and fold, and the test images, unread.
 
+    Folds by stain take the place of these once the images are read.
+
     Returns:
         DataFrames with columns path, id, label, fold and with columns path, id.
     """
     table = load_labels(folder)
     drawn = draw_images(len(table), config.num_images, config.seed)
     table = table.iloc[drawn].reset_index(drop=True)
-    slides = load_slides(config.slide_map, table["id"]) if config.slide_map else None
-    folds = make_folds(table["label"], config.num_folds, config.seed, slides)
+    folds = make_folds(
+        table["label"], config.num_folds, config.seed, find_slides(config, table)
+    )
     return table.assign(fold=folds), load_sample(folder)
+
+
+def find_slides(config, table):
+    """The slide of every training image, or None without a map."""
+    return load_slides(config.slide_map, table["id"]) if config.slide_map else None
 
 
 def describe_run(config, build_id, source, table, sample):

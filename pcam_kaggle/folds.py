@@ -1,8 +1,10 @@
-"""Stratified folds, grouped by slide where a map is given."""
+"""Folds: stratified, grouped by slide where a map is given, or by stain."""
 
 import numpy as np
 import pandas as pd
+from sklearn.cluster import KMeans
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.preprocessing import StandardScaler
 
 
 def make_folds(labels, num_folds, seed, slides=None):
@@ -43,6 +45,54 @@ def make_folds(labels, num_folds, seed, slides=None):
             )
         folds[valid] = fold
     return folds
+
+
+def make_stain_folds(images, labels, slides=None):
+    """Two folds of unlike colours: what another laboratory's stain would cost.
+
+    Images (or whole slides) are clustered by the mean and deviation of their optical
+    density in red, green and blue (k-means, k = 2, on standardised values). Each fold
+    is one colour, held out in turn.
+
+    Args:
+        images: uint8 array (n, side, side, 3).
+        labels: int array (n,) of 0 and 1.
+        slides: array (n,) of slide names, or None.
+
+    Returns:
+        int array (n,): 0 for the larger cluster, 1 for the other.
+
+    Raises:
+        ValueError: a cluster with fewer than two images of a label.
+    """
+    features = np.concatenate([measure_colour(part) for part in split_up(images)])
+    names = np.arange(len(labels)) if slides is None else np.asarray(slides)
+    _, groups = np.unique(names, return_inverse=True)
+    means = pd.DataFrame(features).groupby(groups).mean().to_numpy()
+    clusters = KMeans(2, n_init=10, random_state=0).fit_predict(
+        StandardScaler().fit_transform(means)
+    )
+    folds = clusters[groups]
+    if (folds == 1).sum() > (folds == 0).sum():
+        folds = 1 - folds
+    counts = pd.crosstab(folds, np.asarray(labels))
+    if counts.shape != (2, 2) or counts.to_numpy().min() < 2:
+        raise ValueError(
+            "split: expected both labels in both colours of stain. Received: "
+            f"{counts.to_numpy().tolist()} images of each; use split=stratified"
+        )
+    return folds
+
+
+def split_up(images, num_images=1_000):
+    """Parts of an array, so that few images at a time become floats."""
+    return (images[i : i + num_images] for i in range(0, len(images), num_images))
+
+
+def measure_colour(images):
+    """Mean and deviation of the optical density of each channel: float (n, 6)."""
+    density = -np.log((images.astype("float32") + 1) / 256)
+    return np.concatenate([density.mean(axis=(1, 2)), density.std(axis=(1, 2))], axis=1)
 
 
 def draw_images(num_available, num_images, seed):

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.config import Config
 from pcam_kaggle.experiment import describe_calibration, run_experiment
+from pcam_kaggle.folds import make_stain_folds
 from pcam_kaggle.validation import calibrate
 
 FILES = {"submission.csv", "run.json", "history.csv", "oof.csv", "curves.png", "folds"}
@@ -191,6 +192,15 @@ def test_hard_labels_and_fewer_images(competition, out):
     result = run(competition, out, labels="hard", num_images=30, folds=(0,))
     assert result["counts"]["train"] == 30
     assert {label for _, label in read_rows(out / "submission.csv")} <= {"0", "1"}
+
+
+def test_stains_are_held_out_and_said_so(competition, out):
+    result = run(competition, out, split="stain", epochs=1)
+    assert set(result["fold_auc"]) == {"0", "1"}
+    oof = pd.read_csv(out / "oof.csv")
+    images = [Image.open(competition / "train" / f"{i}.tif") for i in oof["id"]]
+    folds = make_stain_folds(np.stack([np.asarray(i) for i in images]), oof["label"])
+    assert (oof["fold"] == folds).all()
 
 
 def test_slides_stay_together(competition, tmp_path, out):

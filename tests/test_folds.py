@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from conftest import write_rows
 
-from pcam_kaggle.folds import draw_images, load_slides, make_folds
+from pcam_kaggle.config import Config
+from pcam_kaggle.folds import (
+    draw_images,
+    load_slides,
+    make_folds,
+    make_stain_folds,
+)
 
 LABELS = (np.random.default_rng(0).random(500) < 0.405).astype(int)
 SLIDES = np.array([f"slide{i}" for i in np.random.default_rng(1).integers(0, 40, 500)])
@@ -74,3 +80,35 @@ def test_a_slide_map_that_does_not_serve_is_refused(tmp_path, rows, header, mess
 def test_a_slide_map_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
         load_slides(tmp_path / "nowhere.csv", ["a"])
+
+
+def make_stained(count=60):
+    """Pink and violet noise in turn, brighter where the label is 1."""
+    random = np.random.default_rng(0)
+    colours = np.array([[230, 150, 190], [120, 80, 170]])
+    images = colours[np.arange(count) % 3 // 2][:, None, None]
+    images = images + random.integers(-40, 25, (count, 8, 8, 3))
+    return np.clip(images, 0, 255).astype("uint8"), np.arange(count) // 3 % 2
+
+
+def test_a_stain_is_held_out_whole():
+    images, labels = make_stained()
+    folds = make_stain_folds(images, labels)
+    assert folds.tolist() == [0, 0, 1] * 20  # the larger cluster first
+    assert (make_stain_folds(images, labels) == folds).all()
+
+
+def test_slides_are_of_one_stain_even_where_patches_differ():
+    images, labels = make_stained()
+    slides = np.where(np.arange(60) % 3 == 2, "violet", "pink")
+    slides[:6] = "pink"  # two violet patches among them
+    folds = make_stain_folds(images, labels, slides)
+    assert (folds == (slides == "violet")).all()
+
+
+def test_a_stain_of_one_label_is_refused():
+    images, _ = make_stained()
+    with pytest.raises(ValueError, match="both labels in both colours of stain"):
+        make_stain_folds(images, (np.arange(60) % 3 == 2).astype(int))
+    with pytest.raises(ValueError, match="two colours of stain; use num_folds=2"):
+        Config(split="stain")
