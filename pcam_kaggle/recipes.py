@@ -124,10 +124,11 @@ RECIPES = {
     "scratch": Recipe(
         text="A D4-equivariant DenseNet of 192,465 parameters from random weights on "
         "all images: no download, one view at test time.",
-        expected="Not measured yet.",
-        time="not measured",
-        hardware="a GPU",
-        command="python build.py train scratch",
+        expected="At home, one fold, 5 epochs, 9,600 PCam patches: AUC 0.902 on 2,907 "
+        "of other slides, 0.923 out of fold; not measured on Kaggle yet.",
+        time="21 minutes",
+        hardware="2 CPU cores, shared with other work",
+        command="python build.py train scratch num_images=12000 folds=0 epochs=5",
         gpu_hours=6.0,
         settings={
             "architecture": "p4m_densenet",
