@@ -10,7 +10,7 @@ from .output import download_output
 from .push import ALIVE, push_kernel
 from .runs import find_folder, find_run, list_runs, locked, read_board, read_record
 from .submit import fetch_scores, submit_predictions
-from .watch import look, watch_kernel
+from .watch import look, wait_for_kernel
 from .weights import publish_weights
 
 
@@ -19,13 +19,13 @@ def push(args, runs):
     client = Client()
     run = do_push(client, args, runs)
     if args.wait:
-        watch_kernel(client, run, True, 60 * args.queue_timeout)
+        wait_for_kernel(client, run, True, 60 * args.queue_timeout)
 
 
 def status(args, runs):
     """A run's state."""
     run = find_run(args.name, runs)
-    watch_kernel(Client(), run, args.wait, 60 * args.queue_timeout)
+    wait_for_kernel(Client(), run, args.wait, 60 * args.queue_timeout)
 
 
 def output(args, runs):
@@ -83,7 +83,7 @@ def run_loop(client, args, runs):
     with step("push"):
         run = do_push(client, args, runs)
     with step("status"):
-        watch_kernel(client, run, True, 60 * args.queue_timeout)
+        wait_for_kernel(client, run, True, 60 * args.queue_timeout)
     with step("output"):
         do_output(client, run, runs)
     with step("submit"):

@@ -20,15 +20,15 @@ class RunFailed(KaggleError):
     """The kernel ended without finishing its work."""
 
 
-def watch_kernel(client, run, wait=False, queue_seconds=QUEUE_SECONDS, say=print):
-    """Say the state of the very version that was pushed; wait for its end if asked.
+def wait_for_kernel(client, run, wait=True, queue_seconds=QUEUE_SECONDS, say=print):
+    """Wait for the end of the very version that was pushed, and say its states.
 
     Writes status.json beside push.json.
 
     Args:
         client: Client.
         run: Path of the run.
-        wait: bool, look again until it ends.
+        wait: bool, False for one look at its state.
         queue_seconds: how long it may stay queued while we wait.
         say: function that prints a line.
 

@@ -7,7 +7,13 @@ from kernel.client import Client, KaggleError
 from kernel.push import push_kernel
 from kernel.runs import read_record
 from kernel.sandbox import Fault
-from kernel.watch import RunFailed, find_traceback, format_time, parse_log, watch_kernel
+from kernel.watch import (
+    RunFailed,
+    find_traceback,
+    format_time,
+    parse_log,
+    wait_for_kernel,
+)
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def test_a_run_is_waited_for_and_its_log_shown(open_sandbox, push, tmp_path):
             assert sandbox.service.sessions["sandbox/pcam-demo", 1].status == "RUNNING"
             (tmp_path / "sandbox/kernels/sandbox/pcam-demo/v1/go").touch()
 
-    assert watch_kernel(client, run, wait=True, say=say) == "COMPLETE"
+    assert wait_for_kernel(client, run, say=say) == "COMPLETE"
     shown = [line for line in lines if "epoch  1/1" in line]
     assert len(shown) == 1, "each line once"
     assert any(line.endswith("sandbox/pcam-demo v1 COMPLETE") for line in lines)
@@ -46,7 +52,7 @@ def test_a_long_wait_says_that_it_waits(open_sandbox, push, monkeypatch):
     monkeypatch.setattr(watch, "GRACE_SECONDS", -3600 + 1)
     lines = []
     with pytest.raises(KaggleError, match="longer than its time-out"):
-        watch_kernel(client, run, wait=True, say=lines.append)
+        wait_for_kernel(client, run, say=lines.append)
     assert sum("RUNNING" in line for line in lines) > 1
 
 
@@ -54,21 +60,21 @@ def test_the_end_of_the_log_is_shown_too(sandbox, push):
     client, run = push()
     sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
     lines = []
-    watch_kernel(client, run, wait=True, say=lines.append)
+    wait_for_kernel(client, run, say=lines.append)
     assert [line for line in lines if "epoch  1/1" in line]
 
 
 def test_one_look_does_not_wait(open_sandbox, push):
     open_sandbox("slow")
     client, run = push()
-    assert watch_kernel(client, run) in ("QUEUED", "RUNNING")
+    assert wait_for_kernel(client, run, wait=False) in ("QUEUED", "RUNNING")
 
 
 def test_a_failed_run_shows_the_kernel_s_own_traceback(open_sandbox, push):
     open_sandbox("fail")
     client, run = push()
     with pytest.raises(RunFailed) as error:
-        watch_kernel(client, run, wait=True)
+        wait_for_kernel(client, run)
     text = str(error.value)
     assert "sandbox/pcam-demo v1 failed: Your notebook failed" in text
     assert text.endswith("ValueError: loss is not a finite number")
@@ -81,7 +87,7 @@ def test_a_cancelled_run_is_said_to_be_cancelled(open_sandbox, push):
     client, run = push()
     sandbox.service.sessions["sandbox/pcam-demo", 1].stop()
     with pytest.raises(RunFailed, match="v1 was cancelled"):
-        watch_kernel(client, run, wait=True)
+        wait_for_kernel(client, run)
 
 
 def test_a_run_over_its_time_is_stopped_by_the_service(open_sandbox, push):
@@ -103,7 +109,7 @@ def test_a_stuck_queue_is_given_up_and_the_run_goes_on(sandbox, push):
         "GetKernelSessionStatus", Fault(patch={"status": "QUEUED"}, times=-1)
     )
     with pytest.raises(KaggleError, match="still queued after.*was not cancelled"):
-        watch_kernel(client, run, wait=True, queue_seconds=0.5)
+        wait_for_kernel(client, run, queue_seconds=0.5)
 
 
 def test_a_run_that_never_ends_is_given_up(open_sandbox, push, monkeypatch):
@@ -111,7 +117,7 @@ def test_a_run_that_never_ends_is_given_up(open_sandbox, push, monkeypatch):
     client, run = push()
     monkeypatch.setattr(watch, "GRACE_SECONDS", -3600 + 0.5)
     with pytest.raises(KaggleError, match="longer than its time-out of 1 h"):
-        watch_kernel(client, run, wait=True)
+        wait_for_kernel(client, run)
 
 
 def test_an_older_session_is_never_taken_for_the_pushed_one(open_sandbox, push):
@@ -120,9 +126,9 @@ def test_an_older_session_is_never_taken_for_the_pushed_one(open_sandbox, push):
     sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
     sandbox.service.python = (*sandbox.service.python[:2], "ok")
     client, second = push({"epochs": 2})
-    assert watch_kernel(client, second, wait=True) == "COMPLETE"
+    assert wait_for_kernel(client, second) == "COMPLETE"
     with pytest.raises(RunFailed, match="v1 failed"):
-        watch_kernel(client, first)
+        wait_for_kernel(client, first)
 
 
 def test_a_version_that_does_not_show_yet_counts_as_queued(sandbox, push):
@@ -130,7 +136,7 @@ def test_a_version_that_does_not_show_yet_counts_as_queued(sandbox, push):
     not_found = Fault(404, {"code": 404, "message": "Not found"}, times=2)
     sandbox.script("GetKernelSessionStatus", not_found)
     lines = []
-    assert watch_kernel(client, run, wait=True, say=lines.append) == "COMPLETE"
+    assert wait_for_kernel(client, run, say=lines.append) == "COMPLETE"
     assert lines[0].endswith("QUEUED")
 
 
@@ -148,14 +154,14 @@ def test_a_log_that_is_not_given_does_not_stop_the_wait(
         if line.endswith("RUNNING"):
             (tmp_path / "sandbox/kernels/sandbox/pcam-demo/v1/go").touch()
 
-    assert watch_kernel(client, run, wait=True, say=say) == "COMPLETE"
+    assert wait_for_kernel(client, run, say=say) == "COMPLETE"
 
 
 def test_a_run_of_another_service_is_refused(sandbox, push):
     client, run = push()
     client.service = "Kaggle"
     with pytest.raises(ValueError, match="was pushed to sandbox"):
-        watch_kernel(client, run)
+        wait_for_kernel(client, run)
 
 
 def test_the_last_traceback_is_found_in_any_log():

@@ -65,7 +65,7 @@ def measure_steps(scratch):
     from kernel import commands
     from kernel.client import Client
     from kernel.runs import find_run
-    from kernel.watch import watch_kernel
+    from kernel.watch import wait_for_kernel
 
     options = {"recipe": "demo", "overrides": {"epochs": 2}, "resume": False}
     options |= {"timeout": None, "message": None, "queue_timeout": 60}
@@ -78,7 +78,7 @@ def measure_steps(scratch):
         alone[words[0]] = run_command(words, scratch / "alone")
         if words[0] == "push":
             run = find_run(None, scratch / "alone")
-            watch_kernel(Client(), run, wait=True, say=lambda line: None)
+            wait_for_kernel(Client(), run, say=lambda line: None)
     print("| step | in `run`, s | as a command, s |\n| --- | --- | --- |")
     for name, seconds in alone.items():
         print(f"| {name} | {together[name]:.2f} | {seconds:.2f} |")
