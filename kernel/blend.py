@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 
+from pcam_kaggle.config import unknown
 from pcam_kaggle.ensemble import ensemble_predictions
 from pcam_kaggle.paths import write_beside
 from pcam_kaggle.submission import write_submission
@@ -48,9 +49,11 @@ def blend_runs(folders, method="mean", runs=RUNS, say=print):
         Path of the blend.
 
     Raises:
-        ValueError: a run without predictions, runs over different test images or
-            labels, the same run twice, no image in common.
+        ValueError: an unknown method, a run without predictions, runs over different
+            test images or labels, the same run twice, no image in common.
     """
+    if method not in METHODS:
+        raise ValueError(unknown("method", method, METHODS))
     members = [read_member(folder) for folder in folders]
     oof, tables = align(members)
     labels, folds = tables[0]["label"].to_numpy(), tables[0]["fold"].to_numpy()

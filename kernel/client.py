@@ -30,6 +30,7 @@ BACK_OFF = 0.5  # seconds before the second try; doubles, to half a minute
 PASSING = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 # Repeating these would push, submit or create twice.
 WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
+LOG_STREAM = "/kernels/logs/stream/"
 SERVICES = {
     "kernels": "kernels_api",
     "competitions": "competition_api",
@@ -91,14 +92,18 @@ class Transport(HTTPAdapter):
 
     Reads are repeated after a lost connection, silence, 429, 5xx and a web page in
     the place of an answer; writes only after 429, which says that nothing was done.
-    Retry-After is honoured. After PATIENCE seconds the last outcome stands.
+    Retry-After is honoured. After PATIENCE seconds the last outcome stands. The log of
+    a running session is asked for once.
     """
 
     def send(self, request, **options):
         options["timeout"] = options.get("timeout") or TIMEOUT
-        write = urllib.parse.urlsplit(request.url).path.rsplit("/", 1)[-1] in WRITES
+        path = urllib.parse.urlsplit(request.url).path
+        write = path.rsplit("/", 1)[-1] in WRITES
 
         def passes(state):
+            if LOG_STREAM in path:  # the next look at the session asks again
+                return False
             if state.outcome.failed:
                 error = state.outcome.exception()
                 return not write and isinstance(error, requests.RequestException)
@@ -167,10 +172,11 @@ class Api(KaggleApi):
         http = client.http_client()
         if "LEGACY" in values.get(self.CONFIG_NAME_AUTH_METHOD, ""):
             http._signed_in = True  # or a stale access_token would be sent instead
-        session = http._session or http._init_session() or http._session
-        if http._signed_in and session.auth is None:
-            session.auth = values[self.CONFIG_NAME_USER], values[self.CONFIG_NAME_KEY]
-        mount(session)
+        http._init_session()
+        if http._signed_in and http._session.auth is None:
+            login = values[self.CONFIG_NAME_USER], values[self.CONFIG_NAME_KEY]
+            http._session.auth = login
+        mount(http._session)
         return client
 
     def _introspect_token(self, access_token):
@@ -281,7 +287,7 @@ class Client:
             requests.RequestException, urllib3.exceptions.HTTPError
         ):
             response = http._session.get(
-                http._get_request_url("kernels", "logs") + f"/stream/{kernel_id}",
+                http._get_request_url("kernels", f"logs/stream/{kernel_id}"),
                 params={"versionLabel": f"v{version}"},
                 headers={"Accept": "text/event-stream, */*"},
                 stream=True,
@@ -295,17 +301,30 @@ class Client:
                     if not chunk:
                         break
         whole_lines = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
-        entries = [
-            json.loads(line[6:])
-            for line in whole_lines.splitlines()
-            if line.startswith("data: {")
-        ]
-        return "".join(entry.get("data", "") for entry in entries).splitlines()
+        texts = []
+        for line in whole_lines.splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # no log entry
+                texts.append(str(json.loads(line.removeprefix("data: "))["data"]))
+        return "".join(texts).splitlines()
 
-    def upload(self, path, url):
-        """PUT a file at the address that Kaggle gave for it."""
+    def upload(self, path, service, method, **fields):
+        """Upload a file: a call that takes `fields` says where to, then it is put there.
+
+        Returns:
+            str, the token that stands for the file in the call that uses it.
+        """
+        stat = path.stat()
+        place = self.call(
+            service,
+            method,
+            content_length=stat.st_size,
+            last_modified_epoch_seconds=int(stat.st_mtime),
+            **fields,
+        )
         with explaining(f"the upload of {path.name}"):
-            self.files.put(url, data=path.read_bytes()).raise_for_status()
+            answer = self.files.put(place.create_url, data=path.read_bytes())
+            answer.raise_for_status()
+        return place.token
 
     def download(self, source, path):
         """Write the body of a response, or of an address, to a new file."""

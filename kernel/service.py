@@ -118,7 +118,7 @@ class Service:
         ref = f"{owner}/{slug}"
         if ref not in self.state["kernels"]:
             ref = f"{owner}/{slugify(title)}"  # Kaggle files a new kernel by its title
-        mounts, invalid = self.find_mounts(ref, request)
+        mounts, invalid = self.find_mounts(request)
         active = [
             s for s in self.sessions.values() if s.status in ("QUEUED", "RUNNING")
         ]
@@ -146,7 +146,7 @@ class Service:
             **invalid,
         }
 
-    def find_mounts(self, ref, request):
+    def find_mounts(self, request):
         """What stands under the input folder, and the sources that are not known."""
         mounts, invalid = {}, {}
 

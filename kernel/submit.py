@@ -196,22 +196,19 @@ def check_allowed(client, say):
 
 def send(client, path, message, build_id, say):
     """Upload and submit once; the submission's number."""
-    stat = path.stat()
-    upload = client.call(
+    token = client.upload(
+        path,
         "competitions",
         "start_submission_upload",
         competition_name=COMPETITION,
         file_name=path.name,
-        content_length=stat.st_size,
-        last_modified_epoch_seconds=int(stat.st_mtime),
     )
-    client.upload(path, upload.create_url)
     try:
         answer = client.call(
             "competitions",
             "create_submission",
             competition_name=COMPETITION,
-            blob_file_tokens=upload.token,
+            blob_file_tokens=token,
             submission_description=message,
         )
     except LostAnswer as error:

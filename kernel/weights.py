@@ -94,16 +94,9 @@ def find_weights(architecture, path):
 
 def create_dataset(client, path, slug, title):
     """Upload the file and make the dataset of it; a lost answer is looked up."""
-    stat = path.stat()
-    upload = client.call(
-        "blobs",
-        "start_blob_upload",
-        type="DATASET",
-        name=path.name,
-        content_length=stat.st_size,
-        last_modified_epoch_seconds=int(stat.st_mtime),
+    token = client.upload(
+        path, "blobs", "start_blob_upload", type="DATASET", name=path.name
     )
-    client.upload(path, upload.create_url)
     try:
         answer = client.call(
             "datasets",
@@ -113,7 +106,7 @@ def create_dataset(client, path, slug, title):
             title=title,
             license_name="other",
             is_private=True,
-            files=[{"token": upload.token}],
+            files=[{"token": token}],
         )
     except LostAnswer:
         return  # the wait for it tells

@@ -106,6 +106,11 @@ def test_what_cannot_be_blended_is_named(folders, tmp_path, change, words):
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_unknown_method_is_refused(folders, tmp_path):
+    with pytest.raises(ValueError, match="unknown method 'median'"):
+        blend_runs(folders[:2], "median", tmp_path / "runs")
+
+
 @pytest.mark.parametrize("name", ["oof.csv", "submission.csv", "run.json"])
 def test_a_run_without_predictions_is_named(folders, tmp_path, name):
     (folders[1] / name).unlink()

@@ -205,6 +205,22 @@ def test_retry_after_is_honoured(header, seconds):
     assert wait_as_asked(state) == seconds
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(503, times=-1),
+        Fault(hang=3, times=-1),
+        Fault(200, "data: {half\n\ndata: 5\n", {"Content-Type": "text/event-stream"}),
+    ],
+    ids=["503", "silence", "no log"],
+)
+def test_a_log_is_asked_for_once_and_may_be_anything(sandbox, fault):
+    client = Client()
+    sandbox.script("logs", fault)
+    assert client.read_live_log("sandbox/pcam-demo", 1) == []
+    assert sandbox.calls.count("logs") == 1
+
+
 def test_pages_are_followed_to_the_end(sandbox):
     client = Client()
     files = client.call_pages(
