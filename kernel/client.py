@@ -308,7 +308,7 @@ class Client:
         return "".join(texts).splitlines()
 
     def upload(self, path, service, method, **fields):
-        """Upload a file: a call that takes `fields` says where to, then it is put there.
+        """Upload a file to where a call, which takes `fields`, says that it goes.
 
         Returns:
             str, the token that stands for the file in the call that uses it.
