@@ -17,4 +17,10 @@ for fold, auc in run["fold_auc"].items():
     print(f"fold {fold:<3} out-of-fold AUC {auc:.4f}")
 low, high = run["oof_auc_interval"]
 print(f"all      out-of-fold AUC {run['oof_auc']:.4f} ({low:.4f} to {high:.4f}, 95 %)")
+for part, score in run.get("stain_auc", {}).items():
+    print(f"stain {part:<4} held out, AUC {score:.4f}")
+if run["seed_auc"]["sd"] is not None:
+    print("seeds    out-of-fold AUC {mean:.4f} +- {sd:.4f}".format(**run["seed_auc"]))
+for warning in run["warnings"]:
+    print(warning)
 print("wrote submission.csv, run.json, history.csv, oof.csv and curves.png")

@@ -29,7 +29,8 @@ class Augment(keras.layers.Layer):
     """
 
     def __init__(self, policy, seed, **kwargs):
-        super().__init__(**kwargs)
+        # In float32 under mixed precision as well.
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.policy = policy
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)

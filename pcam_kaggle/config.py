@@ -17,6 +17,9 @@ class Architecture:
     returns it. `pretrained_file` is the name Keras gives to the ImageNet weights of
     its base, "" where there are none. `has_dropout_rate` says that `dropout_rate`
     sets the dropout of its head; the seed's networks keep their published one.
+    `sizes` are the smallest and largest side in pixels that it takes, and the step
+    between them. `is_foundation` marks a frozen transformer, of which only the head
+    on its features is counted and trained.
     """
 
     text: str
@@ -24,6 +27,8 @@ class Architecture:
     num_trainable: int
     pretrained_file: str = ""
     has_dropout_rate: bool = False
+    sizes: tuple[int, int, int] = (32, 224, 1)
+    is_foundation: bool = False
 
 
 ARCHITECTURES = {
@@ -32,6 +37,7 @@ ARCHITECTURES = {
         "dropout 0.5, two heads of 256",
         15_979_585,
         15_970_113,
+        sizes=(96, 96, 1),
     ),
     "resnet34_seed": Architecture(
         'the seed\'s "ResNet34": its zip() stops at stages of 64, 64, 128, 128 '
@@ -44,6 +50,7 @@ ARCHITECTURES = {
         50_403_137,
         42_751_489,
         pretrained_file="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        sizes=(96, 96, 1),
     ),
     "resnet34": Architecture(
         "the true ResNet-34 (He et al. 2015), from scratch",
@@ -52,17 +59,78 @@ ARCHITECTURES = {
         has_dropout_rate=True,
     ),
     "densenet121": Architecture(
-        "DenseNet-121 (Huang et al. 2017), all layers trained, average and max pooling",
+        "DenseNet-121 (Huang et al. 2017), all layers trained, both poolings",
         7_039_553,
         6_955_905,
         pretrained_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
         has_dropout_rate=True,
+    ),
+    "densenet169": Architecture(
+        "DenseNet-169 (Huang et al. 2017), all layers trained, both poolings",
+        12_646_209,
+        12_487_809,
+        pretrained_file="densenet169_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        has_dropout_rate=True,
+    ),
+    "resnet50v2": Architecture(
+        "ResNet-50 V2 (He et al. 2016), all layers trained, both poolings",
+        23_568_897,
+        23_523_457,
+        pretrained_file="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        has_dropout_rate=True,
+    ),
+    "efficientnetv2b0": Architecture(
+        "EfficientNetV2-B0 (Tan & Le 2021), all layers trained, both poolings",
+        5_921_873,
+        5_861_265,
+        pretrained_file="efficientnetv2-b0_notop.h5",
+        has_dropout_rate=True,
+    ),
+    "efficientnetv2s": Architecture(
+        "EfficientNetV2-S (Tan & Le 2021), all layers trained, both poolings",
+        20_333_921,
+        20_180_049,
+        pretrained_file="efficientnetv2-s_notop.h5",
+        has_dropout_rate=True,
+    ),
+    "convnext_tiny": Architecture(
+        "ConvNeXt-Tiny (Liu et al. 2022), all layers trained, both poolings",
+        27_821_665,
+        27_821_665,
+        pretrained_file="convnext_tiny_notop.h5",
+        has_dropout_rate=True,
+    ),
+    "nasnetmobile": Architecture(
+        "NASNet-A mobile (Zoph et al. 2018), all layers trained, both poolings",
+        4_271_829,
+        4_235_091,
+        pretrained_file="nasnet_mobile_no_top.h5",
+        has_dropout_rate=True,
+    ),
+    "xception": Architecture(
+        "Xception (Chollet 2017), all layers trained, both poolings",
+        20_865_577,
+        20_811_049,
+        pretrained_file="xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        has_dropout_rate=True,
+        sizes=(72, 224, 1),
     ),
     "p4m_densenet": Architecture(
         "a D4-equivariant DenseNet (Veeling et al. 2018): one view is all it needs",
         192_465,
         191_705,
         has_dropout_rate=True,
+        sizes=(32, 224, 16),
+    ),
+    "midnight": Architecture(
+        "a frozen pathology transformer, Midnight (DINOv2 ViT-g/14 of 1.1 billion "
+        "parameters, Karasikov et al. 2025) or any other of type dinov2 or vit, under "
+        "a linear head",
+        3_073,
+        3_073,
+        has_dropout_rate=True,
+        sizes=(56, 224, 14),
+        is_foundation=True,
     ),
     "small_cnn": Architecture(
         "five convolutions for the demo and for tests: seconds on a laptop",
@@ -90,9 +158,19 @@ class Config:
     # The network
     architecture: str = setting("densenet121", "the network", ARCHITECTURES)
     weights: str = setting(
-        "none", "first weights: imagenet, none, or a file of weights"
+        "none",
+        "first weights: imagenet, none, a file; of a transformer hf://NAME or a folder",
     )
     dropout_rate: float = setting(0.3, "dropout before the last layer", low=0, high=0.9)
+    crop_size: int = setting(
+        96, "side of the centre that the network sees, in pixels", low=32, high=96
+    )
+    input_size: int = setting(
+        96, "side to which that is resized on the device", low=32, high=224
+    )
+    head: str = setting(
+        "logistic", "what learns from a transformer's features", ("logistic", "mlp")
+    )
     # The data
     num_images: int = setting(0, "training images drawn at random; 0 takes all", low=0)
     verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
@@ -113,6 +191,9 @@ class Config:
         "dihedral",
         "random views of each training image",
         ("none", "flip", "dihedral", "affine"),
+    )
+    stain_check: bool = setting(
+        False, "also train on one colour of stain, test on the other: warns"
     )
     stain_jitter: float = setting(
         0.0, "stains scaled and shifted by so much in HED space", low=0, high=0.5
@@ -143,6 +224,11 @@ class Config:
         0, "epochs without a better val_loss before the rate falls; 0 never", low=0
     )
     plateau_factor: float = setting(0.1, "how far it falls then", low=0.001, high=0.999)
+    precision: str = setting(
+        "float32",
+        "auto takes bfloat16 or float16 where the GPU has the hardware",
+        ("float32", "auto", "mixed_float16", "mixed_bfloat16"),
+    )
     # The prediction
     tta: str = setting(
         "dihedral", "test-time views that are averaged", ("none", "flip", "dihedral")
@@ -255,7 +341,9 @@ def check_setting(field, value):
 def check_combination(config):
     """Refuse settings that contradict one another."""
     architecture = ARCHITECTURES[config.architecture]
-    if config.weights == "imagenet" and not architecture.pretrained_file:
+    if architecture.is_foundation:
+        check_foundation(config)
+    elif config.weights == "imagenet" and not architecture.pretrained_file:
         raise ValueError(
             f"weights: {config.architecture} has no ImageNet weights; use weights=none "
             "or a file. Received: weights='imagenet'"
@@ -265,6 +353,18 @@ def check_combination(config):
         raise ValueError(
             f"dropout_rate: {config.architecture} keeps its published dropout. "
             f"Received: dropout_rate={config.dropout_rate}"
+        )
+    if config.crop_size % 2:
+        raise ValueError(
+            "crop_size: expected an even number, so that the centre stays the centre. "
+            f"Received: crop_size={config.crop_size}"
+        )
+    smallest, largest, step = architecture.sizes
+    if config.input_size not in range(smallest, largest + 1, step):
+        raise ValueError(
+            f"input_size: {config.architecture} takes {smallest} to {largest} pixels"
+            f"{f' in steps of {step}' if step > 1 else ''}. "
+            f"Received: input_size={config.input_size}"
         )
     wrong = [fold for fold in config.folds if not 0 <= fold < config.num_folds]
     if wrong or len(set(config.folds)) < len(config.folds):
@@ -276,6 +376,11 @@ def check_combination(config):
         raise ValueError(
             "split: there are two colours of stain; use num_folds=2. "
             f"Received: split='stain', num_folds={config.num_folds}"
+        )
+    if config.split == "stain" and config.stain_check:
+        raise ValueError(
+            "stain_check: the folds of split=stain are that check. "
+            "Received: split='stain', stain_check=True"
         )
     if config.plateau_patience and config.schedule != "constant":
         raise ValueError(
@@ -297,4 +402,22 @@ def check_combination(config):
         raise ValueError(
             "labels: hard labels are probabilities over 0.5, ranks are none; use "
             "ensemble=mean. Received: labels='hard', ensemble='rank'"
+        )
+
+
+def check_foundation(config):
+    """Refuse what a frozen transformer cannot heed."""
+    if config.weights in ("none", "imagenet"):
+        raise ValueError(
+            f"weights: {config.architecture} needs those of a transformer, as "
+            "weights=hf://kaiko-ai/midnight or a folder. "
+            f"Received: weights={config.weights!r}"
+        )
+    changes = ("stain_jitter", "brightness", "contrast", "translation")
+    given = [name for name in changes if getattr(config, name)]
+    given += ["augmentation"] if config.augmentation != "none" else []
+    if given:
+        raise ValueError(
+            f"{given[0]}: a frozen network sees each image once; use augmentation=none "
+            f"and tta for views. Received: {given[0]}={getattr(config, given[0])!r}"
         )

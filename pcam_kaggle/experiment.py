@@ -4,37 +4,36 @@ import dataclasses
 import datetime
 import importlib.metadata
 import platform
-import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import keras
-import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from .config import compute_build_id
+from .config import ARCHITECTURES, compute_build_id
 from .data import load_images, load_labels, load_sample
+from .device import choose_policy, describe_device, find_capabilities
 from .folds import draw_images, load_slides, make_folds, make_stain_folds
-from .models import build_model
+from .foundation import extract_features, load_backbone
+from .jobs import Clock, Patches, sum_stages, train_members, train_stain_members
 from .paths import find_data, open_output
-from .prediction import predict
 from .results import (
     check_unused,
     gather_oof,
-    load_member,
     make_fingerprint,
-    save_member,
     take_attached,
     write_results,
 )
-from .train import train_fold
+from .train import build_network
 from .validation import (
     bootstrap_auc,
     calibrate,
     fit_calibration,
     measure_calibration,
+    measure_folds,
+    measure_seeds,
+    warn_of_gap,
 )
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
@@ -66,9 +65,12 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     output = open_output(output)
     folder = find_data(data)
     table, sample = load_tables(config, folder)
-    network = build_model(config.architecture, config.weights, config.dropout_rate)
+    policy = choose_policy(config.precision, find_capabilities())
+    keras.config.set_dtype_policy(policy)
+    network = load_network(config, policy)
     run = describe_run(config, build_id, source, table, sample)
     run["num_parameters"] = network.count_params()
+    run["precision"] = policy
     check_unused(output, run["fingerprint"])
     print_start(run, folder, output)
     take_attached(output, run["fingerprint"], data)
@@ -82,22 +84,41 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
         if config.split == "stain":
             slides = find_slides(config, table)
             table["fold"] = make_stain_folds(images, table["label"], slides)
-        members = train_members(config, images, test_images, table, output, run)
-        del images, test_images  # Windows cannot delete the files of open arrays
+        stain_folds = None
+        if config.stain_check:
+            slides = find_slides(config, table)
+            stain_folds = make_stain_folds(images, table["label"], slides)
+        if ARCHITECTURES[config.architecture].is_foundation:
+            kept = (output / "features", run["fingerprint"], data)
+            images = extract_features(network, images, config.tta, "train", *kept)
+            test_images = extract_features(
+                network, test_images, config.tta, "test", *kept
+            )
+            clock.end("features", len(images) + len(test_images))
+        patches = Patches(images, table["label"].to_numpy(), test_images)
+        found = (output, run["fingerprint"])
+        members = train_members(config, patches, table["fold"].to_numpy(), *found)
+        stain_members = []
+        if config.stain_check:
+            stain_members = train_stain_members(config, patches, stain_folds, *found)
+        del images, test_images, patches  # Windows cannot delete files of open arrays
 
     oof = gather_oof(table, members)
     run["stages"].update(sum_stages(members))
-    run["fold_auc"] = {
-        str(fold): float(roc_auc_score(rows["label"], rows["prediction"]))
-        for fold, rows in oof.groupby("fold")
-    }
-    run["oof_auc"] = float(roc_auc_score(oof["label"], oof["prediction"]))
-    run["oof_auc_interval"] = list(bootstrap_auc(oof["label"], oof["prediction"]))
+    run.update(describe_scores(table, oof, members, stain_members))
     run["calibration"] = describe_calibration(oof, config.calibration)
     run["seconds"] = time.perf_counter() - started
     run["finished"] = datetime.datetime.now(datetime.UTC).isoformat()
     write_results(output, config, run, sample, oof, members)
     return run
+
+
+def load_network(config, policy):
+    """The network, built to refuse bad weights before anything else is done."""
+    if not ARCHITECTURES[config.architecture].is_foundation:
+        return build_network(config)
+    dtype = keras.dtype_policies.get(policy).compute_dtype
+    return load_backbone(config.weights, config.input_size, config.crop_size, dtype)
 
 
 def load_tables(config, folder):
@@ -142,80 +163,22 @@ def describe_run(config, build_id, source, table, sample):
     }
 
 
-def train_members(config, images, test_images, table, output, run):
-    """Train the networks that are not there yet; write each as soon as it is done."""
-    labels, folds = table["label"].to_numpy(), table["fold"].to_numpy()
-    members = []
-    for fold in config.folds or range(config.num_folds):
-        for seed in make_seeds(config, fold):
-            path = output / "folds" / f"fold{fold}_seed{seed}.npz"
-            if path.exists():
-                member = load_member(path)
-                print(f"fold {fold} seed {seed} was finished before, taken from {path}")
-            else:
-                member = train_member(
-                    config, images, test_images, labels, folds, fold, seed
-                )
-                save_member(path, member, run["fingerprint"])
-            print_member(member, labels)
-            members.append(member)
-    return members
-
-
-def train_member(config, images, test_images, labels, folds, fold, seed):
-    """Train one network; predict its validation fold and the test images.
-
-    Returns:
-        dict: fold, seed, history (DataFrame), positions (int array of the fold), oof
-        and test (float32 arrays of probabilities), stages (seconds and images).
-    """
-    stages = {}
-    clock = Clock(stages)
-    network, history = train_fold(config, images, labels, folds, fold, seed)
-    clock.end("train", int((folds != fold).sum()) * len(history))
-    positions = np.flatnonzero(folds == fold)
-    oof = predict(network, images, positions, config.tta)
-    clock.end("predict_oof", len(oof))
-    test = predict(network, test_images, tta=config.tta)
-    clock.end("predict_test", len(test))
-    return {
-        "fold": fold,
-        "seed": seed,
-        "history": history,
-        "positions": positions,
-        "oof": oof,
-        "test": test,
-        "stages": stages,
+def describe_scores(table, oof, members, stain_members):
+    """What run.json says of how good the networks are, and of what to mistrust."""
+    scores = {
+        "fold_auc": {
+            str(fold): float(roc_auc_score(rows["label"], rows["prediction"]))
+            for fold, rows in oof.groupby("fold")
+        },
+        "oof_auc": float(roc_auc_score(oof["label"], oof["prediction"])),
+        "oof_auc_interval": list(bootstrap_auc(oof["label"], oof["prediction"])),
+        "seed_auc": measure_seeds(table["label"].to_numpy(), members),
+        "warnings": [],
     }
-
-
-def make_seeds(config, fold):
-    """The seeds of a fold's networks: the same for any subset of folds."""
-    first_seed = config.seed + fold * config.num_seeds
-    return range(first_seed, first_seed + config.num_seeds)
-
-
-class Clock:
-    """Clock of consecutive stages: seconds, images and images/s of each."""
-
-    def __init__(self, stages):
-        self.stages = stages
-        self.started = time.perf_counter()
-
-    def end(self, name, num_images):
-        """Close the stage that began when the one before it ended."""
-        now = time.perf_counter()
-        self.stages[name] = rate(now - self.started, num_images)
-        self.started = now
-
-
-def rate(seconds, num_images):
-    """A stage as it is written to run.json."""
-    return {
-        "seconds": seconds,
-        "images": num_images,
-        "images_per_second": num_images / seconds,
-    }
+    if stain_members:
+        scores["stain_auc"] = measure_folds(table["label"].to_numpy(), stain_members)
+        scores["warnings"] = warn_of_gap(scores["oof_auc"], scores["stain_auc"]["mean"])
+    return scores
 
 
 def describe_calibration(oof, calibration):
@@ -238,27 +201,6 @@ def describe_calibration(oof, calibration):
     return described
 
 
-def sum_stages(members):
-    """The stages of all networks, added up."""
-    return {
-        name: rate(
-            sum(m["stages"][name]["seconds"] for m in members),
-            sum(m["stages"][name]["images"] for m in members),
-        )
-        for name in members[0]["stages"]
-    }
-
-
-def describe_device():
-    """The devices Keras computes on, with the names of NVIDIA cards."""
-    devices = ", ".join(keras.distribution.list_devices())
-    if shutil.which("nvidia-smi"):
-        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        result = subprocess.run(command, capture_output=True, text=True)
-        devices += f" ({', '.join(result.stdout.splitlines())})"
-    return f"{devices}, {platform.machine()}, backend {keras.backend.backend()}"
-
-
 def find_versions():
     """The versions of Python and of the packages that decide the numbers."""
     versions = {"python": platform.python_version()}
@@ -276,21 +218,9 @@ def print_start(run, folder, output):
     edited = ", edited since" if run["edited"] else ""
     print(f"recipe   {settings['recipe']}, build {run['build_id']}{edited}")
     print(f"network  {settings['architecture']}, {run['num_parameters']:,} parameters")
-    print(f"device   {run['device']}")
+    print(f"device   {run['device']}, {run['precision']}")
     print(
         f"data     {folder}: {counts['train']:,} train ({counts['positive']:,} "
         f"positive), {counts['test']:,} test"
     )
     print(f"output   {output}", flush=True)
-
-
-def print_member(member, labels):
-    """One line per network."""
-    auc = roc_auc_score(labels[member["positions"]], member["oof"])
-    train = member["stages"]["train"]
-    print(
-        f"fold {member['fold']} seed {member['seed']} out-of-fold AUC {auc:.4f}, "
-        f"{len(member['history'])} epochs in {train['seconds']:.0f} s, "
-        f"{train['images_per_second']:,.0f} images/s",
-        flush=True,
-    )

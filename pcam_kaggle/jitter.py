@@ -31,7 +31,8 @@ class Jitter(keras.layers.Layer):
     """
 
     def __init__(self, stain, brightness, contrast, translation, seed, **kwargs):
-        super().__init__(**kwargs)
+        # In float32 under mixed precision as well.
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.strengths = {
             "stain": stain,
             "brightness": brightness,

@@ -54,6 +54,23 @@ def find_attached(pattern, folder=None):
     ]
 
 
+def find_folder(name):
+    """A folder given as a path, or by the name of one among the kernel's inputs.
+
+    Raises:
+        FileNotFoundError: neither; says where it looked.
+    """
+    root = Path(os.environ.get("PCAM_INPUT") or "/kaggle/input")
+    attached = [place for place, _ in walk_mounts(root) if place.name == name]
+    found = [Path(name)] * Path(name).is_dir() + attached
+    if not found:
+        raise FileNotFoundError(
+            "expected a folder that exists here, or one of that name in a dataset or "
+            f"model attached to the kernel under {root}. Received: {name!r}"
+        )
+    return found[0]
+
+
 def open_output(folder=None):
     """The output folder, made if need be and proved writable.
 

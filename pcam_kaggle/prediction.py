@@ -7,6 +7,7 @@ from keras import ops
 from .augment import test_time_views
 from .batches import Batches
 from .data import IMAGE_SHAPE
+from .device import choose_jit_compile
 
 IMAGES_PER_PASS = 512  # views included: bounds the memory of a pass
 
@@ -29,4 +30,6 @@ def predict(network, images, positions=None, tta="none"):
     probabilities = network(ops.concatenate(views, axis=0))
     mean = ops.mean(ops.reshape(probabilities, (len(views), -1)), axis=0)
     batches = Batches(images, positions, IMAGES_PER_PASS // len(views))
-    return keras.Model(inputs, mean).predict(batches, verbose=0)
+    model = keras.Model(inputs, mean)
+    model.compile(jit_compile=choose_jit_compile())
+    return model.predict(batches, verbose=0)

@@ -154,6 +154,25 @@ RECIPES = {
             "epochs": 3,
         },
     ),
+    "midnight": Recipe(
+        text="A frozen pathology transformer of 1.1 billion parameters, which never "
+        "saw a Camelyon slide, describes each patch once; a linear head learns from "
+        "that. Needs the internet or attached weights.",
+        expected="Not measured yet. Published: 0.929 balanced accuracy on PCam's test "
+        "part with a linear head (kaiko-ai/eva).",
+        time="not measured",
+        hardware="a GPU",
+        command="python build.py train midnight",
+        gpu_hours=3.0,
+        settings={
+            "architecture": "midnight",
+            "weights": "hf://kaiko-ai/midnight",
+            "input_size": 224,
+            "precision": "auto",
+            "augmentation": "none",
+            "tta": "none",
+        },
+    ),
 }
 
 

@@ -14,6 +14,8 @@ from .paths import find_attached, write_beside
 from .submission import write_submission
 from .validation import calibrate
 
+MEMBER_FILES = "[fs]*_seed*.npz"  # fold0_seed0.npz and stain0_seed0.npz
+
 
 def make_fingerprint(code, settings, table, sample):
     """Ten hex digits over all that decides the predictions: code, settings, data."""
@@ -33,7 +35,7 @@ def check_unused(output, fingerprint):
         ValueError: names the file and the two fingerprints.
     """
     found = {}
-    for path in sorted((output / "folds").glob("fold*_seed*.npz")):
+    for path in sorted((output / "folds").glob(MEMBER_FILES)):
         with np.load(path) as arrays:
             found[path] = str(arrays["fingerprint"])
     if (output / "run.json").exists():
@@ -81,7 +83,7 @@ def take_attached(output, fingerprint, inputs=None):
 
     Those of another code, settings or data are left where they are, and said so.
     """
-    for path in find_attached("fold*_seed*.npz", inputs):
+    for path in find_attached(MEMBER_FILES, inputs):
         with np.load(path) as arrays:
             same = str(arrays["fingerprint"]) == fingerprint
         target = output / "folds" / path.name

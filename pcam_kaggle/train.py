@@ -9,6 +9,7 @@ import pandas as pd
 from .augment import Augment
 from .batches import Batches
 from .data import IMAGE_SHAPE
+from .device import choose_jit_compile
 from .jitter import Jitter
 from .models import build_model
 
@@ -32,11 +33,13 @@ def train_fold(config, images, labels, folds, fold, seed):
     Raises:
         FloatingPointError: the loss is no longer a finite number; names fold and epoch.
     """
-    keras.backend.clear_session()
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session()  # frees the network before, and forgets the policy
+    keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(seed)
     train, valid = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
     batches = Batches(images, train, config.batch_size, labels, shuffle_seed=seed)
-    network = build_model(config.architecture, config.weights, config.dropout_rate)
+    network = build_network(config)
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     views = Augment(config.augmentation, seed)(inputs)
     model = keras.Model(inputs, network(make_jitter(config, seed)(views)))
@@ -44,6 +47,7 @@ def train_fold(config, images, labels, folds, fold, seed):
         optimizer=make_optimizer(config, num_steps=config.epochs * len(batches)),
         loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
         metrics=["accuracy", keras.metrics.AUC(name="auc")],
+        jit_compile=choose_jit_compile(),
     )
     log = EpochLog(f"fold {fold} seed {seed}", config.epochs)
     model.fit(
@@ -58,6 +62,17 @@ def train_fold(config, images, labels, folds, fold, seed):
     history.insert(0, "seed", seed)
     history.insert(0, "fold", fold)
     return network, history
+
+
+def build_network(config):
+    """The network of the settings, as `build_model` returns it."""
+    return build_model(
+        config.architecture,
+        config.weights,
+        config.dropout_rate,
+        config.input_size,
+        config.crop_size,
+    )
 
 
 def make_jitter(config, seed):

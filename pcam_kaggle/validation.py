@@ -6,6 +6,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 NUM_RESAMPLES = 200
 NUM_BINS = 15
+LARGEST_GAP = 0.03  # of AUC: networks trained on half of the images lose about 0.01
 
 
 def bootstrap_auc(labels, predictions, seed=0):
@@ -31,6 +32,57 @@ def bootstrap_auc(labels, predictions, seed=0):
         scores.append(roc_auc_score(labels[drawn], predictions[drawn]))
     low, high = np.quantile(scores, (0.025, 0.975))
     return float(low), float(high)
+
+
+def measure_folds(labels, members):
+    """ROC AUC of each network on its own held-out part, and their mean.
+
+    Args:
+        labels: int array (n,) of 0 and 1.
+        members: list of dicts with fold, positions and oof, as `train_member` returns.
+
+    Returns:
+        dict: the AUC by fold (str), and "mean".
+    """
+    scores = {
+        str(member["fold"]): float(
+            roc_auc_score(labels[member["positions"]], member["oof"])
+        )
+        for member in members
+    }
+    return {**scores, "mean": float(np.mean(list(scores.values())))}
+
+
+def measure_seeds(labels, members):
+    """ROC AUC out of fold of each seed alone: how much of a score is luck.
+
+    The first network of every fold makes the first seed's predictions, and so on.
+
+    Returns:
+        dict: "each", a list; "mean"; and "sd" over seeds (n - 1), None for one seed.
+    """
+    by_fold = {}
+    for member in members:
+        by_fold.setdefault(member["fold"], []).append(member)
+    each = []
+    for networks in zip(*by_fold.values()):
+        positions = np.concatenate([network["positions"] for network in networks])
+        predictions = np.concatenate([network["oof"] for network in networks])
+        each.append(float(roc_auc_score(labels[positions], predictions)))
+    spread = float(np.std(each, ddof=1)) if len(each) > 1 else None
+    return {"each": each, "mean": float(np.mean(each)), "sd": spread}
+
+
+def warn_of_gap(oof_auc, stain_auc):
+    """A warning, in a list, where another colour of stain costs too much; else []."""
+    gap = oof_auc - stain_auc
+    if gap <= LARGEST_GAP:
+        return []
+    return [
+        f"warning: AUC {oof_auc:.3f} out of fold, but {stain_auc:.3f} on a colour of "
+        f"stain that was held out. The private slides may be of another stain: trust "
+        f"the lower figure, and try stain_jitter=0.05 or an ensemble"
+    ]
 
 
 def measure_calibration(labels, predictions):

@@ -251,3 +251,28 @@ def test_bad_input_writes_nothing(competition, out, damage, settings, message):
         run(data, out, **settings)
     assert message in str(error.value)
     assert list(out.iterdir()) == []
+
+
+def test_the_stain_check_trains_on_each_colour_and_keeps_its_networks(competition, out):
+    checked = run(competition, out, stain_check=True)
+    names = {path.name for path in (out / "folds").iterdir()}
+    assert {"stain0_seed0.npz", "stain1_seed0.npz", "fold0_seed0.npz"} <= names
+    assert set(checked["stain_auc"]) == {"0", "1", "mean"}
+    with np.load(out / "folds" / "stain0_seed0.npz") as kept:
+        positions = kept["positions"]
+        assert len(kept["test"]) == 0
+    images = [Image.open(path) for path in sorted((competition / "train").iterdir())]
+    labels = pd.read_csv(competition / "train_labels.csv").sort_values("id")["label"]
+    folds = make_stain_folds(np.stack([np.asarray(i) for i in images]), labels)
+    assert positions.tolist() == np.flatnonzero(folds == 0).tolist()
+    submitted = (out / "submission.csv").read_bytes()
+    run(competition, out.parent / "plain")
+    assert (out.parent / "plain" / "submission.csv").read_bytes() == submitted
+
+
+def test_seeds_are_reported_with_their_spread(competition, out):
+    result = run(competition, out, num_seeds=2, folds=(0,), epochs=1)
+    each = result["seed_auc"]["each"]
+    assert len(each) == 2 and result["seed_auc"]["sd"] == pytest.approx(
+        np.std(each, ddof=1)
+    )

@@ -1,6 +1,7 @@
 """Networks: the seed's tables layer by layer, the registry's counts, the weights."""
 
 import csv
+import inspect
 import math
 
 import keras
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 from conftest import FIXTURES
 
+from pcam_kaggle.augment import test_time_views as make_views
 from pcam_kaggle.config import ARCHITECTURES
-from pcam_kaggle.models import BASES, FROM_SCRATCH, PRETRAINED, build_model
+from pcam_kaggle.models import build_model, resize_centre
+from pcam_kaggle.networks import FROM_SCRATCH
+from pcam_kaggle.pretrained import BASES, scale_pixels
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype("float32")
+TRAINED = [name for name, a in ARCHITECTURES.items() if not a.is_foundation]
 BASE_FILE = ARCHITECTURES["densenet121"].pretrained_file
 
 
@@ -40,12 +45,55 @@ def own_table(model):
 
 
 def test_the_registry_and_the_builders_name_the_same_networks():
-    assert set(ARCHITECTURES) == set(FROM_SCRATCH) | set(PRETRAINED)
+    assert set(TRAINED) == set(FROM_SCRATCH) | set(BASES)
     pretrained = {name for name, a in ARCHITECTURES.items() if a.pretrained_file}
-    assert pretrained == set(PRETRAINED) == set(BASES)
+    assert pretrained == set(BASES)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", BASES)
+def test_the_file_that_is_looked_for_is_the_one_keras_downloads(name, monkeypatch):
+    class Found(Exception):
+        """Ends the call where Keras would download."""
+
+    def get_file(fname, *rest, **more):
+        raise Found(fname)
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
+    with pytest.raises(Found, match=f"^{ARCHITECTURES[name].pretrained_file}$"):
+        BASES[name][0](include_top=False, weights="imagenet", input_shape=(96, 96, 3))
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, (_, scaling) in BASES.items() if scaling in ("torch", "tf")]
+)
+def test_pixels_are_scaled_as_keras_scales_them(name):
+    module = inspect.getmodule(BASES[name][0])
+    expected = module.preprocess_input(IMAGE.copy())
+    ours = np.asarray(scale_pixels(IMAGE, BASES[name][1]))
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("crop_size, input_size", [(96, 128), (64, 64), (64, 96)])
+def test_the_centre_at_another_size_turns_with_the_patch(crop_size, input_size):
+    seen = np.asarray(resize_centre(IMAGE, crop_size, input_size))
+    assert seen.shape == (2, input_size, input_size, 3)
+    for turned, view in zip(*(make_views(x, "dihedral") for x in (seen, IMAGE))):
+        again = resize_centre(view, crop_size, input_size)
+        np.testing.assert_allclose(turned, again, atol=1e-2)  # of 255
+    border = IMAGE.copy()
+    border[:, 16:80, 16:80] = 0
+    assert (np.asarray(resize_centre(border, 64, 64)) == 0).all()
+
+
+def test_another_size_reaches_the_network():
+    model = build_model("small_cnn", input_size=64, crop_size=48)
+    assert [x.shape for x in model.inputs] == [(None, 96, 96, 3)]
+    sizes = {x.output.shape[1:3] for x in model.layers if len(x.output.shape) == 4}
+    assert {(96, 96), (48, 48), (64, 64), (32, 32)} <= sizes
+    assert model.count_params() == ARCHITECTURES["small_cnn"].num_parameters
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_network_has_its_counts_and_gives_probabilities(name):
     model = build_model(name)
     known = ARCHITECTURES[name]
@@ -103,7 +151,7 @@ def test_the_dropout_rate_reaches_the_head(rate):
 def base():
     """A DenseNet-121 base whose weights no other has."""
     keras.utils.set_random_seed(7)
-    return BASES["densenet121"](
+    return BASES["densenet121"][0](
         include_top=False, weights=None, input_shape=(96, 96, 3)
     )
 

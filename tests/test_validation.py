@@ -10,6 +10,9 @@ from pcam_kaggle.validation import (
     calibrate,
     fit_calibration,
     measure_calibration,
+    measure_folds,
+    measure_seeds,
+    warn_of_gap,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -66,3 +69,43 @@ def test_predictions_against_the_labels_are_refused():
 def test_ranks_are_not_calibrated():
     with pytest.raises(ValueError, match="ranks are no probabilities"):
         Config(calibration="platt", ensemble="rank")
+
+
+def make_members(num_seeds):
+    """Two folds of networks whose seeds differ in how well they predict."""
+    folds = np.arange(2_000) % 2
+    members = []
+    for fold in (0, 1):
+        positions = np.flatnonzero(folds == fold)
+        for seed in range(num_seeds):
+            noise = np.random.default_rng(seed).normal(0, 0.1 + seed, len(positions))
+            oof = TRUE[positions] + noise
+            members.append({"fold": fold, "positions": positions, "oof": oof})
+    return members
+
+
+def test_each_seed_is_scored_over_all_folds_and_their_spread_is_given():
+    members = make_members(num_seeds=3)
+    measured = measure_seeds(LABELS, members)
+    assert len(measured["each"]) == 3
+    assert measured["each"] == sorted(measured["each"], reverse=True)
+    positions = np.concatenate([members[0]["positions"], members[3]["positions"]])
+    first = np.concatenate([members[0]["oof"], members[3]["oof"]])
+    assert measured["each"][0] == roc_auc_score(LABELS[positions], first)
+    assert measured["sd"] == pytest.approx(np.std(measured["each"], ddof=1))
+    assert measure_seeds(LABELS, make_members(1))["sd"] is None
+
+
+def test_each_held_out_part_is_scored_on_its_own():
+    members = make_members(num_seeds=1)
+    members[1]["oof"] = members[1]["oof"] + 100  # another scale does not matter
+    measured = measure_folds(LABELS, members)
+    assert set(measured) == {"0", "1", "mean"}
+    assert measured["mean"] == pytest.approx((measured["0"] + measured["1"]) / 2)
+    assert measured["1"] > 0.8
+
+
+def test_a_gap_to_another_stain_is_warned_of():
+    assert warn_of_gap(0.95, 0.93) == []
+    (warning,) = warn_of_gap(0.95, 0.90)
+    assert "0.950" in warning and "0.900" in warning and "stain_jitter" in warning
