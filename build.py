@@ -192,10 +192,10 @@ def run_list(args):
     """Print what can be built, without a framework."""
     for name, recipe in RECIPES.items():
         print(f"{name}\n    {recipe.text}\n    {recipe.describe_result()}")
-    print(f"\n{'architecture':<14} {'parameters':>11} {'trainable':>11}")
+    print(f"\n{'architecture':<17} {'parameters':>11} {'trainable':>11}")
     for name, known in ARCHITECTURES.items():
         counts = f"{known.num_parameters:>11,} {known.num_trainable:>11,}"
-        print(f"{name:<14} {counts}  {known.text}")
+        print(f"{name:<17} {counts}  {known.text}")
     return 0
 
 

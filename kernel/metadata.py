@@ -61,7 +61,8 @@ def fill_metadata(recipe, overrides=None, owner=None, dataset_sources=(), resume
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
     slug = make_slug(recipe)
     kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
-    downloads = get_config(recipe, overrides).weights == "imagenet"
+    weights = get_config(recipe, overrides).weights
+    downloads = weights == "imagenet" or "://" in weights
     return {
         **metadata,
         "id": kernel_id,

@@ -68,6 +68,13 @@ def find_datasets(config, service, runs=RUNS):
             f"does not see. First: python build.py weights {config.architecture} "
             f"{config.weights}"
         )
+    if Path(config.weights).is_dir():
+        raise ValueError(
+            f"weights: {config.weights} is a folder of this machine, which the kernel "
+            "does not see. Make a Kaggle model or dataset of it, list that in "
+            "kernel-metadata.json (model_sources or dataset_sources), and give the "
+            "folder's name from another place; or use weights=hf://OWNER/NAME"
+        )
     return [dataset] if dataset else []
 
 

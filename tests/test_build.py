@@ -87,8 +87,9 @@ def test_metadata_is_complete_and_private(home, recipe):
     assert metadata["is_private"] is True and metadata["enable_gpu"] is True
     assert metadata["machine_shape"] == "NvidiaTeslaT4"
     assert metadata["competition_sources"] == ["histopathologic-cancer-detection"]
-    pretrained = RECIPES[recipe].settings.get("weights") == "imagenet"
-    assert metadata["enable_internet"] is pretrained
+    downloads = {"imagenet", "hf://kaiko-ai/midnight"}
+    needed = RECIPES[recipe].settings.get("weights") in downloads
+    assert metadata["enable_internet"] is needed
 
 
 def test_the_template_at_the_top_is_that_of_its_recipe(home):

@@ -63,6 +63,9 @@ def test_a_file_of_one_s_own_is_found_by_its_name(sandbox, tmp_path):
     with pytest.raises(ValueError, match="the kernel does not see. First: python buil"):
         push_kernel(client, "densenet121", {"weights": str(own)}, runs=runs)
     assert "SaveKernel" not in sandbox.calls
+    folder = {"weights": str(tmp_path)}
+    with pytest.raises(ValueError, match="folder of this machine.*model_sources"):
+        push_kernel(client, "midnight", folder, runs=runs)
     dataset = publish_weights(client, "densenet121", own, runs)
     push_kernel(client, "densenet121", {"weights": own.name}, runs=runs)
     (version,) = sandbox.service.state["kernels"]["sandbox/pcam-densenet121"][
