@@ -124,9 +124,9 @@ RECIPES = {
     "scratch": Recipe(
         text="A D4-equivariant DenseNet of 192,465 parameters from random weights on "
         "all images: no download, one view at test time.",
-        expected="At home, one fold, 8 epochs of the centres (64 pixels) of 15,987 PCam "
-        "patches: AUC 0.916 on 2,907 of other slides, 0.942 out of fold; not measured "
-        "on Kaggle yet.",
+        expected="At home, one fold, 8 epochs of the centres (64 pixels) of 15,987 "
+        "PCam patches: AUC 0.916 on 2,907 of other slides, 0.942 out of fold; not "
+        "measured on Kaggle yet.",
         time="29 minutes",
         hardware="2 CPU cores, shared with other work",
         command="python build.py train scratch num_folds=10 folds=0 crop_size=64 "
@@ -175,10 +175,10 @@ RECIPES = {
         },
     ),
     "best": Recipe(
-        text="DenseNet-121 at 160 pixels on five folds, with a stain check: one session "
-        "of a GPU. Blend it with other networks for more.",
-        expected="Not measured yet: at 96 pixels one fold is `fast`. About 5 hours on a "
-        "T4, estimated.",
+        text="DenseNet-121 at 160 pixels on five folds, with a stain check: one "
+        "session of a GPU. Blend it with other networks for more.",
+        expected="Not measured yet: at 96 pixels one fold is `fast`. About 5 hours on "
+        "a T4, estimated.",
         time="not measured",
         hardware="a GPU",
         command="python build.py train best",
