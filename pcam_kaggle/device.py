@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import keras
 
@@ -11,13 +12,16 @@ import keras
 NEEDED_CAPABILITY = {"float32": 0.0, "mixed_float16": 7.0, "mixed_bfloat16": 8.0}
 
 
-def choose_policy(precision, capabilities):
-    """The dtype policy of Keras that a precision means on these GPUs.
+def choose_policy(precision, capabilities, cpu_has_bfloat16=False):
+    """The dtype policy of Keras that a precision means on these devices.
 
     Args:
         precision: "float32", "mixed_float16", "mixed_bfloat16", or "auto": bfloat16
-            where it is native, else float16 where there are tensor cores, else float32.
+            where a GPU has it, else float16 where it has tensor cores, else float32.
         capabilities: list of float, the compute capability of each GPU; [] for a CPU.
+        cpu_has_bfloat16: bool, whether that CPU multiplies bfloat16 by itself. There it
+            must be asked for: p4m_densenet trains 1.6 x as fast in it (64 pixels, 185
+            images/s against 115, 2 cores), densenet121 no faster (34 against 36).
 
     Returns:
         str, for `keras.config.set_dtype_policy`.
@@ -29,6 +33,8 @@ def choose_policy(precision, capabilities):
     taken = [name for name, need in NEEDED_CAPABILITY.items() if need <= lowest]
     if precision == "auto":
         return taken[-1]
+    if precision == "mixed_bfloat16" and not capabilities and cpu_has_bfloat16:
+        return precision
     if precision not in taken:
         received = f"compute capability {lowest}" if capabilities else "no GPU"
         raise ValueError(
@@ -44,6 +50,13 @@ def find_capabilities():
     if not keras.distribution.list_devices("gpu"):
         return []
     return [float(text) for text in ask_nvidia("compute_cap")]
+
+
+def find_cpu_bfloat16():
+    """Whether the CPU multiplies bfloat16 by itself, as far as Linux tells."""
+    source = Path("/proc/cpuinfo")
+    flags = source.read_text("utf-8") if source.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def choose_jit_compile():

@@ -13,7 +13,12 @@ from sklearn.metrics import roc_auc_score
 
 from .config import ARCHITECTURES, compute_build_id
 from .data import load_images, load_labels, load_sample
-from .device import choose_policy, describe_device, find_capabilities
+from .device import (
+    choose_policy,
+    describe_device,
+    find_capabilities,
+    find_cpu_bfloat16,
+)
 from .folds import draw_images, load_slides, make_folds, make_stain_folds
 from .foundation import extract_features, load_backbone
 from .jobs import Clock, Patches, sum_stages, train_members, train_stain_members
@@ -65,7 +70,7 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     output = open_output(output)
     folder = find_data(data)
     table, sample = load_tables(config, folder)
-    policy = choose_policy(config.precision, find_capabilities())
+    policy = choose_policy(config.precision, find_capabilities(), find_cpu_bfloat16())
     keras.config.set_dtype_policy(policy)
     network = load_network(config, policy)
     run = describe_run(config, build_id, source, table, sample)

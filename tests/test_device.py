@@ -42,6 +42,18 @@ def test_a_precision_without_hardware_is_refused(precision, capabilities, receiv
         choose_policy(precision, capabilities)
 
 
+def test_a_cpu_takes_bfloat16_only_where_it_has_it_and_only_when_asked():
+    assert choose_policy("mixed_bfloat16", [], cpu_has_bfloat16=True) == (
+        "mixed_bfloat16"
+    )
+    assert choose_policy("auto", [], cpu_has_bfloat16=True) == "float32"
+    for capabilities, has_it in (([], False), ([T4], True)):
+        with pytest.raises(ValueError, match="mixed_bfloat16 needs a GPU"):
+            choose_policy("mixed_bfloat16", capabilities, has_it)
+    with pytest.raises(ValueError, match="mixed_float16 needs a GPU"):
+        choose_policy("mixed_float16", [], cpu_has_bfloat16=True)
+
+
 @pytest.mark.skipif(bool(find_capabilities()), reason="this machine has a GPU")
 def test_a_run_refuses_it_before_anything_is_written(competition, tmp_path):
     config = Config(**{**TINY, "precision": "mixed_float16"})
