@@ -36,6 +36,8 @@ import logging
 import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's errors reach us as exceptions
+os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # GPUs are shared with the workers
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 logging.getLogger("tensorflow").setLevel("ERROR")  # not its advice on retracing
 
 BUILD_ID = "$build_id"  # sha256 over this text, ten digits; run.json repeats it

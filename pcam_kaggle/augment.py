@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+NUM_VIEWS = {"none": 1, "flip": 4, "dihedral": 8}  # of `test_time_views`
+
 AFFINE = {  # the seed's ImageDataGenerator
     "rotation_range": 90.0,  # degrees
     "zoom_range": 0.2,

@@ -42,6 +42,11 @@ class Batches(keras.utils.PyDataset):
             return images
         return images, self.labels[chosen].astype("float32")[:, None]
 
+    def skip_epochs(self, num_epochs):
+        """Go on as after so many epochs, with the order of the next."""
+        for _ in range(num_epochs):
+            self.on_epoch_end()
+
     def on_epoch_end(self):
         """Draw the order of the next epoch."""
         self.order = self.positions

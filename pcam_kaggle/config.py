@@ -229,6 +229,13 @@ class Config:
         "auto takes bfloat16 or float16 where the GPU has the hardware",
         ("float32", "auto", "mixed_float16", "mixed_bfloat16"),
     )
+    # The session
+    max_hours: float = setting(
+        11.0, "what cannot end in so many hours is not begun", low=0.05, high=1000
+    )
+    num_workers: int = setting(
+        0, "networks trained at once, a process each; 0: one per GPU", low=0, high=64
+    )
     # The prediction
     tta: str = setting(
         "dihedral", "test-time views that are averaged", ("none", "flip", "dihedral")

@@ -1,5 +1,6 @@
 """The table of labels, and TIFFs decoded once into one uint8 array."""
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -15,6 +16,19 @@ IMAGE_SHAPE = (96, 96, 3)
 BITS_PER_SAMPLE = 258  # a TIFF tag; Pillow would cut 16 bits to 8 without a word
 FILES_PER_TASK = 512
 PROCESSES_FROM = 20_000  # files; below, threads: starting processes takes 2 s
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """What the networks of a run learn from and predict.
+
+    `images` and `test_images` are uint8 arrays (n, 96, 96, 3), or the float16 features
+    (n, dim) of a foundation model; `labels` an int array (n,) of 0 and 1.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    test_images: np.ndarray
 
 
 def load_labels(folder):

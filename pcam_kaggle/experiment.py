@@ -11,8 +11,9 @@ from pathlib import Path
 import keras
 from sklearn.metrics import roc_auc_score
 
+from .budget import Budget
 from .config import ARCHITECTURES, compute_build_id
-from .data import load_images, load_labels, load_sample
+from .data import Patches, load_images, load_labels, load_sample
 from .device import (
     choose_policy,
     describe_device,
@@ -21,7 +22,7 @@ from .device import (
 )
 from .folds import draw_images, load_slides, make_folds, make_stain_folds
 from .foundation import extract_features, load_backbone
-from .jobs import Clock, Patches, sum_stages, train_members, train_stain_members
+from .jobs import Session, train_members
 from .paths import find_data, open_output
 from .results import (
     check_unused,
@@ -30,6 +31,7 @@ from .results import (
     take_attached,
     write_results,
 )
+from .stages import Clock, sum_stages
 from .train import build_network
 from .validation import (
     bootstrap_auc,
@@ -67,6 +69,7 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
         FloatingPointError: a loss that is not a finite number.
     """
     started = time.perf_counter()
+    budget = Budget(config.max_hours)
     output = open_output(output)
     folder = find_data(data)
     table, sample = load_tables(config, folder)
@@ -94,23 +97,44 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
             slides = find_slides(config, table)
             stain_folds = make_stain_folds(images, table["label"], slides)
         if ARCHITECTURES[config.architecture].is_foundation:
-            kept = (output / "features", run["fingerprint"], data)
+            kept = (output / "features", run["fingerprint"], data, budget)
             images = extract_features(network, images, config.tta, "train", *kept)
             test_images = extract_features(
                 network, test_images, config.tta, "test", *kept
             )
             clock.end("features", len(images) + len(test_images))
         patches = Patches(images, table["label"].to_numpy(), test_images)
-        found = (output, run["fingerprint"])
-        members = train_members(config, patches, table["fold"].to_numpy(), *found)
+        num_gpus = len(find_capabilities())
+        session = Session(
+            output=output,
+            scratch=Path(scratch),
+            fingerprint=run["fingerprint"],
+            policy=policy,
+            budget=budget,
+            num_workers=config.num_workers or max(1, num_gpus),
+            num_gpus=num_gpus,
+        )
+        folds = table["fold"].to_numpy()
+        members, missing = train_members(config, patches, folds, session)
         stain_members = []
         if config.stain_check:
-            stain_members = train_stain_members(config, patches, stain_folds, *found)
+            stain_members, left_out = train_members(
+                config, patches, stain_folds, session, kind="stain"
+            )
+            missing += left_out
         del images, test_images, patches  # Windows cannot delete files of open arrays
 
+    run["not_trained"] = missing
+    run["cut_short"] = [
+        f"fold {member['fold']} seed {member['seed']}"
+        for member in members
+        if member["was_cut_short"]
+    ]
+    check_members(members, config, output)
     oof = gather_oof(table, members)
     run["stages"].update(sum_stages(members))
     run.update(describe_scores(table, oof, members, stain_members))
+    run["warnings"] += warn_of_time(run)
     run["calibration"] = describe_calibration(oof, config.calibration)
     run["seconds"] = time.perf_counter() - started
     run["finished"] = datetime.datetime.now(datetime.UTC).isoformat()
@@ -168,6 +192,31 @@ def describe_run(config, build_id, source, table, sample):
     }
 
 
+def check_members(members, config, output):
+    """Refuse to go on without any network.
+
+    Raises:
+        ValueError: says how the work that is kept is gone on with.
+    """
+    if not members:
+        raise ValueError(
+            "max_hours: no network could be finished. What was begun is kept in "
+            f"{output / 'folds'}: give the same command again (push --resume). "
+            f"Received: max_hours={config.max_hours:g}"
+        )
+
+
+def warn_of_time(run):
+    """Warnings, in a list, of what the submission lacks for want of time."""
+    texts = {"not_trained": "no time for", "cut_short": "cut short by max_hours:"}
+    return [
+        f"warning: {text} {', '.join(run[name])}; the same command (push --resume) "
+        "goes on from there"
+        for name, text in texts.items()
+        if run[name]
+    ]
+
+
 def describe_scores(table, oof, members, stain_members):
     """What run.json says of how good the networks are, and of what to mistrust."""
     scores = {
@@ -180,7 +229,7 @@ def describe_scores(table, oof, members, stain_members):
         "seed_auc": measure_seeds(table["label"].to_numpy(), members),
         "warnings": [],
     }
-    if stain_members:
+    if len(stain_members) == 2:
         scores["stain_auc"] = measure_folds(table["label"].to_numpy(), stain_members)
         scores["warnings"] = warn_of_gap(scores["oof_auc"], scores["stain_auc"]["mean"])
     return scores

@@ -8,6 +8,7 @@ learns the label.
 """
 
 import json
+import time
 from pathlib import Path
 
 import keras
@@ -112,7 +113,7 @@ def read_pixel_scale(preset):
 
 
 def extract_features(
-    backbone, images, tta, name, folder, fingerprint="", attached=None
+    backbone, images, tta, name, folder, fingerprint="", attached=None, budget=None
 ):
     """The features of every image, averaged over its views.
 
@@ -128,11 +129,13 @@ def extract_features(
         folder: Path, for the parts.
         fingerprint: str, of the run; with `name` it begins the parts' names.
         attached: folder that stands in for PCAM_INPUT, or None.
+        budget: Budget, or None for all the time there is.
 
     Returns:
         float16 array (n, dim).
 
     Raises:
+        ValueError: there is no time for all; after the first part, which is kept.
         FloatingPointError: features that are not finite in this precision.
     """
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
@@ -148,6 +151,7 @@ def extract_features(
         path = folder / f"{name}_{fingerprint}_{start:06}.npy"
         found = [path] if path.exists() else find_attached(path.name, attached)
         if not found:
+            started = time.monotonic()
             positions = np.arange(start, min(start + IMAGES_PER_PART, len(images)))
             batches = Batches(images, positions, VIEWS_PER_STEP // len(views))
             part = model.predict(batches, verbose=0)
@@ -158,6 +162,10 @@ def extract_features(
                 )
             with write_beside(path) as partial, open(partial, "wb") as file:
                 np.save(file, part)
+            num_left = (len(images) - positions[-1] - 1) / len(positions)
+            needed = num_left * (time.monotonic() - started)
+            if budget and needed > budget.left():
+                raise budget.refuse(f"the features of {name}", needed)
         parts.append(np.load(found[0] if found else path))
     return np.concatenate(parts)
 

@@ -1,111 +1,201 @@
 """The networks of a run: each trained, predicted and kept as soon as it is done."""
 
 import dataclasses
-import time
+import functools
+from pathlib import Path
 
+import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from .augment import NUM_VIEWS
+from .budget import Budget, OutOfTimeError, say_time
+from .checkpoint import Checkpoint
 from .config import ARCHITECTURES
+from .forecast import Forecast
 from .foundation import apply_head, train_head
 from .prediction import predict
 from .results import load_member, save_member
+from .stages import Clock
 from .train import train_fold
+from .workers import run_jobs
 
 
 @dataclasses.dataclass(frozen=True)
-class Patches:
-    """What the networks of a run learn from and predict.
+class Session:
+    """What the networks of a run share, apart from what decides their predictions.
 
-    `images` and `test_images` are uint8 arrays (n, 96, 96, 3), or the float16 features
-    (n, dim) of a foundation model; `labels` an int array (n,) of 0 and 1.
+    `output` is the output folder, `scratch` a folder of this run alone, `fingerprint`
+    the run's, `policy` Keras's dtype policy, `budget` the run's Budget.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    test_images: np.ndarray
+    output: Path
+    scratch: Path
+    fingerprint: str
+    policy: str
+    budget: Budget
+    num_workers: int
+    num_gpus: int
 
 
-def train_members(config, patches, folds, output, fingerprint):
+def train_members(config, patches, folds, session, kind="fold"):
     """The networks of every fold and seed, those that are there already taken.
 
     Args:
         config: Config.
         patches: Patches.
         folds: int array (n,), the validation fold of every image.
-        output: Path of the output folder, for folds/fold<f>_seed<s>.npz.
-        fingerprint: str, of the run.
+        session: Session.
+        kind: "fold", or "stain" for folds from `make_stain_folds`: one network each,
+            validated on the colour of stain that it never saw, without a test image.
 
     Returns:
-        List of dicts as `train_member` returns them.
+        List of dicts as `train_member` returns them, by fold and seed, and the list of
+        the labels of those for which there was no time.
     """
-    return [
-        finish_member(
-            config, patches, folds, fold, seed, output, fingerprint, kind="fold"
-        )
-        for fold in config.folds or range(config.num_folds)
-        for seed in make_seeds(config, fold)
-    ]
-
-
-def train_stain_members(config, patches, folds, output, fingerprint):
-    """Two networks, each validated on the colour of stain that it never saw.
-
-    As `train_members`, for folds from `make_stain_folds`; they predict no test image.
-    """
-    patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
-    return [
-        finish_member(
-            config, patches, folds, fold, config.seed, output, fingerprint, kind="stain"
-        )
-        for fold in (0, 1)
-    ]
-
-
-def finish_member(config, patches, folds, fold, seed, output, fingerprint, kind):
-    """One network: taken from its file, or trained and written to it."""
-    path = output / "folds" / f"{kind}{fold}_seed{seed}.npz"
-    if path.exists():
-        member = load_member(path)
-        print(f"{kind} {fold} seed {seed} was finished before, taken from {path}")
+    if kind == "stain":
+        patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
+        jobs = [(fold, config.seed) for fold in (0, 1)]
     else:
-        member = train_member(config, patches, folds, fold, seed)
-        save_member(path, member, fingerprint)
-    auc = roc_auc_score(patches.labels[member["positions"]], member["oof"])
-    train = member["stages"]["train"]
-    print(
-        f"{kind} {fold} seed {seed} out-of-fold AUC {auc:.4f}, "
-        f"{len(member['history'])} epochs in {train['seconds']:.0f} s, "
-        f"{train['images_per_second']:,.0f} images/s",
-        flush=True,
+        chosen = config.folds or range(config.num_folds)
+        jobs = [(fold, seed) for fold in chosen for seed in make_seeds(config, fold)]
+    num_workers = min(session.num_workers, len(jobs))
+    num_rounds = -(-len(jobs) // num_workers)
+    budget, found = session.budget, dataclasses.replace(session, budget=None)
+    work = functools.partial(
+        finish_member,
+        config=config,
+        folds=folds,
+        session=found,
+        kind=kind,
+        num_rounds=num_rounds,
     )
+    # What is left is looked at when a job is handed out.
+    jobs_in_time = ((*job, budget.left()) for job in jobs)
+    places = (num_workers, session.num_gpus, session.scratch)
+    members = []
+    for member in run_jobs(work, patches, jobs_in_time, *places):
+        if member is None:
+            continue
+        members.append(member)
+        path = name_file(session, kind, member["fold"], member["seed"])
+        if not path.exists() and not member["was_cut_short"]:  # of another machine
+            save_member(path, member, session.fingerprint)
+        print_member(kind, member, patches.labels)
+    members.sort(key=lambda member: (member["fold"], member["seed"]))
+    done = [(member["fold"], member["seed"]) for member in members]
+    return members, [f"{kind} {f} seed {s}" for f, s in jobs if (f, s) not in done]
+
+
+def finish_member(
+    patches, fold, seed, seconds_left, *, config, folds, session, kind, num_rounds
+):
+    """One network: taken from its file, or trained and written to it.
+
+    Returns:
+        dict as `train_member` returns it, or None where there is no time for it.
+    """
+    keras.config.set_dtype_policy(session.policy)
+    label = f"{kind} {fold} seed {seed}"
+    path = name_file(session, kind, fold, seed)
+    checkpoint = Checkpoint(
+        path.with_name(f"checkpoint_{path.name}"), session.fingerprint
+    )
+    if path.exists():
+        print(f"{label} was finished before, taken from {path}", flush=True)
+        checkpoint.path.unlink(missing_ok=True)
+        return load_member(path)
+    budget = Budget(config.max_hours, seconds_left)
+    known = find_seconds(path.parent)
+    needed = 0 if checkpoint.path.exists() else max(known, default=0)
+    if needed >= budget.left():
+        print(
+            f"{label} is not begun: it takes {say_time(needed)}, and "
+            f"{say_time(budget.left())} are left of max_hours",
+            flush=True,
+        )
+        return None
+    try:
+        member = train_member(
+            config, patches, folds, fold, seed, checkpoint, budget, num_rounds, known
+        )
+    except OutOfTimeError:
+        print(f"{label} cannot end within max_hours: kept for --resume", flush=True)
+        return None
+    if member["was_cut_short"]:
+        num_done = len(member["history"])
+        print(f"{label} was cut short after epoch {num_done}: max_hours", flush=True)
+        return member
+    save_member(path, member, session.fingerprint)
+    checkpoint.path.unlink(missing_ok=True)
     return member
 
 
-def train_member(config, patches, folds, fold, seed):
+def train_member(
+    config,
+    patches,
+    folds,
+    fold,
+    seed,
+    checkpoint=None,
+    budget=None,
+    num_rounds=1,
+    known=(),
+):
     """Train one network; predict its validation fold and the test images.
+
+    Args:
+        config, folds, fold, seed, checkpoint: as for `train_fold`.
+        patches: Patches.
+        budget: Budget, or None for all the time there is.
+        num_rounds: int, how many networks are trained one after the other.
+        known: seconds that other networks of this run have taken.
 
     Returns:
         dict: fold, seed, history (DataFrame), positions (int array of the fold), oof
-        and test (float32 arrays of probabilities), stages (seconds and images).
+        and test (float32 arrays of probabilities), stages (seconds, images, memory),
+        was_cut_short.
+
+    Raises:
+        OutOfTimeError, ValueError: there is no time for it, as `Forecast` says.
     """
+    positions = np.flatnonzero(folds == fold)
+    num_train, num_test = len(folds) - len(positions), len(patches.test_images)
     is_foundation = ARCHITECTURES[config.architecture].is_foundation
-    train = train_head if is_foundation else train_fold
-    stages = {}
+    stages, forecasts = {}, []
     clock = Clock(stages)
-    network, history = train(config, patches.images, patches.labels, folds, fold, seed)
-    clock.end("train", int((folds != fold).sum()) * len(history))
+    given = (config, patches.images, patches.labels, folds, fold, seed)
+
+    def watch(batches, epochs):
+        num_predicted = (len(positions) + num_test) * NUM_VIEWS[config.tta]
+        counts = {
+            "batch": batches.batch_size,
+            "train": len(batches) * batches.batch_size,
+            "valid": len(positions),
+            "predict": num_predicted,
+        }
+        label = f"fold {fold} seed {seed}"
+        forecasts.append(
+            Forecast(budget, label, counts, epochs, num_rounds, is_alone=not known)
+        )
+        return forecasts[0]
+
+    if is_foundation:
+        network, history = train_head(*given)
+    else:
+        network, history = train_fold(*given, checkpoint, watch if budget else None)
+    num_before = checkpoint.num_done if checkpoint else 0
+    clock.end("train", num_train * (len(history) - num_before))
 
     def apply(images, positions=None):
         if is_foundation:
             return apply_head(network, images, positions)
         return predict(network, images, positions, config.tta)
 
-    positions = np.flatnonzero(folds == fold)
     oof = apply(patches.images, positions)
     clock.end("predict_oof", len(oof))
     test = np.zeros(0, "float32")
-    if len(patches.test_images):
+    if num_test:
         test = apply(patches.test_images)
         clock.end("predict_test", len(test))
     return {
@@ -116,44 +206,37 @@ def train_member(config, patches, folds, fold, seed):
         "oof": oof,
         "test": test,
         "stages": stages,
+        "was_cut_short": any(forecast.was_cut_short for forecast in forecasts),
     }
+
+
+def name_file(session, kind, fold, seed):
+    """Where a network's predictions are kept."""
+    return session.output / "folds" / f"{kind}{fold}_seed{seed}.npz"
+
+
+def find_seconds(folder):
+    """Seconds that each finished network of a folder took, as a list."""
+    members = [load_member(path) for path in folder.glob("[fs]*_seed*.npz")]
+    return [
+        sum(stage["seconds"] for stage in member["stages"].values())
+        for member in members
+    ]
+
+
+def print_member(kind, member, labels):
+    """One line on a network."""
+    auc = roc_auc_score(labels[member["positions"]], member["oof"])
+    train = member["stages"]["train"]
+    print(
+        f"{kind} {member['fold']} seed {member['seed']} out-of-fold AUC {auc:.4f}, "
+        f"{len(member['history'])} epochs in {train['seconds']:.0f} s, "
+        f"{train['images_per_second']:,.0f} images/s",
+        flush=True,
+    )
 
 
 def make_seeds(config, fold):
     """The seeds of a fold's networks: the same for any subset of folds."""
     first_seed = config.seed + fold * config.num_seeds
     return range(first_seed, first_seed + config.num_seeds)
-
-
-class Clock:
-    """Clock of consecutive stages: seconds, images and images/s of each."""
-
-    def __init__(self, stages):
-        self.stages = stages
-        self.started = time.perf_counter()
-
-    def end(self, name, num_images):
-        """Close the stage that began when the one before it ended."""
-        now = time.perf_counter()
-        self.stages[name] = rate(now - self.started, num_images)
-        self.started = now
-
-
-def rate(seconds, num_images):
-    """A stage as it is written to run.json."""
-    return {
-        "seconds": seconds,
-        "images": num_images,
-        "images_per_second": num_images / seconds,
-    }
-
-
-def sum_stages(members):
-    """The stages of all networks, added up."""
-    return {
-        name: rate(
-            sum(m["stages"][name]["seconds"] for m in members),
-            sum(m["stages"][name]["images"] for m in members),
-        )
-        for name in members[0]["stages"]
-    }

@@ -8,20 +8,23 @@ import shutil
 import numpy as np
 import pandas as pd
 
+from .checkpoint import open_arrays, refuse_other
 from .ensemble import ensemble_predictions
 from .figures import plot_curves
 from .paths import find_attached, write_beside
 from .submission import write_submission
 from .validation import calibrate
 
-MEMBER_FILES = "[fs]*_seed*.npz"  # fold0_seed0.npz and stain0_seed0.npz
+# fold0_seed0.npz, stain0_seed0.npz, and checkpoint_fold0_seed0.npz of either.
+MEMBER_FILES = "[cfs]*_seed*.npz"
+SESSION_SETTINGS = ("max_hours", "num_workers")  # they decide no prediction
 
 
 def make_fingerprint(code, settings, table, sample):
     """Ten hex digits over all that decides the predictions: code, settings, data."""
     content = [
         code,
-        settings,
+        {name: settings[name] for name in settings if name not in SESSION_SETTINGS},
         table.drop(columns="path").to_csv(),
         sample["id"].to_csv(),
     ]
@@ -32,24 +35,18 @@ def check_unused(output, fingerprint):
     """Refuse an output folder that holds another run's results, or anyone's.
 
     Raises:
-        ValueError: names the file and the two fingerprints.
+        ValueError: names the file and the two fingerprints, or a damaged file.
     """
-    found = {}
     for path in sorted((output / "folds").glob(MEMBER_FILES)):
-        with np.load(path) as arrays:
-            found[path] = str(arrays["fingerprint"])
+        open_arrays(path, fingerprint).close()
+    found = {}
     if (output / "run.json").exists():
         run = json.loads((output / "run.json").read_text("utf-8"))
         found[output / "run.json"] = run["fingerprint"]
     if not found and (output / "submission.csv").exists():
         found[output / "submission.csv"] = "none"
     for path, other in found.items():
-        if other != fingerprint:
-            raise ValueError(
-                f"{path} is from another run (its code, settings or data differ). "
-                "Expected: an empty output folder or this run's own. "
-                f"Received: fingerprint {other}, not {fingerprint}"
-            )
+        refuse_other(path, other, fingerprint)
 
 
 def save_member(path, member, fingerprint):
@@ -66,7 +63,7 @@ def save_member(path, member, fingerprint):
 
 def load_member(path):
     """Read back what `save_member` wrote."""
-    with np.load(path) as arrays:
+    with open_arrays(path) as arrays:
         member = {name: arrays[name] for name in ("positions", "oof", "test")}
         history = pd.read_json(io.StringIO(str(arrays["history"])), precise_float=True)
         return {
@@ -75,16 +72,17 @@ def load_member(path):
             "seed": int(arrays["seed"]),
             "history": history,
             "stages": json.loads(str(arrays["stages"])),
+            "was_cut_short": False,
         }
 
 
 def take_attached(output, fingerprint, inputs=None):
-    """Copy the networks that an attached earlier output of this run has finished.
+    """Copy the networks that an attached earlier output has finished or begun.
 
     Those of another code, settings or data are left where they are, and said so.
     """
     for path in find_attached(MEMBER_FILES, inputs):
-        with np.load(path) as arrays:
+        with open_arrays(path) as arrays:
             same = str(arrays["fingerprint"]) == fingerprint
         target = output / "folds" / path.name
         if same and not target.exists():

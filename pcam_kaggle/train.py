@@ -1,5 +1,7 @@
 """One network on one fold: compile, schedule, fit, one line per epoch."""
 
+import contextlib
+import re
 import time
 
 import keras
@@ -13,8 +15,10 @@ from .device import choose_jit_compile
 from .jitter import Jitter
 from .models import build_model
 
+OUT_OF_MEMORY = re.compile("resource_?exhausted|out of memory", re.IGNORECASE)
 
-def train_fold(config, images, labels, folds, fold, seed):
+
+def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch=None):
     """Train one network on all folds but one, which serves for validation.
 
     Args:
@@ -24,6 +28,10 @@ def train_fold(config, images, labels, folds, fold, seed):
         folds: int array (n,), the validation fold of every image.
         fold: int, the fold left out.
         seed: int, of the first weights, the order and the augmentation.
+        checkpoint: Checkpoint, from which training goes on and to which it writes, or
+            None.
+        watch: function of the batches and the range of epochs still to train that
+            returns one more callback, or None.
 
     Returns:
         The trained network (as `build_model` returns it) and its history, a DataFrame
@@ -32,6 +40,8 @@ def train_fold(config, images, labels, folds, fold, seed):
 
     Raises:
         FloatingPointError: the loss is no longer a finite number; names fold and epoch.
+        MemoryError: a batch does not fit into the device's memory.
+        ValueError: a checkpoint that is damaged or of another run.
     """
     policy = keras.config.dtype_policy()
     keras.backend.clear_session()  # frees the network before, and forgets the policy
@@ -50,18 +60,46 @@ def train_fold(config, images, labels, folds, fold, seed):
         jit_compile=choose_jit_compile(),
     )
     log = EpochLog(f"fold {fold} seed {seed}", config.epochs)
-    model.fit(
-        batches,
-        validation_data=Batches(images, valid, config.batch_size, labels),
-        epochs=config.epochs,
-        # The log first: it reads the rate before the plateau lowers it.
-        callbacks=[log, *make_callbacks(config)],
-        verbose=0,
-    )
+    # The log first: it reads the rate before the plateau lowers it. The checkpoint
+    # last: it keeps what the others remember.
+    callbacks = [log, *make_callbacks(config)]
+    first_epoch = 0
+    if checkpoint:
+        first_epoch = checkpoint.restore(model, log, callbacks[1:])
+        batches.skip_epochs(first_epoch)
+    if watch:
+        callbacks.append(watch(batches, range(first_epoch, config.epochs)))
+    if checkpoint:
+        callbacks.append(checkpoint)
+    with name_memory_error(config.batch_size):
+        model.fit(
+            batches,
+            validation_data=Batches(images, valid, config.batch_size, labels),
+            initial_epoch=first_epoch,
+            epochs=config.epochs,
+            callbacks=callbacks,
+            shuffle=False,  # Batches does, in an order that a checkpoint can go on with
+            verbose=0,
+        )
     history = pd.DataFrame(log.rows)
     history.insert(0, "seed", seed)
     history.insert(0, "fold", fold)
     return network, history
+
+
+@contextlib.contextmanager
+def name_memory_error(batch_size):
+    """Say which setting to change where a device runs out of memory."""
+    try:
+        yield
+    except Exception as error:  # each backend has a class of its own for it
+        if not OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
+            raise
+        raise MemoryError(
+            f"batch_size: a batch of {batch_size} does not fit into the device's "
+            f"memory. Expected: batch_size={max(1, batch_size // 2)}, with half the "
+            f"learning_rate, or a smaller input_size. Received: batch_size={batch_size}"
+        ) from error
 
 
 def build_network(config):
