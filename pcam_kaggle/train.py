@@ -61,16 +61,15 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
     )
     log = EpochLog(f"fold {fold} seed {seed}", config.epochs)
     # The log first: it reads the rate before the plateau lowers it. The checkpoint
-    # last: it keeps what the others remember.
+    # after all that it keeps, and before what may end the training for want of time.
     callbacks = [log, *make_callbacks(config)]
     first_epoch = 0
     if checkpoint:
         first_epoch = checkpoint.restore(model, log, callbacks[1:])
         batches.skip_epochs(first_epoch)
+        callbacks.append(checkpoint)
     if watch:
         callbacks.append(watch(batches, range(first_epoch, config.epochs)))
-    if checkpoint:
-        callbacks.append(checkpoint)
     with name_memory_error(config.batch_size):
         model.fit(
             batches,

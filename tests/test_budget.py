@@ -33,12 +33,6 @@ def run(competition, out, **settings):
     return run_experiment(config, data=competition, output=out)
 
 
-@pytest.fixture
-def no_time(monkeypatch):
-    """Every run's hours are over when it begins."""
-    monkeypatch.setattr(budget_module, "RESERVE", 1e9)
-
-
 @pytest.mark.parametrize(
     "seconds, text", [(-3, "0 s"), (119, "119 s"), (600, "10 min"), (7200, "2.0 h")]
 )
@@ -115,9 +109,10 @@ def test_a_submission_is_left_of_what_there_is_and_the_rest_goes_on(
     assert (out / "submission.csv").read_bytes() == whole
 
 
-def test_without_any_network_the_run_says_how_it_goes_on(
-    competition, tmp_path, no_time
+def test_without_any_network_it_is_said_how_to_go_on(
+    competition, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(budget_module, "RESERVE", 1e9)
     with pytest.raises(ValueError, match="max_hours: no network could be finished"):
         run(competition, tmp_path / "out")
     assert not (tmp_path / "out" / "submission.csv").exists()
