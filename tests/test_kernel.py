@@ -4,9 +4,12 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 from conftest import TINY, run_python
 
@@ -88,6 +91,52 @@ def test_a_kill_loses_no_finished_fold(competition, tmp_path, kernel):
     assert "fold 0 seed 0 was finished before" in again.stdout
     submissions = [tmp_path / n / "submission.csv" for n in ("killed", "whole")]
     assert submissions[0].read_bytes() == submissions[1].read_bytes()
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_kills_at_any_moment_change_no_byte(competition, tmp_path, num_workers):
+    settings = {**TINY, "epochs": 4, "stain_jitter": 0.05, "num_workers": num_workers}
+    script, data = tmp_path / "kernel.py", tmp_path / "input"
+    script.write_text(bundle_kernel("demo", settings).source, "utf-8", newline="\n")
+    folders = {"PCAM_INPUT": str(data), "PCAM_WORKING": str(tmp_path / "killed")}
+    random = np.random.default_rng()  # other moments every time
+    moments = random.integers(1, 7, 3).tolist()
+    for moment in moments:
+        with subprocess.Popen(
+            [sys.executable, "-u", script],
+            env={**os.environ, **folders},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            num_lines = 0
+            for line in process.stdout:
+                num_lines += "| loss " in line
+                if num_lines == moment:  # or the run has ended before: as well
+                    threading.Event().wait(random.uniform(0, 0.3))
+                    kill_all(process)
+                    break
+    whole = run_python([script], data, tmp_path / "whole")
+    again = run_python([script], data, tmp_path / "killed")
+    assert again.returncode == whole.returncode == 0, (moments, again.stderr)
+    assert "goes on after epoch" in again.stdout or "finished before" in again.stdout
+    for name in ("submission.csv", "oof.csv"):
+        killed, expected = (tmp_path / n / name for n in ("killed", "whole"))
+        assert killed.read_bytes() == expected.read_bytes(), moments
+    left = {path.name for path in (tmp_path / "killed" / "folds").iterdir()}
+    assert {name for name in left if "partial" not in name} == {
+        "fold0_seed0.npz",
+        "fold1_seed1.npz",
+    }
+
+
+def kill_all(process):
+    """kill -9 of a process and of its workers."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def test_a_fork_with_a_line_changed_runs_and_says_so(competition, tmp_path, kernel):

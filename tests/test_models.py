@@ -132,6 +132,19 @@ def test_the_seeds_transfer_is_its_table_with_its_heads():
     assert rates == [0.5, 0.5]
 
 
+def test_the_statistics_of_a_pretrained_network_follow_within_few_steps():
+    network = build_model("densenet121", input_size=32)
+    layer = network.get_layer("densenet121").get_layer("conv1_bn")
+    before = np.asarray(layer.moving_mean)
+    steps = []
+    for _ in range(20):
+        network(IMAGE, training=True)
+        steps.append(np.asarray(layer.moving_mean))
+    # The same batch again and again: the last step's change is all that is missing.
+    ways = [np.abs(step - before).max() for step in steps]
+    assert ways[-1] - ways[-2] < 0.02 * ways[-1]
+
+
 def test_resnet34_has_the_published_stages():
     shapes = {shape for kind, shape, _ in own_table(build_model("resnet34"))}
     assert {"24x24x64", "12x12x128", "6x6x256", "3x3x512"} <= shapes
