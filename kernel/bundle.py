@@ -22,6 +22,7 @@ MODULES = (  # a module may import only those above it
     "stages",
     "device",
     "data",
+    "cache",
     "batches",
     "folds",
     "augment",

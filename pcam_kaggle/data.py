@@ -79,8 +79,8 @@ def load_images(table, scratch, verify_ids=False, progress="images"):
 
     Args:
         table: DataFrame with columns path and id, n rows.
-        scratch: Path, a folder for the file behind a shared array. It must outlive
-            the array.
+        scratch: Path, a folder for the file behind a shared array, <progress>.npy. It
+            must outlive the array. None where there are few images.
         verify_ids: bool, also check that every id is the sha1 of the pixels.
         progress: str, the label of the progress bar.
 

@@ -12,8 +12,9 @@ import keras
 from sklearn.metrics import roc_auc_score
 
 from .budget import Budget
+from .cache import load_cached
 from .config import ARCHITECTURES, compute_build_id
-from .data import Patches, load_images, load_labels, load_sample
+from .data import Patches, load_labels, load_sample
 from .device import (
     choose_policy,
     describe_device,
@@ -85,9 +86,9 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         clock = Clock(run["stages"])
-        images = load_images(table, scratch, config.verify_ids, "train")
+        images = load_cached(table, config.verify_ids, "train")
         clock.end("decode_train", len(images))
-        test_images = load_images(sample, scratch, config.verify_ids, "test")
+        test_images = load_cached(sample, config.verify_ids, "test")
         clock.end("decode_test", len(test_images))
         if config.split == "stain":
             slides = find_slides(config, table)

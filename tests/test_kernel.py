@@ -63,9 +63,12 @@ def test_a_kernel_decodes_in_processes_from_many_files_on(
     assert "PROCESSES_FROM = 10 " in source
     script = tmp_path / "kernel.py"
     script.write_text(source, "utf-8")
-    result = run_python([script], tmp_path / "input", tmp_path / "out")
+    cache = tmp_path / "cache"
+    folders = (tmp_path / "input", tmp_path / "out")
+    result = run_python([script], *folders, PCAM_CACHE=cache)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("recipe   demo") == 1
+    assert len(list(cache.iterdir())) == 2
     assert (tmp_path / "out" / "submission.csv").exists()
 
 
