@@ -24,6 +24,8 @@ def main(words=None):
     if hasattr(args, "overrides"):  # they may also follow --data and --out
         args.overrides += [word for word in rest if not word.startswith("-")]
         rest = [word for word in rest if word.startswith("-")]
+        if getattr(args, "folds", None):
+            args.overrides.append(f"folds={args.folds}")
         try:
             args.overrides = parse_overrides(args.overrides)
             get_config(args.recipe, args.overrides)
@@ -128,7 +130,12 @@ def add_run(command):
 
 
 def add_push(command):
-    """[--resume] [--timeout HOURS]"""
+    """[--folds N,N] [--resume] [--timeout HOURS]"""
+    command.add_argument(
+        "--folds",
+        metavar="N,N",
+        help="only these, as a kernel of their own; blend puts all together",
+    )
     command.add_argument(
         "--resume",
         action="store_true",
@@ -202,7 +209,7 @@ def run_list(args):
 def run_build(args):
     """Write the kernel and say what is in it."""
     script, bundle = write_kernel(args.recipe, args.overrides)
-    kernel_id = fill_metadata(args.recipe)["id"]
+    kernel_id = fill_metadata(args.recipe, args.overrides)["id"]
     print(f"wrote     {script}")
     print(f"kernel    {kernel_id}")
     if kernel_id.startswith(PLACEHOLDER):
@@ -239,7 +246,7 @@ def run_kernel(recipe, overrides, data, out=None):
         ValueError: the kernel failed; its own traceback was printed before.
     """
     bundle = bundle_kernel(recipe, overrides)
-    name = f"{make_slug(recipe)}-{bundle.build_id}"
+    name = f"{make_slug(recipe, overrides)}-{bundle.build_id}"
     out = open_output(out or RUNS / f"{name}-home").absolute()
     script = out / f"{name}.py"
     with write_beside(script) as partial:

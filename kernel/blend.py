@@ -1,6 +1,5 @@
 """Several runs as one submission, from their saved predictions alone."""
 
-import dataclasses
 import hashlib
 import json
 
@@ -14,23 +13,14 @@ from pcam_kaggle.ensemble import ensemble_predictions
 from pcam_kaggle.paths import write_beside
 from pcam_kaggle.submission import write_submission
 
+from .members import gather_folds, read_member
 from .runs import RUNS, now, read_record, write_record
 
 METHODS = ("mean", "rank", "logit", "fitted")
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """A run's predictions by id: `oof` with label, fold and prediction; `test`."""
-
-    name: str
-    build_id: str
-    oof: pd.DataFrame
-    test: pd.Series
-
-
 def blend_runs(folders, method="mean", runs=RUNS, say=print):
-    """Blend runs and say what each adds.
+    """Blend runs and say what each adds; folds that ran apart become one run before.
 
     Everything is measured on out-of-fold predictions of the images that all runs have
     them for; the public score has no say. With "fitted" the AUC is that of weights
@@ -54,7 +44,7 @@ def blend_runs(folders, method="mean", runs=RUNS, say=print):
     """
     if method not in METHODS:
         raise ValueError(unknown("method", method, METHODS))
-    members = [read_member(folder) for folder in folders]
+    members = gather_folds([read_member(folder) for folder in folders], say)
     oof, tables = align(members)
     labels, folds = tables[0]["label"].to_numpy(), tables[0]["fold"].to_numpy()
     ids = members[0].test.index
@@ -98,38 +88,6 @@ def blend_runs(folders, method="mean", runs=RUNS, say=print):
     return blend
 
 
-def read_member(folder):
-    """A run's predictions.
-
-    Raises:
-        ValueError: a file that is missing or no such table; names it.
-    """
-    for name in ("run.json", "oof.csv", "submission.csv"):
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"{folder / name} is not there. Expected: the folder of a finished run "
-                "(python build.py output, or train)"
-            )
-    oof = read_table(folder / "oof.csv", ["id", "label", "fold", "prediction"])
-    test = read_table(folder / "submission.csv", ["id", "label"])["label"]
-    build_id = read_record(folder, "run.json").get("build_id", "unknown")
-    return Member(folder.name, build_id, oof, test)
-
-
-def read_table(path, columns):
-    """A table by id, its numbers finite."""
-    table = pd.read_csv(path, dtype={"id": str})
-    if list(table.columns) != columns or table["id"].duplicated().any():
-        raise ValueError(
-            f"{path}: expected columns {','.join(columns)} and every id once. "
-            f"Received: {','.join(table.columns)}"
-        )
-    table = table.set_index("id")
-    if not np.isfinite(table.to_numpy("float64")).all():
-        raise ValueError(f"{path}: expected finite numbers. Received others.")
-    return table
-
-
 def align(members):
     """Out-of-fold predictions of the images that all members have.
 
@@ -157,7 +115,8 @@ def align(members):
             )
         if (first.oof.loc[ids, "label"] != member.oof.loc[ids, "label"]).any():
             raise ValueError(f"{pair}: expected the same labels. Received: others")
-    if len({member.build_id for member in members}) < max(2, len(members)):
+    num_runs = sum(len(member.runs) for member in members)
+    if num_runs < 2 or len({member.build_id for member in members}) < len(members):
         names = ", ".join(member.name for member in members)
         raise ValueError(f"expected two or more different runs. Received: {names}")
     tables = [member.oof.loc[ids] for member in members]
@@ -215,11 +174,14 @@ def report(members, oof, labels, folds, method, weights, auc, say):
     say(f"{'run':<34} {'AUC':>7} {'weight':>7} {'adds':>8}  correlation with each")
     for i, member in enumerate(members):
         others = [j for j in range(len(members)) if j != i]
-        without = roc_auc_score(labels, blend_oof(oof[others], labels, folds, method))
+        adds = ""
+        if others:
+            rest = blend_oof(oof[others], labels, folds, method)
+            adds = f"{auc - roc_auc_score(labels, rest):+.4f}"
         weight = 1 / len(members) if weights is None else weights[i]
         row = " ".join(f"{value:.3f}" for value in correlations[i])
         say(
             f"{member.name[:34]:<34} {roc_auc_score(labels, oof[i]):>7.4f} "
-            f"{weight:>7.3f} {auc - without:>+8.4f}  {row}"
+            f"{weight:>7.3f} {adds:>8}  {row}"
         )
     say(f"{'blend, ' + method:<34} {auc:>7.4f}")

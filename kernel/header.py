@@ -61,7 +61,7 @@ def render_header(recipe, overrides, contents, build_id=""):
     """
     config = get_config(recipe, overrides)
     return SCREEN.substitute(
-        title=make_title(recipe),
+        title=make_title(recipe, overrides),
         what=comment(RECIPES[recipe].text),
         method=comment("**Method.** " + describe_method(config)),
         result=comment("**Result.** " + RECIPES[recipe].describe_result()),
@@ -72,14 +72,16 @@ def render_header(recipe, overrides, contents, build_id=""):
     )
 
 
-def make_title(recipe):
-    """The kernel's title."""
-    return "PCam " + recipe.replace("_", " ")
+def make_title(recipe, overrides=None):
+    """The kernel's title: some folds of a recipe are a kernel of their own."""
+    folds = (overrides or {}).get("folds", ())
+    words = ["PCam", *recipe.split("_"), *["folds"] * bool(folds), *map(str, folds)]
+    return " ".join(words)
 
 
-def make_slug(recipe):
+def make_slug(recipe, overrides=None):
     """What Kaggle makes of the title; the script's name."""
-    return make_title(recipe).lower().replace(" ", "-")
+    return make_title(recipe, overrides).lower().replace(" ", "-")
 
 
 def describe_method(config):

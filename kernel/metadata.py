@@ -59,14 +59,14 @@ def fill_metadata(recipe, overrides=None, owner=None, dataset_sources=(), resume
         resume: bool, attach the kernel's own earlier output.
     """
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
-    slug = make_slug(recipe)
+    slug = make_slug(recipe, overrides)
     kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
     weights = get_config(recipe, overrides).weights
     downloads = weights == "imagenet" or "://" in weights
     return {
         **metadata,
         "id": kernel_id,
-        "title": make_title(recipe),
+        "title": make_title(recipe, overrides),
         "code_file": f"{slug}.py",
         "enable_internet": downloads and not dataset_sources,
         "dataset_sources": [*metadata["dataset_sources"], *dataset_sources],

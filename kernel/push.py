@@ -58,7 +58,7 @@ def push_kernel(
     if hours is None:
         hours = min(MAX_HOURS, max(1, 4 * expected)) if expected else MAX_HOURS
     inputs = {"owner": client.username, "dataset_sources": datasets, "resume": resume}
-    with locked(DIST, make_slug(recipe), say):
+    with locked(DIST, make_slug(recipe, overrides), say):
         script, bundle = write_kernel(recipe, overrides, **inputs)
         metadata = read_metadata(script.with_name("kernel-metadata.json"))
         stored = find_kernel(client, metadata["id"])
@@ -69,7 +69,7 @@ def push_kernel(
         else:
             say_quota(client, expected, hours, say)
             version, url = send(client, script, metadata, bundle, stored, hours, say)
-        run = runs / f"{make_slug(recipe)}-{bundle.build_id}"
+        run = runs / f"{make_slug(recipe, overrides)}-{bundle.build_id}"
         record = {
             "service": client.service,
             "recipe": recipe,

@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 
+SESSION_SETTINGS = ("max_hours", "num_workers")  # they decide no prediction
 BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .checkpoint import open_arrays, refuse_other
+from .config import SESSION_SETTINGS
 from .ensemble import ensemble_predictions
 from .figures import plot_curves
 from .paths import find_attached, write_beside
@@ -17,7 +18,6 @@ from .validation import calibrate
 
 # fold0_seed0.npz, stain0_seed0.npz, and checkpoint_fold0_seed0.npz of either.
 MEMBER_FILES = "[cfs]*_seed*.npz"
-SESSION_SETTINGS = ("max_hours", "num_workers")  # they decide no prediction
 
 
 def make_fingerprint(code, settings, table, sample):

@@ -161,3 +161,42 @@ def test_a_blend_of_pushed_runs_belongs_to_their_service(sandbox, tmp_path):
     assert json.loads((blend / "push.json").read_text())["service"] == "sandbox"
     with pytest.raises(ValueError, match="expected the ids of sample_submission"):
         submit_predictions(Client(), blend, runs=tmp_path / "runs")
+
+
+def write_folds(folder, folds, settings=None, seed=7):
+    """A run of some of three folds, its test predictions those of each fold's mean."""
+    write_run(folder, 1.5, seed)
+    oof = pd.read_csv(folder / "oof.csv")
+    oof[oof["fold"].isin(folds)].to_csv(folder / "oof.csv", index=False)
+    each = np.random.default_rng(5).random((3, len(TEST_IDS)))[list(folds)]
+    test = {"id": TEST_IDS, "label": each.mean(axis=0)}
+    pd.DataFrame(test).to_csv(folder / "submission.csv", index=False)
+    record = {"build_id": f"{sum(folds):05d}{len(folds):05d}", "edited": False}
+    record["settings"] = {"ensemble": "mean", "folds": list(folds), **(settings or {})}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_folds_that_ran_apart_become_the_run_of_all(tmp_path, capsys):
+    whole = write_folds(tmp_path / "whole", (0, 1, 2))
+    parts = [write_folds(tmp_path / "a", (0, 2)), write_folds(tmp_path / "b", (1,))]
+    blend = blend_runs(parts, "mean", tmp_path / "runs")
+    assert "2 runs of other folds of one recipe as one: a, b" in capsys.readouterr().out
+    for name in ("oof.csv", "submission.csv"):
+        one, all_in_one = (pd.read_csv(folder / name) for folder in (blend, whole))
+        one, all_in_one = (t.sort_values("id") for t in (one, all_in_one))
+        assert one["id"].tolist() == all_in_one["id"].tolist()
+        assert np.allclose(one.iloc[:, -1], all_in_one.iloc[:, -1])
+    both = blend_runs([*parts, write_run(tmp_path / "c", 1.5, 1)], "mean", tmp_path)
+    assert json.loads((both / "run.json").read_text())["members"] == ["a + b", "c"]
+
+
+def test_folds_of_other_settings_are_not_put_together(tmp_path):
+    parts = [
+        write_folds(tmp_path / "a", (0, 2)),
+        write_folds(tmp_path / "b", (1,), {"epochs": 9}),
+    ]
+    with pytest.raises(ValueError, match="none in common"):
+        blend_runs(parts, "mean", tmp_path / "runs")
+    with pytest.raises(ValueError, match="two or more different runs"):
+        blend_runs([parts[0], parts[0]], "mean", tmp_path / "runs")

@@ -125,7 +125,8 @@ def test_a_build_is_the_same_from_another_folder_clock_and_time_zone(tmp_path):
         check=True,
         capture_output=True,
     )
-    built = (copy / "kernel/dist/pcam-demo/pcam-demo.py").read_bytes()
+    slug = "pcam-demo-folds-0-1"
+    built = (copy / f"kernel/dist/{slug}/{slug}.py").read_bytes()
     here = bundle_kernel("demo", parse_overrides(words[1:])).source
     assert built == here.encode("utf-8")
     assert b"somebody" not in built and str(tmp_path).encode() not in built

@@ -131,6 +131,8 @@ def test_commands_without_a_run_say_so(sandbox, runs, words, reason, capsys):
         (["push"], "RECIPE"),
         (["push", "demo", "--timeout", "13"], "expected 0.1 to 12 hours"),
         (["push", "demo", "folds=9"], "folds: expected"),
+        (["push", "demo", "--folds", "9"], "folds: expected"),
+        (["push", "demo", "folds=0", "--folds", "1"], "folds is given twice"),
         (["run", "nothing"], "unknown recipe 'nothing'"),
         (["leaderboard", "a", "b"], "unknown arguments|unrecognized"),
     ],

@@ -6,6 +6,7 @@ import threading
 import pytest
 from conftest import run_python
 
+import build
 from kernel import push as push_module
 from kernel.bundle import ROOT, bundle_kernel
 from kernel.client import Client, KaggleError
@@ -52,6 +53,22 @@ def test_a_push_sends_the_built_folder_and_records_it(sandbox, runs, capsys):
     assert record["url"].endswith("/code/sandbox/pcam-demo")
     assert len(record["commit"]) == 40 and record["dirty"] in (True, False)
     assert "30.0 of 30 h left this week" in capsys.readouterr().out
+
+
+def test_some_folds_are_a_kernel_of_their_own(sandbox, runs, monkeypatch):
+    monkeypatch.setattr(build, "RUNS", runs)
+    for folds in ("0,1", "2"):
+        assert build.main(["push", "demo", "epochs=3", "--folds", folds]) == 0
+    kernels = {
+        "sandbox/pcam-demo-folds-0-1": (0, 1),
+        "sandbox/pcam-demo-folds-2": (2,),
+    }
+    assert set(sandbox.service.state["kernels"]) == set(kernels)
+    for name, folds in kernels.items():
+        (version,) = list_versions(sandbox, name)
+        source = bundle_kernel("demo", {"epochs": 3, "folds": folds}).source
+        assert version["request"]["text"] == source
+        wait_for(sandbox, name)
 
 
 def test_the_official_command_line_pushes_the_same_folder(sandbox):
@@ -213,7 +230,7 @@ def test_a_source_over_the_limit_is_refused_by_the_service(sandbox, runs, monkey
 def test_a_title_of_another_slug_stops_before_anything_is_sent(
     sandbox, runs, monkeypatch
 ):
-    monkeypatch.setattr("kernel.metadata.make_title", lambda recipe: "PCam: other")
+    monkeypatch.setattr("kernel.metadata.make_title", lambda *_: "PCam: other")
     with pytest.raises(ValueError, match="expected a title whose slug is 'pcam-demo'"):
         push_kernel(Client(), "demo", runs=runs)
     assert count_pushes(sandbox) == 0
