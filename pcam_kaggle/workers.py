@@ -2,11 +2,15 @@
 
 import logging
 import os
+import threading
 from pathlib import Path
 
 import cloudpickle
 import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky.process_executor import (
+    ProcessPoolExecutor,
+    TerminatedWorkerError,
+)
 
 SHARE = "PCAM_SHARE"  # set in a worker once it has its share of the machine
 
@@ -22,7 +26,7 @@ def run_jobs(work, shared, jobs, num_workers, num_gpus, scratch):
         work: function of `shared` and a job's arguments. It reaches a worker pickled,
             and is unpickled there when its devices are chosen: that loads Keras.
         shared: what all jobs read; its arrays are handed over as files.
-        jobs: list of tuples of arguments.
+        jobs: tuples of arguments, each drawn when a worker is free for it.
         num_workers: int, jobs at once; 1 stays in this process.
         num_gpus: int, of this machine.
         scratch: Path of a folder of this run alone.
@@ -40,13 +44,14 @@ def run_jobs(work, shared, jobs, num_workers, num_gpus, scratch):
         return
     payload = cloudpickle.dumps(work)
     backend, _ = joblib.parallel.get_active_backend()
+    is_lazy = backend.supports_return_generator  # Ray's hands over all at the end
     is_ours = type(backend).__name__ == "LokyBackend"
     share = (str(scratch), num_workers, num_gpus) if is_ours else None
     pool = joblib.Parallel(
         n_jobs=num_workers,
         pre_dispatch=num_workers,
         batch_size=1,
-        return_as="generator_unordered",
+        return_as="generator_unordered" if is_lazy else "list",
     )
     call = joblib.delayed(run_in_worker)
     try:
@@ -61,7 +66,14 @@ def run_jobs(work, shared, jobs, num_workers, num_gpus, scratch):
 
 
 def run_in_worker(share, payload, shared, job):
-    """Take a share of the machine, then do a job."""
+    """Take a share of the machine, then do a job.
+
+    In a thread (Dask's) Python's random numbers, from which Keras draws first weights,
+    would be shared with other threads: there the job gets a process of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        with ProcessPoolExecutor(max_workers=1) as pool:
+            return pool.submit(run_in_worker, share, payload, shared, job).result()
     if share and SHARE not in os.environ:
         take_share(*share)
     logging.getLogger("tensorflow").setLevel("ERROR")  # as in the kernel's header

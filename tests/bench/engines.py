@@ -32,9 +32,11 @@ from pcam_kaggle import get_config, run_experiment  # noqa: E402
 
 @contextlib.contextmanager
 def use_dask():
-    """Two worker processes of Dask."""
+    """Two worker processes of Dask, allowed to start the networks' own processes."""
+    import dask
     from dask.distributed import Client, LocalCluster
 
+    dask.config.set({"distributed.worker.daemon": False})
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True) as cluster,
         Client(cluster),
