@@ -45,7 +45,7 @@ class Augment(keras.layers.Layer):
         """images: uint8 (b, 96, 96, 3) -> float32 (b, 96, 96, 3)."""
         if training and self.policy == "affine":
             images = random_affine(ops.cast(images, "float32"), self.random)
-        if training and self.policy != "none":
+        elif training and self.policy != "none":
             images = random_flips(images, self.random, self.policy == "dihedral")
         return ops.cast(images, "float32")
 
@@ -84,7 +84,7 @@ def random_flips(images, random, transpose):
 
 
 def random_affine(images, random):
-    """Warp each image and shift its grey levels, each by its own draw of AFFINE.
+    """Warp, mirror and shift the grey levels of each image by its own draws.
 
     images: float32 (b, side, side, c), 0 to 255.
     """
@@ -93,12 +93,18 @@ def random_affine(images, random):
     def draw(limit):
         return keras.random.uniform((batch,), -limit, limit, seed=random)
 
+    def flip():  # a negative zoom: one pass over the pixels less for each flip
+        return ops.where(draw(1) < 0, -1.0, 1.0)
+
     images = warp(
         images,
         angle=draw(math.radians(AFFINE["rotation_range"])),
         shift=(draw(AFFINE["shift_range"] * side), draw(AFFINE["shift_range"] * side)),
         shear=draw(math.radians(AFFINE["shear_range"])),
-        zoom=(1 + draw(AFFINE["zoom_range"]), 1 + draw(AFFINE["zoom_range"])),
+        zoom=(
+            flip() * (1 + draw(AFFINE["zoom_range"])),
+            flip() * (1 + draw(AFFINE["zoom_range"])),
+        ),
     )
     levels = draw(AFFINE["channel_shift_range"])[:, None, None, None]
     low = ops.min(images, axis=(1, 2, 3), keepdims=True)
@@ -113,7 +119,7 @@ def warp(images, angle, shift, shear, zoom):
         images: float tensor (b, side, side, c).
         angle, shear: tensors (b,), radians.
         shift, zoom: pairs of tensors (b,), along x and along y, in pixels and as
-            factors (above 1 shows more of the surroundings).
+            factors (above 1 shows more of the surroundings, negative ones mirror).
 
     Returns:
         Tensor of the shape of `images`; pixel (x, y) is read, bilinearly, at

@@ -49,16 +49,8 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
     keras.utils.set_random_seed(seed)
     train, valid = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
     batches = Batches(images, train, config.batch_size, labels, shuffle_seed=seed)
-    network = build_network(config)
-    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
-    views = Augment(config.augmentation, seed)(inputs)
-    model = keras.Model(inputs, network(make_jitter(config, seed)(views)))
-    model.compile(
-        optimizer=make_optimizer(config, num_steps=config.epochs * len(batches)),
-        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
-        metrics=["accuracy", keras.metrics.AUC(name="auc")],
-        jit_compile=choose_jit_compile(),
-    )
+    num_steps = config.epochs * len(batches)
+    model, network = compile_model(config, num_steps, seed)
     log = EpochLog(f"fold {fold} seed {seed}", config.epochs)
     # The log first: it reads the rate before the plateau lowers it. The checkpoint
     # after all that it keeps, and before what may end the training for want of time.
@@ -84,6 +76,25 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
     history.insert(0, "seed", seed)
     history.insert(0, "fold", fold)
     return network, history
+
+
+def compile_model(config, num_steps, seed):
+    """The network under its augmentation, compiled to train for so many steps.
+
+    Returns:
+        The model: uint8 (b, 96, 96, 3) -> float32 (b, 1), and the network in it.
+    """
+    network = build_network(config)
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+    views = Augment(config.augmentation, seed)(inputs)
+    model = keras.Model(inputs, network(make_jitter(config, seed)(views)))
+    model.compile(
+        optimizer=make_optimizer(config, num_steps),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy", keras.metrics.AUC(name="auc")],
+        jit_compile=choose_jit_compile(),
+    )
+    return model, network
 
 
 @contextlib.contextmanager

@@ -64,6 +64,33 @@ def test_the_warp_is_that_of_the_seeds_generator(patches):
     assert np.abs(ops.convert_to_numpy(warped) - np.stack(expected)).max() < 0.02
 
 
+def test_a_negative_zoom_mirrors_the_warped_image(patches):
+    ones = np.ones(len(patches), "float32")
+
+    def turn(zoom_x, zoom_y):
+        zoom = (zoom_x * ones, zoom_y * ones)
+        shift = (3 * ones, -7 * ones)
+        pixels = patches.astype("float32")
+        return np.asarray(warp(pixels, 0.4 * ones, shift, 0.1 * ones, zoom))
+
+    plain = turn(0.9, 1.1)
+    assert np.abs(turn(-0.9, 1.1) - plain[:, :, ::-1]).max() < 0.02
+    assert np.abs(turn(0.9, -1.1) - plain[:, ::-1]).max() < 0.02
+
+
+def test_affine_mirrors_each_way_by_a_coin(patches, monkeypatch):
+    for name in AFFINE:
+        monkeypatch.setitem(AFFINE, name, 0.0)
+    same = np.repeat(patches[:1], 100, axis=0).astype("float32")
+    views = ops.convert_to_numpy(random_affine(same, keras.random.SeedGenerator(1)))
+    image = same[0]
+    flipped = [image, image[::-1], image[:, ::-1], image[::-1, ::-1]]
+    counts = [
+        sum(np.abs(view - other).max() < 0.02 for view in views) for other in flipped
+    ]
+    assert sum(counts) == 100 and min(counts) > 10
+
+
 def test_affine_has_the_seeds_ranges_and_draws_per_image(patches):
     assert AFFINE == {
         "rotation_range": 90.0,
