@@ -62,20 +62,22 @@ def load_backbone(weights, input_size=224, crop_size=96, dtype="float32"):
     preset = weights if "://" in weights else str(find_folder(weights))
     try:
         import keras_hub
-
-        backbone = keras_hub.models.Backbone.from_preset(
-            preset, image_shape=(input_size, input_size, 3), dtype=dtype
-        )
+        from safetensors import SafetensorError
     except ImportError as error:
         raise ImportError(
             "foundation models need keras-hub: python -m pip install -e "
             f'".[foundation]" (Kaggle has it). Received: {error}'
         ) from error
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    try:
+        backbone = keras_hub.models.Backbone.from_preset(
+            preset, image_shape=(input_size, input_size, 3), dtype=dtype
+        )
+    except (ValueError, TypeError, OSError, KeyError, SafetensorError) as error:
         raise ValueError(
             f"weights: {weights} cannot be loaded for {input_size} pixels. Expected: a "
-            f"model of type {', '.join(MODEL_TYPES)}, a size that is a multiple of its "
-            f"patches, for vit its own. Received: {str(error).splitlines()[0]}"
+            f"model of type {', '.join(MODEL_TYPES)} (a vit with its classifier, as "
+            "keras-hub reads it), a size that is a multiple of its patches, for vit "
+            f"its own. Received: {str(error).splitlines()[0]}"
         ) from error
     backbone.trainable = False
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from pcam_kaggle import foundation
+from pcam_kaggle.budget import Budget
 from pcam_kaggle.config import Config
 from pcam_kaggle.experiment import run_experiment
 from pcam_kaggle.foundation import (
@@ -194,6 +196,28 @@ def test_another_kind_of_model_is_refused(tmp_path):
     folder = write_model(tmp_path / "swin", model_type="swin")
     with pytest.raises(ValueError, match=r"type dinov2.*Received: .*swin"):
         load_backbone(str(folder), 56)
+
+
+def test_a_file_that_lacks_weights_is_refused(tmp_path):
+    folder = write_model(tmp_path / "cut")
+    weights = safetensors.load_file(folder / "model.safetensors")
+    del weights["embeddings.cls_token"]
+    safetensors.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"cannot be loaded.*Received: .*cls_token"):
+        load_backbone(str(folder), 56)
+
+
+def test_features_without_time_are_refused_and_kept_so_far(
+    images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(foundation, "IMAGES_PER_PART", len(images) // 2)
+    inputs = keras.Input((96, 96, 3), dtype="uint8")
+    mean = keras.ops.mean(keras.ops.cast(inputs, "float32"), axis=(1, 2))
+    given = (keras.Model(inputs, mean), images, "none", "train", tmp_path, "mine", None)
+    with pytest.raises(ValueError, match="max_hours: the features of train takes"):
+        extract_features(*given, Budget(1, seconds_left=-1.0))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(extract_features(*given, Budget(1))) == len(images)
 
 
 @pytest.mark.parametrize(
