@@ -1,6 +1,7 @@
 """Where the competition data, attached weights and the output folder are."""
 
 import contextlib
+import errno
 import fnmatch
 import os
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 COMPETITION = "histopathologic-cancer-detection"
 MAX_DEPTH = 7  # a model mount is models/<owner>/<model>/<framework>/<variation>/<n>
 MAX_FOLDERS = 2_000
+# No room, a file over the limit, a user's share used up (no such error on Windows).
+DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def find_data(folder=None):
@@ -97,11 +100,23 @@ def open_output(folder=None):
 
 @contextlib.contextmanager
 def write_beside(path):
-    """Give a path beside `path` to write to, renamed to it only if all went well."""
+    """Give a path beside `path` to write to, renamed to it only if all went well.
+
+    Raises:
+        OSError: the disk is full; names the file. The one that was there stays.
+    """
     partial = path.with_name(f"partial-{path.name}")
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        text = (
+            f"cannot write {path}: {error.strerror}. What is finished stays: make room "
+            "and give the same command again"
+        )
+        raise OSError(error.errno, text) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -105,7 +105,31 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
-def test_only_two_variables_are_read():
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path):
+    import resource
+
+    path = tmp_path / "file.csv"
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*file\.csv: .*make room"):
+            with write_beside(path) as partial:
+                partial.write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_no_other_variable_is_read_or_set():
     texts = [path.read_text("utf-8") for path in PACKAGE.glob("*.py")]
     names = re.findall(r'(?:environ|getenv)[^\n]*?"(\w+)"', "\n".join(texts))
-    assert set(names) == {"PCAM_INPUT", "PCAM_WORKING"}
+    assert set(names) == {
+        "PCAM_INPUT",
+        "PCAM_WORKING",
+        "PCAM_CACHE",
+        "CUDA_VISIBLE_DEVICES",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    }
