@@ -114,9 +114,11 @@ def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"cannot write .*file\.csv: .*make room"):
-            with write_beside(path) as partial:
-                partial.write_bytes(bytes(2000))
+        with (
+            pytest.raises(OSError, match=r"cannot write .*file\.csv: .*make room"),
+            write_beside(path) as partial,
+        ):
+            partial.write_bytes(bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

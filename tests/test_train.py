@@ -5,12 +5,18 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from pcam_kaggle.config import Config
 from pcam_kaggle.models import build_model
 from pcam_kaggle.recipes import get_config
-from pcam_kaggle.train import make_callbacks, make_optimizer, train_fold
+from pcam_kaggle.train import (
+    make_callbacks,
+    make_optimizer,
+    name_memory_error,
+    train_fold,
+)
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(48) % 2
@@ -186,3 +192,18 @@ def test_jitter_reaches_training_only():
     labels = LABELS[FOLDS == 1][:, None].astype("float32")
     loss = ops.mean(keras.losses.binary_crossentropy(labels, jittered(images)))
     assert float(loss) == pytest.approx(history["val_loss"].iloc[-1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes."),  # JAX
+    ],
+)
+def test_a_full_device_says_which_batch_to_take(error):
+    message = "batch_size: a batch of 64 .* Expected: batch_size=32"
+    with pytest.raises(MemoryError, match=message), name_memory_error(64):
+        raise error
+    with pytest.raises(KeyError), name_memory_error(64):
+        raise KeyError("something else")
