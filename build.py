@@ -71,6 +71,11 @@ def make_parser():
     add_recipe(command)
     command.add_argument("--data", type=Path, help="the competition's folder")
     command.add_argument("--out", type=Path, help="for the files, else runs/...")
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="only where something is finished or begun already",
+    )
 
     command = add("run", "push, wait, output, submit, score, leaderboard")
     add_recipe(command)
@@ -228,12 +233,13 @@ def run_train(args):
     """Build the kernel and run that very file on a folder of data."""
     data = args.data or os.environ.get("PCAM_INPUT")
     found = find_data(data)
-    out = run_kernel(args.recipe, args.overrides, Path(data or found), args.out)
+    folder = Path(data or found)
+    out = run_kernel(args.recipe, args.overrides, folder, args.out, args.resume)
     print(f"results   {out}")
     return 0
 
 
-def run_kernel(recipe, overrides, data, out=None):
+def run_kernel(recipe, overrides, data, out=None, resume=False):
     """Build a kernel and run it as Kaggle does, with two folders for Kaggle's two.
 
     The script is kept beside its results; what `build` left to push stays as it is.
@@ -243,11 +249,18 @@ def run_kernel(recipe, overrides, data, out=None):
 
     Raises:
         OSError: a folder that cannot be written.
-        ValueError: the kernel failed; its own traceback was printed before.
+        ValueError: nothing to resume; the kernel failed; its own traceback was printed
+            before.
     """
     bundle = bundle_kernel(recipe, overrides)
     name = f"{make_slug(recipe, overrides)}-{bundle.build_id}"
     out = open_output(out or RUNS / f"{name}-home").absolute()
+    if resume and not list((out / "folds").glob("*.npz")):
+        raise ValueError(
+            f"--resume: expected networks of an earlier run in {out / 'folds'}; train "
+            "without --resume, with the settings of the run to go on with. "
+            "Received: none"
+        )
     script = out / f"{name}.py"
     with write_beside(script) as partial:
         partial.write_text(bundle.source, "utf-8", newline="\n")

@@ -152,6 +152,20 @@ def test_a_run_at_home_needs_no_credentials_and_leaves_the_push_folder(
     assert script.read_bytes() == before
 
 
+def test_resume_goes_on_or_says_that_there_is_nothing(competition, tmp_path, capfd):
+    out = tmp_path / "out"
+    words = ["train", "demo", *WORDS, "--data", str(competition), "--out", str(out)]
+    assert build.main([*words, "--resume"]) == 1
+    assert "--resume: expected networks of an earlier run" in capfd.readouterr().err
+    assert build.main(words) == 0
+    submission = (out / "submission.csv").read_bytes()
+    (out / "folds" / "fold1_seed1.npz").unlink()
+    capfd.readouterr()
+    assert build.main([*words, "--resume"]) == 0
+    assert "fold 0 seed 0 was finished before" in capfd.readouterr().out
+    assert (out / "submission.csv").read_bytes() == submission
+
+
 def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
     out = tmp_path / "out"
     words = ["train", "demo", "--data", str(tmp_path), "--out", str(out)]
