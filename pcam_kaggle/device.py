@@ -47,7 +47,7 @@ def choose_policy(precision, capabilities, cpu_has_bfloat16=False):
 
 def find_capabilities():
     """The compute capability of each GPU that Keras uses, [] without one."""
-    if not keras.distribution.list_devices("gpu"):
+    if not list_gpus():
         return []
     return [float(text) for text in ask_nvidia("compute_cap")]
 
@@ -65,8 +65,14 @@ def choose_jit_compile():
     TensorFlow on a CPU trains faster without: p4m_densenet 113 images/s against 83 (64
     pixels, 2 cores).
     """
-    on_cpu = not keras.distribution.list_devices("gpu")
+    on_cpu = not list_gpus()
     return False if on_cpu and keras.backend.backend() == "tensorflow" else "auto"
+
+
+def list_gpus():
+    """The names of the GPUs. JAX raises where it is asked for those of none."""
+    names = keras.distribution.list_devices()
+    return [name for name in names if name.startswith(("gpu", "cuda"))]
 
 
 def describe_device():
