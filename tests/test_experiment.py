@@ -11,6 +11,7 @@ from conftest import TINY, read_rows, write_rows
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from pcam_kaggle import jobs
 from pcam_kaggle.config import Config
 from pcam_kaggle.experiment import describe_calibration, run_experiment
 from pcam_kaggle.folds import make_stain_folds
@@ -132,6 +133,31 @@ def test_folds_of_an_attached_earlier_output_are_taken_over(
     assert "fold 0 seed 0 epoch" not in lines and "fold 1 seed 1 epoch" in lines
     for name in ("submission.csv", "oof.csv"):
         assert (second / name).read_bytes() == (first / name).read_bytes()
+
+
+def test_a_network_that_an_attached_output_has_begun_goes_on(
+    competition, tmp_path, capsys, monkeypatch
+):
+    def lose_power(*_):
+        raise RuntimeError("no power")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no power"):
+        patch.setattr(jobs, "predict", lose_power)
+        run(competition, tmp_path / "first", folds=(0,))
+    begun = tmp_path / "first" / "folds" / "checkpoint_fold0_seed0.npz"
+    attached = competition.parents[1] / "pcam-demo" / "folds"
+    attached.mkdir(parents=True)
+    shutil.copy(begun, attached)
+    capsys.readouterr()
+    run(competition.parents[1], tmp_path / "second", folds=(0,))
+    lines = capsys.readouterr().out
+    assert "fold 0 seed 0 goes on after epoch 2/2" in lines and "| loss" not in lines
+    run(competition, tmp_path / "whole", folds=(0,))
+    second, whole = (tmp_path / name / "submission.csv" for name in ("second", "whole"))
+    assert second.read_bytes() == whole.read_bytes()
+    assert [p.name for p in (tmp_path / "second/folds").iterdir()] == [
+        "fold0_seed0.npz"
+    ]
 
 
 def test_the_output_of_another_run_is_refused_and_stays(competition, out):
