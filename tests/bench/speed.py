@@ -159,7 +159,7 @@ def measure_batches(data):
     from pcam_kaggle.data import load_images, load_labels
     from pcam_kaggle.paths import find_data
 
-    table = load_labels(find_data(data)).head(1920)
+    table = load_labels(find_data(data)).head(9600)
     images = load_images(table, tempfile.gettempdir())
 
     def make_model(policy):
