@@ -2,6 +2,7 @@
 
     python tests/bench/scale.py feed [--recipe NAME] [name=value ...]
     python tests/bench/scale.py predict | workers | resume
+    python tests/bench/scale.py memory tta=dihedral --sizes 2000 57458
     python tests/bench/scale.py size --data DIR [--sizes 1000 10000 50000 220025]
 
 Each compares ways of one piece of work in one run, on images drawn at random, with the
@@ -240,7 +241,37 @@ def measure_size(args):
     return rows
 
 
+def measure_memory(args):
+    """Memory of predictions from a mapped file, against the number of patches (Linux).
+
+    The process's own; the pages of the file, which the system takes back, are left out.
+    """
+    import numpy as np
+
+    from pcam_kaggle.prediction import predict
+    from pcam_kaggle.train import build_network
+
+    network = build_network(args.config)
+    rows = [("patches", "views each", "own memory, GiB", "seconds")]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npy"
+        shape = (max(args.sizes), 96, 96, 3)
+        np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
+        images = np.load(path, mmap_mode="r")
+        for size in args.sizes:
+            started = time.perf_counter()
+            predict(network, images, np.arange(size), args.config.tta)
+            seconds = time.perf_counter() - started
+            status = Path("/proc/self/status").read_text("utf-8").split()
+            own = int(status[status.index("RssAnon:") + 1]) / 2**20
+            figures = (f"{size:,}", args.config.tta, f"{own:.2f}", f"{seconds:.0f}")
+            rows.append(figures)
+        del images
+    return rows
+
+
 MEASURES = {
+    "memory": measure_memory,
     "feed": measure_feeding,
     "predict": measure_prediction,
     "workers": measure_workers,
