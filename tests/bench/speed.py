@@ -95,17 +95,7 @@ def measure_decoding(data, copies):
             images[i] = np.asarray(Image.open(path))
 
     def seed_generator():
-        flow = ImageDataGenerator().flow_from_dataframe(
-            table.astype({"label": str}),
-            x_col="path",
-            y_col="label",
-            target_size=(96, 96),
-            class_mode="binary",
-            batch_size=96,
-            validate_filenames=False,
-        )
-        for i in range(len(flow)):
-            flow[i]
+        read_by_generator(ImageDataGenerator(), table)
 
     def decode(path):
         image = tf.numpy_function(read_pixels, [path], tf.uint8)
@@ -132,6 +122,21 @@ def measure_decoding(data, copies):
         "ours, verify_ids=true": verified,
     }
     return rate_rows(f"decoding {len(table):,} files", "files/s", ways, len(table))
+
+
+def read_by_generator(generator, table):
+    """All images of a table through the seed's generator, in batches of 96."""
+    flow = generator.flow_from_dataframe(
+        table.astype({"label": str}),
+        x_col="path",
+        y_col="label",
+        target_size=(96, 96),
+        class_mode="binary",
+        batch_size=96,
+        validate_filenames=False,
+    )
+    for i in range(len(flow)):
+        flow[i]
 
 
 def read_pixels(path):
@@ -183,16 +188,7 @@ def measure_batches(data):
     )
 
     def from_files():
-        flow = generator.flow_from_dataframe(
-            table.astype({"label": str}),
-            x_col="path",
-            y_col="label",
-            target_size=(96, 96),
-            class_mode="binary",
-            batch_size=96,
-        )
-        for i in range(len(flow)):
-            flow[i]
+        read_by_generator(generator, table)
 
     def from_array():
         flow = generator.flow(images, table["label"], batch_size=96)
