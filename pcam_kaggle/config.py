@@ -6,7 +6,8 @@ import hashlib
 import math
 import re
 
-SESSION_SETTINGS = ("max_hours", "num_workers")  # they decide no prediction
+# They decide no prediction.
+SESSION_SETTINGS = ("max_hours", "num_workers", "figures", "trials", "study_hours")
 BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
 
 
@@ -176,6 +177,9 @@ class Config:
     num_images: int = setting(0, "training images drawn at random; 0 takes all", low=0)
     verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
     slide_map: str = setting("", "CSV (id,slide): folds never share a slide")
+    clean: tuple[str, ...] = setting(
+        (), "training patches left out", ("blank", "duplicates")
+    )
     split: str = setting(
         "stratified",
         "stain holds out each of two colours of stain in turn",
@@ -237,6 +241,13 @@ class Config:
     num_workers: int = setting(
         0, "networks trained at once, a process each; 0: one per GPU", low=0, high=64
     )
+    figures: bool = setting(True, "explore the patches, explain, draw the pictures")
+    trials: int = setting(
+        0, "a study instead: so many sets of settings tried on one fold", low=0
+    )
+    study_hours: float = setting(
+        0.0, "no trial is begun after so many; 0 for max_hours", low=0, high=1000
+    )
     # The prediction
     tta: str = setting(
         "dihedral", "test-time views that are averaged", ("none", "flip", "dihedral")
@@ -293,6 +304,15 @@ def compute_build_id(source):
     return hashlib.sha256(blank.encode("utf-8")).hexdigest()[:10]
 
 
+def compute_code_id(source):
+    """First 10 hex digits of sha256 over a kernel's sections below its settings.
+
+    What a session's settings alone change is the same code.
+    """
+    _, _, code = source.partition("\n# %% config.py\n")
+    return hashlib.sha256(code.encode("utf-8")).hexdigest()[:10]
+
+
 def unknown(kind, name, known):
     """The message for a name that is not among the known ones, with the nearest."""
     nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
@@ -308,6 +328,7 @@ def parse_value(field, text):
         float: float,
         str: str,
         tuple[int, ...]: lambda word: tuple(int(n) for n in word.split(",") if n),
+        tuple[str, ...]: lambda word: tuple(name for name in word.split(",") if name),
     }
     try:
         return parsers[field.type](text)
@@ -325,6 +346,10 @@ def check_setting(field, value):
         valid = isinstance(value, (tuple, list)) and all(type(n) is int for n in value)
         value = tuple(value) if valid else value
         allowed = "whole numbers such as 0,1"
+    elif kind == tuple[str, ...]:
+        valid = isinstance(value, (tuple, list)) and set(value) <= set(rule["choices"])
+        value = tuple(value) if valid else value
+        allowed = f"words among {','.join(rule['choices'])}"
     else:
         valid = type(value) is kind
         allowed = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -335,7 +360,7 @@ def check_setting(field, value):
             allowed += f" from {rule['low']} to {rule['high']}"
         elif rule["low"] > -math.inf:
             allowed += f" of at least {rule['low']}"
-    if rule["choices"]:
+    if rule["choices"] and kind is str:
         valid = valid and value in rule["choices"]
         allowed = "one of " + ", ".join(rule["choices"])
         nearest = difflib.get_close_matches(str(value), rule["choices"], n=1)

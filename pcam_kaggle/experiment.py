@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
+import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from .budget import Budget
 from .cache import load_cached
-from .config import ARCHITECTURES, compute_build_id
+from .config import ARCHITECTURES, Config, compute_build_id, compute_code_id
 from .data import Patches, load_labels, load_sample
 from .device import (
     choose_policy,
@@ -21,10 +23,15 @@ from .device import (
     find_capabilities,
     find_cpu_bfloat16,
 )
+from .evaluation import evaluate
+from .exploration import Exploration, explore
 from .folds import draw_images, load_slides, make_folds, make_stain_folds
-from .foundation import extract_features, load_backbone
+from .foundation import explain_tokens, extract_features, load_backbone
+from .gradcam import check_backend
 from .jobs import Session, train_members
 from .paths import find_data, open_output
+from .pictures import write_exploration
+from .quality import find_unwanted
 from .results import (
     check_unused,
     gather_oof,
@@ -47,13 +54,48 @@ from .validation import (
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A run before its images are read: all that is checked first.
+
+    `run` is what run.json will say, `network` the network or frozen transformer,
+    `table` and `sample` the training and test images, unread, `data` the folder given.
+    """
+
+    config: Config
+    run: dict
+    network: keras.Model
+    table: pd.DataFrame
+    sample: pd.DataFrame
+    data: Path | None
+    output: Path
+    budget: Budget
+    policy: str
+    started: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A run's images: `patches` to train on, with `folds`; `pixels` as they are.
+
+    `explored` is an Exploration or None, `stain_folds` folds by stain or None.
+    """
+
+    patches: Patches
+    folds: np.ndarray
+    pixels: np.ndarray
+    explored: Exploration | None
+    stain_folds: np.ndarray | None
+
+
 def run_experiment(config, build_id="package", source=None, data=None, output=None):
     """Train the folds of a Config, predict the test images, write all files.
 
-    Writes submission.csv, run.json, history.csv, oof.csv and curves.png, each whole or
-    not at all, and folds/fold<f>_seed<s>.npz as soon as that network is trained. A
-    second run of the same code, settings and data takes the finished folds from the
-    same folder, or from an earlier output that is attached to the kernel.
+    Writes submission.csv, run.json, history.csv, oof.csv and, with figures=true, the
+    pictures, each whole or not at all, and folds/fold<f>_seed<s>.npz as soon as that
+    network is trained. A second run of the same code, settings and data takes the
+    finished folds from the same folder, or from an earlier output that is attached to
+    the kernel.
 
     Args:
         config: Config.
@@ -69,8 +111,55 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
         FileNotFoundError, OSError, ValueError: bad input, before any file is written.
         FloatingPointError: a loss that is not a finite number.
     """
+    start = start_run(config, build_id, source, data, output)
+    run, table, output = start.run, start.table, start.output
+    take_attached(output, run["fingerprint"], data)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        loaded = load_all(start)
+        session = make_session(start, scratch)
+        given = (config, loaded.patches)
+        members, missing = train_members(*given, loaded.folds, session)
+        stain_members = []
+        if config.stain_check:
+            stain_members, left_out = train_members(
+                *given, loaded.stain_folds, session, kind="stain"
+            )
+            missing += left_out
+
+    run["not_trained"] = missing
+    run["cut_short"] = [
+        f"fold {member['fold']} seed {member['seed']}"
+        for member in members
+        if member["was_cut_short"]
+    ]
+    check_members(members, config, output)
+    add_token_maps(start, loaded.pixels, members)
+    oof = gather_oof(table, members)
+    run["stages"].update(sum_stages(members))
+    run.update(describe_scores(table, oof, members, stain_members))
+    stains = loaded.explored and loaded.explored.patches["stain"]
+    run["evaluation"] = evaluate(oof, members, stains)
+    run["warnings"] += warn_of_time(run)
+    run["calibration"] = describe_calibration(oof, config.calibration)
+    run["seconds"] = time.perf_counter() - start.started
+    run["finished"] = datetime.datetime.now(datetime.UTC).isoformat()
+    write_results(output, config, run, start.sample, oof, members, loaded.pixels)
+    return run
+
+
+def start_run(config, build_id="package", source=None, data=None, output=None):
+    """Check all that can be checked before an image is read.
+
+    Args, Raises:
+        As `run_experiment`.
+
+    Returns:
+        Start.
+    """
     started = time.perf_counter()
     budget = Budget(config.max_hours)
+    if config.figures:
+        check_backend()
     output = open_output(output)
     folder = find_data(data)
     table, sample = load_tables(config, folder)
@@ -82,65 +171,97 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     run["precision"] = policy
     check_unused(output, run["fingerprint"])
     print_start(run, folder, output)
-    take_attached(output, run["fingerprint"], data)
+    given = (config, run, network, table, sample, data, output, budget, policy)
+    return Start(*given, started)
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        clock = Clock(run["stages"])
-        images = load_cached(table, config.verify_ids, "train")
-        clock.end("decode_train", len(images))
-        test_images = load_cached(sample, config.verify_ids, "test")
-        clock.end("decode_test", len(test_images))
-        if config.split == "stain":
-            slides = find_slides(config, table)
-            table["fold"] = make_stain_folds(images, table["label"], slides)
-        stain_folds = None
-        if config.stain_check:
-            slides = find_slides(config, table)
-            stain_folds = make_stain_folds(images, table["label"], slides)
-        if ARCHITECTURES[config.architecture].is_foundation:
-            kept = (output / "features", run["fingerprint"], data, budget)
-            images = extract_features(network, images, config.tta, "train", *kept)
-            test_images = extract_features(
-                network, test_images, config.tta, "test", *kept
-            )
-            clock.end("features", len(images) + len(test_images))
-        patches = Patches(images, table["label"].to_numpy(), test_images)
-        num_gpus = len(find_capabilities())
-        session = Session(
-            output=output,
-            scratch=Path(scratch),
-            fingerprint=run["fingerprint"],
-            policy=policy,
-            budget=budget,
-            num_workers=config.num_workers or max(1, num_gpus),
-            num_gpus=num_gpus,
-        )
-        folds = table["fold"].to_numpy()
-        members, missing = train_members(config, patches, folds, session)
-        stain_members = []
-        if config.stain_check:
-            stain_members, left_out = train_members(
-                config, patches, stain_folds, session, kind="stain"
-            )
-            missing += left_out
-        del images, test_images, patches  # Windows cannot delete files of open arrays
 
-    run["not_trained"] = missing
-    run["cut_short"] = [
-        f"fold {member['fold']} seed {member['seed']}"
-        for member in members
-        if member["was_cut_short"]
-    ]
-    check_members(members, config, output)
-    oof = gather_oof(table, members)
-    run["stages"].update(sum_stages(members))
-    run.update(describe_scores(table, oof, members, stain_members))
-    run["warnings"] += warn_of_time(run)
-    run["calibration"] = describe_calibration(oof, config.calibration)
-    run["seconds"] = time.perf_counter() - started
-    run["finished"] = datetime.datetime.now(datetime.UTC).isoformat()
-    write_results(output, config, run, sample, oof, members)
-    return run
+def load_all(start):
+    """Decode, explore, clean, and describe by a foundation model where there is one.
+
+    Returns:
+        Loaded.
+    """
+    config, run, table = start.config, start.run, start.table
+    clock = Clock(run["stages"])
+    pixels = images = load_cached(table, config.verify_ids, "train")
+    clock.end("decode_train", len(images))
+    test_images = load_cached(start.sample, config.verify_ids, "test")
+    clock.end("decode_test", len(test_images))
+    slides = find_slides(config, table)
+    stain_folds = None
+    if config.stain_check or config.split == "stain":
+        stain_folds = make_stain_folds(images, table["label"], slides)
+    if config.split == "stain":
+        table["fold"] = stain_folds
+    explored = None
+    if config.figures or config.clean:
+        explored = explore(images, table["id"], table["label"], slides)
+        clean(table, explored, config, run)
+    if config.figures:
+        write_exploration(explored, images, start.output)
+    clock.end("explore", len(images))
+    folds = table["fold"].to_numpy()
+    if config.stain_check:
+        stain_folds = np.where(folds < 0, -1, stain_folds)
+    if ARCHITECTURES[config.architecture].is_foundation:
+        folder = start.output / "features"
+        kept = (folder, run["fingerprint"], start.data, start.budget)
+        given = (start.network, images, config.tta, "train", *kept)
+        images = extract_features(*given)
+        given = (start.network, test_images, config.tta, "test", *kept)
+        test_images = extract_features(*given)
+        clock.end("features", len(images) + len(test_images))
+    patches = Patches(images, table["label"].to_numpy(), test_images)
+    return Loaded(patches, folds, pixels, explored, stain_folds)
+
+
+def make_session(start, scratch):
+    """The Session of a run, with a folder of its own for its workers."""
+    num_gpus = len(find_capabilities())
+    return Session(
+        output=start.output,
+        scratch=Path(scratch),
+        fingerprint=start.run["fingerprint"],
+        policy=start.policy,
+        budget=start.budget,
+        num_workers=start.config.num_workers or max(1, num_gpus),
+        num_gpus=num_gpus,
+    )
+
+
+def clean(table, explored, config, run):
+    """Leave out what the settings say: fold -1 in `table`, listed in `run`.
+
+    Raises:
+        ValueError: a fold that is left without a label; names it.
+    """
+    if not config.clean:
+        return
+    ids, labels = table["id"].to_numpy(), table["label"].to_numpy()
+    given = (config.clean, ids, labels, explored.patches, explored.twins)
+    run["cleaned"] = {}
+    for kind, positions in find_unwanted(*given).items():
+        table.loc[positions, "fold"] = -1
+        run["cleaned"][kind] = ids[positions].tolist()
+        print(f"cleaned  {kind}: {len(positions):,} training patches left out")
+    kept = table.loc[table["fold"] >= 0]
+    for fold in config.folds or range(config.num_folds):
+        left = kept.loc[kept["fold"] == fold, "label"]
+        if left.nunique() < 2:
+            raise ValueError(
+                f"clean: expected both labels in every fold. Received: fold {fold} "
+                f"with {len(left)} patches left, {left.sum()} of tumour"
+            )
+
+
+def add_token_maps(start, pixels, members):
+    """The maps of a foundation model's networks, from the slopes of their heads."""
+    for member in members:
+        if "slopes" in member:
+            shown = member["shown"]
+            images = pixels[member["positions"][shown]]
+            given = (start.network, member["slopes"], images, member["oof"][shown])
+            member["maps"] = explain_tokens(*given, start.config.crop_size)
 
 
 def load_network(config, policy):
@@ -175,11 +296,12 @@ def find_slides(config, table):
 
 def describe_run(config, build_id, source, table, sample):
     """What run.json says of a run before it starts."""
-    code = compute_build_id(Path(source).read_text("utf-8")) if source else build_id
+    text = Path(source).read_text("utf-8") if source else ""
+    code = compute_code_id(text) if source else build_id
     settings = {**dataclasses.asdict(config), "folds": list(config.folds)}
     return {
         "build_id": build_id,
-        "edited": code != build_id,
+        "edited": bool(source) and compute_build_id(text) != build_id,
         "fingerprint": make_fingerprint(code, settings, table, sample),
         "settings": settings,
         "counts": {

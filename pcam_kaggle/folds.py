@@ -6,6 +6,8 @@ from sklearn.cluster import KMeans
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from .quality import measure_hue, measure_patches
+
 
 def make_folds(labels, num_folds, seed, slides=None):
     """The validation fold of every image.
@@ -50,9 +52,9 @@ def make_folds(labels, num_folds, seed, slides=None):
 def make_stain_folds(images, labels, slides=None):
     """Two folds of unlike colours: what another laboratory's stain would cost.
 
-    Images (or whole slides) are clustered by the mean and deviation of their optical
-    density in red, green and blue (k-means, k = 2, on standardised values). Each fold
-    is one colour, held out in turn.
+    Images (or whole slides) are clustered by hue, the optical densities of red and of
+    blue as shares of green's (k-means, k = 2, on standardised values): on PCam, the
+    two laboratories of Camelyon16. Each fold is one colour, held out in turn.
 
     Args:
         images: uint8 array (n, side, side, 3).
@@ -65,7 +67,7 @@ def make_stain_folds(images, labels, slides=None):
     Raises:
         ValueError: a cluster with fewer than two images of a label.
     """
-    features = np.concatenate([measure_colour(part) for part in split_up(images)])
+    features = measure_hue(measure_patches(images))
     names = np.arange(len(labels)) if slides is None else np.asarray(slides)
     _, groups = np.unique(names, return_inverse=True)
     means = pd.DataFrame(features).groupby(groups).mean().to_numpy()
@@ -82,17 +84,6 @@ def make_stain_folds(images, labels, slides=None):
             f"{counts.to_numpy().tolist()} images of each; use split=stratified"
         )
     return folds
-
-
-def split_up(images, num_images=1_000):
-    """Parts of an array, so that few images at a time become floats."""
-    return (images[i : i + num_images] for i in range(0, len(images), num_images))
-
-
-def measure_colour(images):
-    """Mean and deviation of the optical density of each channel: float (n, 6)."""
-    density = -np.log((images.astype("float32") + 1) / 256)
-    return np.concatenate([density.mean(axis=(1, 2)), density.std(axis=(1, 2))], axis=1)
 
 
 def draw_images(num_available, num_images, seed):

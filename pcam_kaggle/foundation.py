@@ -26,9 +26,10 @@ from .augment import test_time_views
 from .batches import Batches
 from .data import IMAGE_SHAPE
 from .device import choose_jit_compile
+from .gradcam import differentiate, weigh_maps
 from .models import resize_centre
 from .paths import find_attached, find_folder, write_beside
-from .train import EpochLog, make_callbacks, make_optimizer
+from .train import EpochLog, make_callbacks, make_optimizer, split_fold
 
 MODEL_TYPES = ("dinov2", "dinov2_with_registers", "vit")
 PIXEL_SCALE = (0.5, 0.5)  # mean and deviation of RGB from 0 to 1: Midnight's
@@ -183,7 +184,7 @@ def train_head(config, features, labels, folds, fold, seed):
     Returns:
         The head, for `apply_head`, and its history.
     """
-    train, valid = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    train, valid = split_fold(folds, fold)
     fit = fit_logistic if config.head == "logistic" else fit_mlp
     head, history = fit(config, features, labels, train, valid, seed)
     history.insert(0, "seed", seed)
@@ -197,6 +198,38 @@ def apply_head(head, features, positions=None):
     if isinstance(head, keras.Model):
         return head.predict(chosen, batch_size=4096, verbose=0)[:, 0]
     return head.predict_proba(chosen.astype("float32"))[:, 1].astype("float32")
+
+
+def explain_tokens(backbone, slopes, images, predictions, crop_size=96):
+    """Where each patch's answer came from, as `explain`, by the tokens of its places.
+
+    Args:
+        backbone: keras.Model, as `load_backbone` returns it.
+        slopes: float array (n, dim), as `differentiate_head` returns it.
+        images: uint8 array (n, 96, 96, 3).
+        predictions: float array (n,), of the head.
+        crop_size: int, side of the centre that the backbone sees.
+
+    Returns:
+        float16 array (n, 96, 96), 0 to 1.
+    """
+    tokens = [op.output for op in backbone.operations if op.output.ndim == 3][-1]
+    tokens = ops.convert_to_numpy(keras.Model(backbone.inputs[0], tokens)(images))
+    side = int(np.sqrt(tokens.shape[1] - 1))  # after the class and register tokens
+    patches = tokens[:, -(side**2) :].reshape(len(images), side, side, -1)
+    of_mean = slopes[:, None, None, -patches.shape[-1] :]
+    return weigh_maps(patches, of_mean, predictions, crop_size)
+
+
+def differentiate_head(head, features):
+    """How the log-odds rise with each feature (n, dim): float32 array (n, dim)."""
+    features = features.astype("float32")
+    if not isinstance(head, keras.Model):
+        scaler, regression = head[0], head[-1]
+        slopes = (regression.coef_ / scaler.scale_).astype("float32")
+        return np.tile(slopes, (len(features), 1))
+    before, last = keras.Model(head.inputs[0], head.layers[-1].input), head.layers[-1]
+    return differentiate(lambda x: ops.matmul(before(x), last.kernel), features)
 
 
 def fit_logistic(config, features, labels, train, valid, seed):

@@ -13,11 +13,12 @@ from .budget import Budget, OutOfTimeError, say_time
 from .checkpoint import Checkpoint
 from .config import ARCHITECTURES
 from .forecast import Forecast
-from .foundation import apply_head, train_head
-from .prediction import predict
+from .foundation import apply_head, differentiate_head, train_head
+from .gradcam import choose_shown, explain
+from .prediction import predict, predict_views
 from .results import load_member, save_member
 from .stages import Clock
-from .train import train_fold
+from .train import split_fold, train_fold
 from .workers import run_jobs
 
 
@@ -152,15 +153,17 @@ def train_member(
         known: seconds that other networks of this run have taken.
 
     Returns:
-        dict: fold, seed, history (DataFrame), positions (int array of the fold), oof
-        and test (float32 arrays of probabilities), stages (seconds, images, memory),
-        was_cut_short.
+        dict: fold, seed, history (DataFrame), positions (int array of the fold), oof,
+        oof_one_view and test (float32 arrays of probabilities), stages (seconds,
+        images, memory), was_cut_short; with figures=true also shown (int array of
+        places in `positions`) and, of these, maps as `explain` returns them, or the
+        slopes of a foundation model's head.
 
     Raises:
         OutOfTimeError, ValueError: there is no time for it, as `Forecast` says.
     """
     positions = np.flatnonzero(folds == fold)
-    num_train, num_test = len(folds) - len(positions), len(patches.test_images)
+    num_train, num_test = len(split_fold(folds, fold)[0]), len(patches.test_images)
     is_foundation = ARCHITECTURES[config.architecture].is_foundation
     stages, forecasts = {}, []
     clock = Clock(stages)
@@ -187,23 +190,37 @@ def train_member(
     num_before = checkpoint.num_done if checkpoint else 0
     clock.end("train", num_train * (len(history) - num_before))
 
-    def apply(images, positions=None):
-        if is_foundation:
-            return apply_head(network, images, positions)
-        return predict(network, images, positions, config.tta)
-
-    oof = apply(patches.images, positions)
+    if is_foundation:  # the views are in the features
+        oof = one_view = apply_head(network, patches.images, positions)
+    else:
+        oof, one_view = predict_views(network, patches.images, positions, config.tta)
     clock.end("predict_oof", len(oof))
     test = np.zeros(0, "float32")
+    if num_test and is_foundation:
+        test = apply_head(network, patches.test_images)
+    elif num_test:
+        test = predict(network, patches.test_images, tta=config.tta)
     if num_test:
-        test = apply(patches.test_images)
         clock.end("predict_test", len(test))
+    explained = {}
+    if config.figures:
+        labels = patches.labels[positions]
+        shown = np.concatenate(list(choose_shown(labels, one_view).values()))
+        images, answers = patches.images[positions[shown]], one_view[shown]
+        explained["shown"] = shown
+        if is_foundation:
+            explained["slopes"] = differentiate_head(network, images)
+        else:
+            explained["maps"] = explain(network, images, answers, config.crop_size)
+        clock.end("explain", len(shown))
     return {
+        **explained,
         "fold": fold,
         "seed": seed,
         "history": history,
         "positions": positions,
         "oof": oof,
+        "oof_one_view": one_view,
         "test": test,
         "stages": stages,
         "was_cut_short": any(forecast.was_cut_short for forecast in forecasts),

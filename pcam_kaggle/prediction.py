@@ -24,12 +24,21 @@ def predict(network, images, positions=None, tta="none"):
     Returns:
         float32 array (m,), in the order of `positions`.
     """
+    return predict_views(network, images, positions, tta)[0]
+
+
+def predict_views(network, images, positions=None, tta="none"):
+    """As `predict`, and beside it the probability from the patch as it is.
+
+    Returns:
+        Two float32 arrays (m,).
+    """
     positions = np.arange(len(images)) if positions is None else positions
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     views = test_time_views(ops.cast(inputs, "float32"), tta)
     probabilities = network(ops.concatenate(views, axis=0))
-    mean = ops.mean(ops.reshape(probabilities, (len(views), -1)), axis=0)
+    by_view = ops.reshape(probabilities, (len(views), -1))
     batches = Batches(images, positions, IMAGES_PER_PASS // len(views))
-    model = keras.Model(inputs, mean)
+    model = keras.Model(inputs, [ops.mean(by_view, axis=0), by_view[0]])
     model.compile(jit_compile=choose_jit_compile())
     return model.predict(batches, verbose=0)

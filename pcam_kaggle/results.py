@@ -11,8 +11,11 @@ import pandas as pd
 from .checkpoint import open_arrays, refuse_other
 from .config import SESSION_SETTINGS
 from .ensemble import ensemble_predictions
-from .figures import plot_curves
+from .evaluation import band_curves, bin_predictions
+from .figures import plot_curves, plot_errors, plot_roc, plot_scores
+from .gradcam import choose_shown
 from .paths import find_attached, write_beside
+from .pictures import plot_maps
 from .submission import write_submission
 from .validation import calibrate
 
@@ -64,7 +67,8 @@ def save_member(path, member, fingerprint):
 def load_member(path):
     """Read back what `save_member` wrote."""
     with open_arrays(path) as arrays:
-        member = {name: arrays[name] for name in ("positions", "oof", "test")}
+        named = ("positions", "oof", "oof_one_view", "test", "shown", "maps", "slopes")
+        member = {name: arrays[name] for name in named if name in arrays}
         history = pd.read_json(io.StringIO(str(arrays["history"])), precise_float=True)
         return {
             **member,
@@ -109,19 +113,61 @@ def gather_oof(table, members):
     return oof.assign(prediction=mean)
 
 
-def write_results(output, config, run, sample, oof, members):
+def write_results(output, config, run, sample, oof, members, images):
     """The files of a finished run, run.json last."""
     history = pd.concat([m["history"] for m in members], ignore_index=True)
     test = ensemble_predictions([m["test"] for m in members], config.ensemble)
     if "map" in run["calibration"]:
         test = calibrate(test, *run["calibration"]["map"])
-    title = f"{config.recipe}, build {run['build_id']}"
+    write_submission(output / "submission.csv", sample["id"], test, config.labels)
     write_table(output / "history.csv", history)
     write_table(output / "oof.csv", oof)
-    plot_curves(history, output / "curves.png", title)
-    write_submission(output / "submission.csv", sample["id"], test, config.labels)
+    if config.figures:
+        title = f"{config.recipe}, build {run['build_id']}"
+        plot_curves(history, output / "curves.png", title)
+        draw_evaluation(output, run, oof, title)
+        draw_maps(output, members, oof, images, title)
     with write_beside(output / "run.json") as partial:
         partial.write_text(json.dumps(run, indent=2) + "\n", "utf-8", newline="\n")
+
+
+def draw_evaluation(output, run, oof, title):
+    """roc.png, scores.png and errors.png."""
+    labels, predictions = oof["label"].to_numpy(), oof["prediction"].to_numpy()
+    evaluation = run["evaluation"]
+    points, auc = evaluation["operating_points"], run["oof_auc"]
+    curves = band_curves(labels, predictions)
+    given = (auc, run["oof_auc_interval"], output / "roc.png", title)
+    plot_roc(curves, points, *given)
+    bins = bin_predictions(labels, predictions)
+    plot_scores(labels, predictions, bins, output / "scores.png", title)
+    confusion, by_stain = evaluation["confusion"], evaluation.get("by_stain", [])
+    plot_errors(confusion, by_stain, output / "errors.png", title)
+
+
+def draw_maps(output, members, oof, images, title):
+    """gradcam.png: of all networks the surest hits and the worst errors.
+
+    Args:
+        images: uint8 array (n, 96, 96, 3), of all training images.
+    """
+    found = {}
+    for member in members:
+        for place, heat in zip(member.get("shown", ()), member.get("maps", ())):
+            answer = float(member["oof_one_view"][place])
+            found.setdefault(int(member["positions"][place]), (answer, heat))
+    positions = np.array(sorted(found), int)
+    answers = np.array([found[position][0] for position in positions])
+    shown = choose_shown(oof["label"].loc[positions].to_numpy(), answers)
+    rows = []
+    for kind, places in shown.items():
+        patches = [
+            (images[positions[i]], found[positions[i]][1], f"p = {answers[i]:.3f}")
+            for i in places
+        ]
+        if patches:
+            rows.append((kind, patches))
+    plot_maps(rows, output / "gradcam.png", f"Grad-CAM, {title}")
 
 
 def write_table(path, table):

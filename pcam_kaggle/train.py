@@ -25,7 +25,8 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
         config: Config.
         images: uint8 array (n, 96, 96, 3).
         labels: int array (n,) of 0 and 1.
-        folds: int array (n,), the validation fold of every image.
+        folds: int array (n,), the validation fold of every image; -1 for what
+            cleaning leaves out.
         fold: int, the fold left out.
         seed: int, of the first weights, the order and the augmentation.
         checkpoint: Checkpoint, from which training goes on and to which it writes, or
@@ -47,7 +48,7 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
     keras.backend.clear_session()  # frees the network before, and forgets the policy
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(seed)
-    train, valid = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    train, valid = split_fold(folds, fold)
     batches = Batches(images, train, config.batch_size, labels, shuffle_seed=seed)
     num_steps = config.epochs * len(batches)
     model, network = compile_model(config, num_steps, seed)
@@ -76,6 +77,11 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
     history.insert(0, "seed", seed)
     history.insert(0, "fold", fold)
     return network, history
+
+
+def split_fold(folds, fold):
+    """Positions to train on and to validate on: two int arrays."""
+    return np.flatnonzero((folds != fold) & (folds >= 0)), np.flatnonzero(folds == fold)
 
 
 def compile_model(config, num_steps, seed):

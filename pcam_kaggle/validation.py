@@ -23,15 +23,26 @@ def bootstrap_auc(labels, predictions, seed=0):
     Returns:
         (low, high), floats.
     """
-    random = np.random.default_rng(seed)
     labels, predictions = np.asarray(labels), np.asarray(predictions)
-    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
-    scores = []
-    for _ in range(NUM_RESAMPLES):
-        drawn = np.concatenate([random.choice(part, len(part)) for part in classes])
-        scores.append(roc_auc_score(labels[drawn], predictions[drawn]))
+    scores = [
+        roc_auc_score(labels[drawn], predictions[drawn])
+        for drawn in resample(labels, seed)
+    ]
     low, high = np.quantile(scores, (0.025, 0.975))
     return float(low), float(high)
+
+
+def resample(labels, seed=0):
+    """Yield 200 draws with replacement, positions, as many of each label as there are.
+
+    Args:
+        labels: int array (n,) of 0 and 1.
+        seed: int, of the draws.
+    """
+    random = np.random.default_rng(seed)
+    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+    for _ in range(NUM_RESAMPLES):
+        yield np.concatenate([random.choice(part, len(part)) for part in classes])
 
 
 def measure_folds(labels, members):
