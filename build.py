@@ -26,6 +26,8 @@ def main(words=None):
         rest = [word for word in rest if word.startswith("-")]
         if getattr(args, "folds", None):
             args.overrides.append(f"folds={args.folds}")
+        if args.command == "tune":
+            args.overrides += list_study(args)
         try:
             args.overrides = parse_overrides(args.overrides)
             get_config(args.recipe, args.overrides)
@@ -76,6 +78,17 @@ def make_parser():
         action="store_true",
         help="only where something is finished or begun already",
     )
+
+    command = add("eda", "explore the training patches: tables and pictures", run_eda)
+    command.add_argument("--data", type=Path, help="the competition's folder")
+    command.add_argument("--out", type=Path, help="for the files, else runs/eda")
+    command.add_argument("--slides", type=Path, metavar="CSV", help="id,slide")
+    command = add("tune", "try sets of a recipe's settings, by Optuna", run_tune)
+    add_recipe(command)
+    command.add_argument("--trials", type=int, metavar="N", help="20, or all choices")
+    command.add_argument("--hours", type=float, help="no trial is begun after so many")
+    command.add_argument("--data", type=Path, help="the competition's folder")
+    command.add_argument("--out", type=Path, help="for the files, else runs/...-study")
 
     command = add("run", "push, wait, output, submit, score, leaderboard")
     add_recipe(command)
@@ -200,6 +213,15 @@ def parse_hours(text):
     return hours
 
 
+def list_study(args):
+    """The words of --trials and --hours, as settings."""
+    has_own = "trials" in getattr(RECIPES.get(args.recipe), "settings", {})
+    words = [] if has_own and args.trials is None else [f"trials={args.trials or 20}"]
+    if args.trials is not None and args.trials < 1:
+        words = ["trials=none"]  # refused as any wrong number is
+    return words + [f"study_hours={args.hours}"] * (args.hours is not None)
+
+
 def run_list(args):
     """Print what can be built, without a framework."""
     for name, recipe in RECIPES.items():
@@ -236,6 +258,23 @@ def run_train(args):
     folder = Path(data or found)
     out = run_kernel(args.recipe, args.overrides, folder, args.out, args.resume)
     print(f"results   {out}")
+    return 0
+
+
+def run_eda(args):
+    """Explore a folder of data."""
+    from kernel.explore import explore_folder  # pandas, matplotlib, scikit-learn
+
+    explore_folder(args.data, args.out or RUNS / "eda", args.slides)
+    return 0
+
+
+def run_tune(args):
+    """Run a study here; what a study of the same recipe has tried already is kept."""
+    data = args.data or os.environ.get("PCAM_INPUT")
+    folder = Path(data or find_data(data))
+    out = args.out or RUNS / f"{make_slug(args.recipe, args.overrides)}-home"
+    print(f"results   {run_kernel(args.recipe, args.overrides, folder, out)}")
     return 0
 
 

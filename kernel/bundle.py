@@ -50,6 +50,7 @@ MODULES = (  # a module may import only those above it
     "workers",
     "jobs",
     "experiment",
+    "tuning",
 )
 MAX_BYTES = 700_000  # Kaggle refuses 1 MB
 

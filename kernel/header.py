@@ -73,9 +73,11 @@ def render_header(recipe, overrides, contents, build_id=""):
 
 
 def make_title(recipe, overrides=None):
-    """The kernel's title: some folds of a recipe are a kernel of their own."""
+    """The kernel's title: some folds of a recipe, a study of it, are kernels apart."""
     folds = (overrides or {}).get("folds", ())
     words = ["PCam", *recipe.split("_"), *["folds"] * bool(folds), *map(str, folds)]
+    if (overrides or {}).get("trials") and "study" not in words:
+        words.append("study")
     return " ".join(words)
 
 

@@ -11,6 +11,7 @@ from .runs import RUNS, check_kernel, locked
 from .watch import read_log
 
 NEEDED = ("run.json", "submission.csv")
+NEEDED_OF_STUDY = ("run.json", "study.csv")
 
 
 def download_output(client, run, runs=RUNS, say=print):
@@ -42,7 +43,9 @@ def download_output(client, run, runs=RUNS, say=print):
         partial.mkdir()
         try:
             num_files = fetch_files(client, record, partial)
-            missing = [name for name in NEEDED if not (partial / name).is_file()]
+            is_study = (partial / "study.csv").is_file()
+            needed = NEEDED_OF_STUDY if is_study else NEEDED
+            missing = [name for name in needed if not (partial / name).is_file()]
             if missing:
                 raise KaggleError(
                     f"the output of {record['kernel']} v{record['version']} lacks "

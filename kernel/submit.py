@@ -42,6 +42,11 @@ def submit_predictions(client, run, message=None, runs=RUNS, say=print):
     """
     record = check_service(run, client)
     path = run / "submission.csv"
+    if "study" in read_record(run, "run.json"):
+        raise KaggleError(
+            f"{run.name} is a study and predicts nothing. Expected: a run of its "
+            "winner's settings, which run.json names"
+        )
     for needed in (path, run / "run.json"):
         if not needed.is_file():
             raise KaggleError(

@@ -23,6 +23,7 @@ _PUBLIC = {
     "check_submission": "submission",
     "write_submission": "submission",
     "run_experiment": "experiment",
+    "run_study": "tuning",
 }
 __all__ = list(_PUBLIC)
 

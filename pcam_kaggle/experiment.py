@@ -301,6 +301,7 @@ def describe_run(config, build_id, source, table, sample):
     settings = {**dataclasses.asdict(config), "folds": list(config.folds)}
     return {
         "build_id": build_id,
+        "code": code,
         "edited": bool(source) and compute_build_id(text) != build_id,
         "fingerprint": make_fingerprint(code, settings, table, sample),
         "settings": settings,

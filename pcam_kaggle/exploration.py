@@ -92,10 +92,7 @@ def summarise_patches(patches, twins):
         "positive_share": num_positive / num_patches,
         "brightness": by_class["brightness"].mean().astype(float).to_dict(),
         "tissue": by_class["tissue"].mean().astype(float).to_dict(),
-        "blank": {
-            kind: describe_ids(patches.loc[patches["blank"] == kind])
-            for kind in ("black", "white", "near-empty")
-        },
+        "blank": describe_blanks(patches),
         "duplicates": {
             "exact_pairs": int(twins["exact"].sum()),
             "near_pairs": int((~twins["exact"].astype(bool)).sum()),
@@ -117,13 +114,18 @@ def summarise_patches(patches, twins):
     }
 
 
-def describe_ids(rows):
-    """How many patches, how many of them with tumour, and which."""
-    return {
-        "patches": len(rows),
-        "positive": int(rows["label"].sum()),
-        "ids": rows["id"].head(MAX_LISTED).tolist(),
-    }
+def describe_blanks(patches):
+    """Of each kind of blank how many patches, of how many tumours, and which."""
+    described = {}
+    for kind in ("black", "white", "near-empty"):
+        rows = patches.loc[patches["blank"] == kind]
+        described[kind] = {
+            "patches": len(rows),
+            "ids": rows["id"].head(MAX_LISTED).tolist(),
+        }
+        if "label" in rows:
+            described[kind]["positive"] = int(rows["label"].sum())
+    return described
 
 
 def find_conflicts(patches, twins):

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 from .data import IMAGE_SHAPE
 
@@ -37,10 +38,13 @@ def measure_patches(images):
         `green`, `blue`).
     """
     starts = range(0, len(images), PATCHES_PER_PART)
-    pool = joblib.Parallel(n_jobs=os.cpu_count(), backend="threading")
+    pool = joblib.Parallel(
+        n_jobs=os.cpu_count(), backend="threading", return_as="generator"
+    )
     work = joblib.delayed(measure_part)
     parts = pool(work(images[start : start + PATCHES_PER_PART]) for start in starts)
-    return pd.concat(parts, ignore_index=True)
+    bar = {"total": len(starts), "unit": "k patches", "mininterval": 5, "disable": None}
+    return pd.concat(tqdm(parts, desc="measure", **bar), ignore_index=True)
 
 
 def measure_part(images):
@@ -113,18 +117,30 @@ def find_twins(images, table):
     pairs = stained[pair_up(hashes)]
     hashes = table["hash"].to_numpy()
     distances = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
-    rows = []
-    for (first, second), distance in zip(pairs, distances):
-        pair = images[[first, second]]
-        grey = shrink(pair).mean(axis=3).reshape(2, -1)
-        correlation = np.corrcoef(grey)[0, 1]
-        if correlation >= LOWEST_CORRELATION:
-            same = np.array_equal(*pair)
-            rows.append((first, second, int(distance), float(correlation), same))
-    columns = ["first", "second", "distance", "correlation", "exact"]
-    twins = pd.DataFrame(rows, columns=columns)
+    twins = pd.DataFrame(pairs, columns=["first", "second"])
+    twins["distance"] = distances.astype(int)
+    parts = [
+        compare(images, pairs[start : start + PATCHES_PER_PART])
+        for start in range(0, len(pairs), PATCHES_PER_PART)
+    ]
+    parts = np.concatenate([np.zeros((0, 2)), *parts])
+    twins["correlation"], twins["exact"] = parts[:, 0], parts[:, 1] == 1
+    twins = twins.loc[twins["correlation"] >= LOWEST_CORRELATION]
     order = ["exact", "distance", "first", "second"]
     return twins.sort_values(order, ascending=[False, True, True, True])
+
+
+def compare(images, pairs):
+    """Of each pair the correlation of its grey thumbnails, and whether it is exact."""
+    first, second = (images[pairs[:, side]] for side in (0, 1))
+    exact = (first == second).all(axis=(1, 2, 3))
+    grey = [
+        shrink(part).mean(axis=3).reshape(len(part), -1) for part in (first, second)
+    ]
+    centred = [part - part.mean(axis=1, keepdims=True) for part in grey]
+    norms = [np.linalg.norm(part, axis=1) for part in centred]
+    products = (centred[0] * centred[1]).sum(axis=1)
+    return np.stack([products / np.maximum(norms[0] * norms[1], 1e-6), exact], axis=1)
 
 
 def pair_up(hashes):

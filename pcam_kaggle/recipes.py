@@ -6,10 +6,22 @@ from .config import Config, unknown
 
 
 @dataclasses.dataclass(frozen=True)
+class Range:
+    """The values of a setting from `low` to `high`, in equal steps of its logarithm
+    where `log` says so."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """A named experiment: its difference from Config's defaults, and what it gives.
 
     `gpu_hours` is about what a run takes on Kaggle's GPU: an estimate, not measured.
+    `space` is what a study tries: of each setting a Range, a tuple of choices, or a
+    dict of named choices, each of several settings.
     """
 
     text: str
@@ -19,6 +31,7 @@ class Recipe:
     command: str
     gpu_hours: float
     settings: dict
+    space: dict
 
     def describe_result(self):
         """What was measured, how long it took, on what, and with which command."""
@@ -47,6 +60,29 @@ SEED_SETTINGS = {
 # What made networks from ImageNet better on unseen slides, for three seeds of three.
 OTHER_STAINS = {"stain_jitter": 0.1, "brightness": 0.1, "contrast": 0.1}
 
+SCRATCH_SPACE = {
+    "learning_rate": Range(3e-4, 1e-2, log=True),
+    "batch_size": (32, 64, 128),
+    "weight_decay": Range(1e-4, 0.1, log=True),
+    "dropout_rate": Range(0.0, 0.5),
+    "label_smoothing": Range(0.0, 0.1),
+    "stain_jitter": Range(0.0, 0.15),
+}
+
+TUNED_SPACE = {
+    "learning_rate": Range(5e-5, 1e-3, log=True),
+    "batch_size": (32, 64, 128),
+    "weight_decay": Range(1e-4, 0.1, log=True),
+    "dropout_rate": Range(0.0, 0.6),
+    "label_smoothing": Range(0.0, 0.1),
+    "stain_jitter": Range(0.0, 0.2),
+    "brightness": Range(0.0, 0.2),
+    "contrast": Range(0.0, 0.2),
+}
+
+# The seed's own questions: "batchsize -> 96 -> 128 -> 196", "epoch -> 10 -> 20".
+SEED_SPACE = {"batch_size": (96, 128, 196), "epochs": (10, 20)}
+
 RECIPES = {
     "demo": Recipe(
         text="A small network on the shipped patches: the whole path in two minutes, "
@@ -65,6 +101,7 @@ RECIPES = {
             "learning_rate": 4e-3,
             "tta": "flip",
         },
+        space=SCRATCH_SPACE,
     ),
     "seed_my_vgg16": Recipe(
         text="The seed's first system as published: its VGG16 from scratch on 9,600 "
@@ -80,6 +117,7 @@ RECIPES = {
             "architecture": "my_vgg16",
             "learning_rate": 1e-3,
         },
+        space=SEED_SPACE,
     ),
     "seed_resnet34": Recipe(
         text="The seed's second system as published: the network it calls ResNet34, on "
@@ -96,6 +134,7 @@ RECIPES = {
             "architecture": "resnet34_seed",
             "learning_rate": 1e-2,
         },
+        space=SEED_SPACE,
     ),
     "seed_vgg16": Recipe(
         text="The seed's third system as published: ImageNet's VGG16 trained from "
@@ -113,6 +152,35 @@ RECIPES = {
             "weights": "imagenet",
             "learning_rate": 1e-3,
         },
+        space=SEED_SPACE,
+    ),
+    "seed_study": Recipe(
+        text="The seed's questions as a study: its three networks, batches of 96, 128 "
+        "and 196, 10 and 20 epochs, each on the same 9,600 images, validated on the "
+        "same 2,400.",
+        expected="SEEDSTUDY",
+        time="not measured",
+        hardware="a GPU",
+        command="python build.py tune seed_study",
+        gpu_hours=6.0,
+        settings={
+            **SEED_SETTINGS,
+            "architecture": "my_vgg16",
+            "learning_rate": 1e-3,
+            "trials": 18,
+        },
+        space={
+            "network": {
+                "my_vgg16": {"architecture": "my_vgg16", "learning_rate": 1e-3},
+                "resnet34": {"architecture": "resnet34_seed", "learning_rate": 1e-2},
+                "vgg16": {
+                    "architecture": "vgg16",
+                    "weights": "imagenet",
+                    "learning_rate": 1e-3,
+                },
+            },
+            **SEED_SPACE,
+        },
     ),
     "resnet34": Recipe(
         text="The true ResNet-34 from scratch on all images: the network that the seed "
@@ -123,6 +191,7 @@ RECIPES = {
         command="python build.py train resnet34",
         gpu_hours=2.0,
         settings={"architecture": "resnet34", "learning_rate": 1e-3, "epochs": 8},
+        space=SCRATCH_SPACE,
     ),
     "scratch": Recipe(
         text="A D4-equivariant DenseNet of 192,465 parameters from random weights on "
@@ -142,6 +211,7 @@ RECIPES = {
             "augmentation": "none",
             "tta": "none",
         },
+        space=SCRATCH_SPACE,
     ),
     "densenet121": Recipe(
         text="ImageNet's DenseNet-121 with all layers tuned on all images: the one to "
@@ -159,6 +229,7 @@ RECIPES = {
             **OTHER_STAINS,
             "epochs": 3,
         },
+        space=TUNED_SPACE,
     ),
     "fast": Recipe(
         text="One DenseNet-121 on one fold, all layers tuned, in float16 where the GPU "
@@ -179,6 +250,7 @@ RECIPES = {
             "folds": (0,),
             "epochs": 4,
         },
+        space=TUNED_SPACE,
     ),
     "best": Recipe(
         text="DenseNet-121 at 160 pixels on five folds, with a stain check: one "
@@ -198,6 +270,7 @@ RECIPES = {
             "epochs": 4,
             "stain_check": True,
         },
+        space=TUNED_SPACE,
     ),
     "midnight": Recipe(
         text="A frozen pathology transformer of 1.1 billion parameters, which never "
@@ -216,6 +289,11 @@ RECIPES = {
             "precision": "auto",
             "augmentation": "none",
             "tta": "none",
+        },
+        space={
+            "head": ("logistic", "mlp"),
+            "learning_rate": Range(1e-4, 1e-2, log=True),
+            "dropout_rate": Range(0.0, 0.6),
         },
     ),
 }

@@ -18,7 +18,9 @@ from .models import build_model
 OUT_OF_MEMORY = re.compile("resource_?exhausted|out of memory", re.IGNORECASE)
 
 
-def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch=None):
+def train_fold(
+    config, images, labels, folds, fold, seed, checkpoint=None, watch=None, label=None
+):
     """Train one network on all folds but one, which serves for validation.
 
     Args:
@@ -33,6 +35,7 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
             None.
         watch: function of the batches and the range of epochs still to train that
             returns one more callback, or None.
+        label: str, begins each line of the log; None for fold and seed.
 
     Returns:
         The trained network (as `build_model` returns it) and its history, a DataFrame
@@ -52,7 +55,7 @@ def train_fold(config, images, labels, folds, fold, seed, checkpoint=None, watch
     batches = Batches(images, train, config.batch_size, labels, shuffle_seed=seed)
     num_steps = config.epochs * len(batches)
     model, network = compile_model(config, num_steps, seed)
-    log = EpochLog(f"fold {fold} seed {seed}", config.epochs)
+    log = EpochLog(label or f"fold {fold} seed {seed}", config.epochs)
     # The log first: it reads the rate before the plateau lowers it. The checkpoint
     # after all that it keeps, and before what may end the training for want of time.
     callbacks = [log, *make_callbacks(config)]
