@@ -53,7 +53,7 @@ def blend_runs(folders, method="mean", runs=RUNS, say=print):
     average = "mean" if method == "fitted" else method
     blended = blend_oof(oof, labels, folds, method)
     auc = float(roc_auc_score(labels, blended))
-    report(members, oof, labels, folds, method, weights, auc, say)
+    rows = compare_members(members, oof, labels, folds, method, weights, auc, say)
     identity = json.dumps([method, *[member.build_id for member in members]])
     build_id = hashlib.sha256(identity.encode()).hexdigest()[:10]
     blend = runs / f"blend-{build_id}"
@@ -71,6 +71,7 @@ def blend_runs(folders, method="mean", runs=RUNS, say=print):
         "method": method,
         "members": [member.name for member in members],
         "weights": None if weights is None else [float(w) for w in weights],
+        "adds": rows,
     }
     write_record(blend, "run.json", record)
     services = [read_record(folder, "push.json").get("service") for folder in folders]
@@ -167,21 +168,29 @@ def split_in_two(count):
     return [odd, ~odd]
 
 
-def report(members, oof, labels, folds, method, weights, auc, say):
-    """Each member's AUC, weight and contribution, and their rank correlations."""
+def compare_members(members, oof, labels, folds, method, weights, auc, say):
+    """Each member's AUC, weight and contribution, and their rank correlations.
+
+    Returns:
+        List of dicts: run, oof_auc, weight, adds (AUC, None for one member alone).
+    """
+    rows = []
     correlations = pd.DataFrame(oof.T).corr("spearman").to_numpy()
     say(f"{len(labels):,} out-of-fold predictions in common")
     say(f"{'run':<34} {'AUC':>7} {'weight':>7} {'adds':>8}  correlation with each")
     for i, member in enumerate(members):
         others = [j for j in range(len(members)) if j != i]
-        adds = ""
+        adds = None
         if others:
             rest = blend_oof(oof[others], labels, folds, method)
-            adds = f"{auc - roc_auc_score(labels, rest):+.4f}"
-        weight = 1 / len(members) if weights is None else weights[i]
-        row = " ".join(f"{value:.3f}" for value in correlations[i])
-        say(
-            f"{member.name[:34]:<34} {roc_auc_score(labels, oof[i]):>7.4f} "
-            f"{weight:>7.3f} {adds:>8}  {row}"
+            adds = float(auc - roc_auc_score(labels, rest))
+        weight = 1 / len(members) if weights is None else float(weights[i])
+        own = float(roc_auc_score(labels, oof[i]))
+        rows.append(
+            {"run": member.name, "oof_auc": own, "weight": weight, "adds": adds}
         )
+        row = " ".join(f"{value:.3f}" for value in correlations[i])
+        added = "" if adds is None else f"{adds:+.4f}"
+        say(f"{member.name[:34]:<34} {own:>7.4f} {weight:>7.3f} {added:>8}  {row}")
     say(f"{'blend, ' + method:<34} {auc:>7.4f}")
+    return rows
