@@ -118,6 +118,9 @@ def make_parser():
         default="mean",
         help="fitted: weights fitted on out-of-fold predictions",
     )
+    command = add("report", "a run as a notebook and a page to hand in", run_report)
+    command.add_argument("names", nargs="+", metavar="RUN", help="others are compared")
+    command.add_argument("--repository", metavar="URL", help="else git's origin")
     command = add("weights", "pretrained weights as a private dataset of yours")
     command.add_argument("architecture", metavar="ARCHITECTURE", help="from list")
     command.add_argument("file", nargs="?", type=Path, help="else Keras's cache")
@@ -266,6 +269,16 @@ def run_eda(args):
     from kernel.explore import explore_folder  # pandas, matplotlib, scikit-learn
 
     explore_folder(args.data, args.out or RUNS / "eda", args.slides)
+    return 0
+
+
+def run_report(args):
+    """Write the report of a run."""
+    from kernel.report import write_report  # nbconvert, pandas
+    from kernel.runs import find_folder
+
+    folders = [find_folder(name, RUNS) for name in args.names]
+    write_report(folders, args.repository)
     return 0
 
 

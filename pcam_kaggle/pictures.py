@@ -197,7 +197,7 @@ def plot_oddities(images, exploration, path):
     rows = []
     for kind in ("black", "white", "near-empty"):
         found = np.flatnonzero(patches["blank"] == kind)
-        name = f"{kind}: {len(found):,} patches, {labels[found].sum():,} with tumour"
+        name = f"{kind}: {len(found):,}, of which {labels[found].sum():,} with tumour"
         shown = [(images[i], CLASSES[labels[i]]) for i in found[:PATCHES_PER_ROW]]
         if shown:
             rows.append((name, shown))
