@@ -65,7 +65,8 @@ pd.DataFrame(rows).T"""
 LAST_EPOCHS = """\
 history = pd.read_csv("history.csv")
 columns = ["fold", "seed", "epoch", "accuracy", "auc", "val_accuracy", "val_auc"]
-history.groupby(["fold", "seed"]).tail(1)[columns].set_index("fold")"""
+last = history.groupby(["fold", "seed"]).tail(1)[columns].set_index("fold")
+last.rename_axis(index=None, columns="fold")"""
 
 OOF_AUC = """\
 oof = pd.read_csv("oof.csv")
@@ -78,7 +79,8 @@ pd.DataFrame({"ROC AUC": {**folds, "all": run["oof_auc"]}})"""
 POINTS = 'pd.DataFrame(run["evaluation"]["operating_points"]).T'
 BY_STAIN = """\
 stains = pd.DataFrame(run["evaluation"]["by_stain"])
-stains.assign(stain=stains["stain"] + 1).set_index("stain")"""
+stains = stains.assign(stain=stains["stain"] + 1).set_index("stain")
+stains.rename_axis(index=None, columns="stain")"""
 LABELS = """\
 exploration = read(next(iter(RUNS)), "exploration.json")
 labels = pd.Series(exploration["labels"]).rename({{"0": "{0}", "1": "{1}"}})
@@ -86,7 +88,10 @@ pd.DataFrame({{"patches": labels, "share": labels / labels.sum()}})"""
 ADDS = 'pd.DataFrame({{"ROC AUC out of fold": {rows}}})'
 STUDY = """\
 study = pd.read_csv("{path}")
-study.sort_values("value", ascending=False).set_index("number").head(20)"""
+best = study.sort_values("value", ascending=False).set_index("number").head(20)
+best.rename(columns={{"value": "validation AUC"}}).rename_axis(
+    index=None, columns="trial"
+)"""
 
 
 @dataclasses.dataclass(frozen=True)
