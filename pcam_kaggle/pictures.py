@@ -237,10 +237,11 @@ def plot_stains(images, patches, path, seed=0):
             shown = [(images[i], "") for i in members[first : first + 6]]
             rows += [(text, shown)] if shown else []
     label_axes(axes, "optical density, red / green", "optical density, blue / green")
-    if rows:
-        hue = measure_hue(patches.loc[patches["stain"] >= 0])
+    hue = measure_hue(patches.loc[patches["stain"] >= 0])
+    if len(hue) > 1:
         low, high = np.quantile(hue, (0.002, 0.998), axis=0)  # ink and dust lie beyond
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    if rows:
         axes.legend(markerscale=3, loc="upper left")
         draw_patches(right, rows)
     save_figure(figure, path)

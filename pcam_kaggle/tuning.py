@@ -142,7 +142,7 @@ def open_study(start, space, fingerprint):
         study.set_user_attr("space", repr(space))
         study.set_user_attr("fingerprint", fingerprint)
         for params in list_first(start.config, space):
-            study.enqueue_trial(params)
+            study.enqueue_trial(params, user_attrs={"first": params})
     again = {trial.user_attrs.get("again") for trial in study.trials}
     for trial in study.trials:
         if trial.state.name == "RUNNING":  # killed
@@ -150,7 +150,9 @@ def open_study(start, space, fingerprint):
         elif trial.state.name != "FAIL" or "error" in trial.user_attrs:
             continue
         if trial.number not in again:
-            study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+            first = trial.user_attrs.get("first", {})
+            known = {"first": first, "again": trial.number}
+            study.enqueue_trial({**first, **trial.params}, user_attrs=known)
     return path
 
 
@@ -172,7 +174,15 @@ def list_first(config, space):
     """What is tried first: of choices all sets in order, else the recipe's own."""
     if count_choices(space):
         return [dict(zip(space, names)) for names in itertools.product(*space.values())]
-    return [{name: getattr(config, name) for name in space}]
+    own = {name: getattr(config, name) for name in space}
+    return [{name: own[name] for name in space if is_within(own[name], space[name])}]
+
+
+def is_within(value, choices):
+    """Whether a setting's value is one that its space may suggest."""
+    if isinstance(choices, Range):
+        return choices.low <= value <= choices.high
+    return value in choices
 
 
 def run_trials(patches, number, seconds_left, *, num_trials, path, config, **given):

@@ -24,6 +24,7 @@ TINY = {
     "epochs": 2,
     "batch_size": 8,
     "tta": "flip",
+    "figures": False,
 }
 
 

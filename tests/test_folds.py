@@ -87,7 +87,7 @@ def make_stained(count=60):
     random = np.random.default_rng(0)
     colours = np.array([[230, 150, 190], [120, 80, 170]])
     images = colours[np.arange(count) % 3 // 2][:, None, None]
-    images = images + random.integers(-40, 25, (count, 8, 8, 3))
+    images = images + random.integers(-40, 25, (count, 96, 96, 3))
     return np.clip(images, 0, 255).astype("uint8"), np.arange(count) // 3 % 2
 
 
