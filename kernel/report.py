@@ -251,7 +251,9 @@ def execute(notebook, home):
     try:
         client.execute()
     except nbclient.exceptions.CellExecutionError as error:
-        raise ValueError(f"the report's notebook does not run: {error}") from error
+        raise ValueError(
+            f"the report's notebook does not run: {error.ename}: {error.evalue}"
+        ) from error
     notebook.metadata.pop("language_info", None)
 
 

@@ -298,7 +298,8 @@ def describe_run(config, build_id, source, table, sample):
     """What run.json says of a run before it starts."""
     text = Path(source).read_text("utf-8") if source else ""
     code = compute_code_id(text) if source else build_id
-    settings = {**dataclasses.asdict(config), "folds": list(config.folds)}
+    lists = {"folds": list(config.folds), "clean": list(config.clean)}  # as JSON
+    settings = {**dataclasses.asdict(config), **lists}
     return {
         "build_id": build_id,
         "code": code,

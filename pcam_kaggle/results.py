@@ -167,7 +167,8 @@ def draw_maps(output, members, oof, images, title):
         ]
         if patches:
             rows.append((kind, patches))
-    plot_maps(rows, output / "gradcam.png", f"Grad-CAM, {title}")
+    if rows:  # none where the networks were trained with figures=false
+        plot_maps(rows, output / "gradcam.png", f"Grad-CAM, {title}")
 
 
 def write_table(path, table):

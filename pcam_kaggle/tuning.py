@@ -23,7 +23,7 @@ from .paths import find_attached, write_beside
 from .prediction import predict
 from .recipes import RECIPES, Range, get_config
 from .results import make_fingerprint, write_table
-from .train import split_fold, train_fold
+from .train import build_network, split_fold, train_fold
 from .workers import run_jobs
 
 STUDY = "pcam"
@@ -50,8 +50,9 @@ def run_study(config, build_id="package", source=None, data=None, output=None):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    start = start_run(config, build_id, source, data, output)
     space = get_space(config)
+    check_choices(config, space)
+    start = start_run(config, build_id, source, data, output)
     fingerprint = name_study(start, space)
     path = open_study(start, space, fingerprint)
     fold = config.folds[0] if config.folds else 0
@@ -91,6 +92,17 @@ def get_space(config):
             f"{', '.join(RECIPES)}. Received: recipe={config.recipe!r}"
         )
     return RECIPES[config.recipe].space
+
+
+def check_choices(config, space):
+    """Build what named choices stand for, so that bad weights are refused at once.
+
+    Raises:
+        FileNotFoundError, ValueError: as `build_model`.
+    """
+    for choices in space.values():
+        for overrides in choices.values() if isinstance(choices, dict) else ():
+            build_network(get_config(dataclasses.asdict(config), overrides))
 
 
 def count_choices(space):

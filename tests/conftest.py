@@ -41,7 +41,25 @@ def genuine():
 @pytest.fixture
 def competition(tmp_path, genuine):
     """A competition folder of its own for every test, free to be damaged."""
-    root = tmp_path / "input" / "competitions" / SLUG
+    return lay_out(tmp_path, genuine)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, genuine):
+    """The folder of a finished run of two folds with all its pictures: copy it."""
+    from pcam_kaggle.experiment import run_experiment
+    from pcam_kaggle.recipes import get_config
+
+    folder = tmp_path_factory.mktemp("finished")
+    config = get_config("demo", {**TINY, "figures": True, "clean": ("blank",)})
+    output = folder / "pcam-demo-0123456789-home"
+    run_experiment(config, data=lay_out(folder, genuine), output=output)
+    return output
+
+
+def lay_out(folder, genuine):
+    """The genuine TIFFs as Kaggle lays the competition out."""
+    root = folder / "input" / "competitions" / SLUG
     for part, files in (("train", genuine[:NUM_TRAIN]), ("test", genuine[NUM_TRAIN:])):
         (root / part).mkdir(parents=True)
         for name, content, _ in files:

@@ -17,7 +17,15 @@ from pcam_kaggle.experiment import describe_calibration, run_experiment
 from pcam_kaggle.folds import make_stain_folds
 from pcam_kaggle.validation import calibrate
 
-FILES = {"submission.csv", "run.json", "history.csv", "oof.csv", "curves.png", "folds"}
+FILES = {"submission.csv", "run.json", "history.csv", "oof.csv", "folds"}
+PICTURES = {
+    f"{name}.png"
+    for name in (
+        *("data_labels", "data_samples", "data_pixels", "data_means"),
+        *("data_oddities", "data_stains"),
+        *("curves", "roc", "scores", "errors", "gradcam"),
+    )
+}
 
 
 @pytest.fixture
@@ -57,8 +65,6 @@ def test_a_run_leaves_its_files_and_they_agree(competition, out):
         [1, 1],
         [1, 2],
     ]
-    assert Image.open(out / "curves.png").size == (1500, 500)
-
     assert result["settings"]["epochs"] == 2
     assert result["counts"] == {"train": 51, "positive": 20, "test": 16}
     assert result["num_parameters"] == 34_745
@@ -67,6 +73,7 @@ def test_a_run_leaves_its_files_and_they_agree(competition, out):
     assert set(stages) == {
         "decode_train",
         "decode_test",
+        "explore",
         "train",
         "predict_oof",
         "predict_test",
@@ -75,6 +82,71 @@ def test_a_run_leaves_its_files_and_they_agree(competition, out):
     for stage in stages.values():
         speed = stage["images"] / stage["seconds"]
         assert stage["images_per_second"] == pytest.approx(speed)
+
+
+def test_a_run_draws_and_explains_itself(finished):
+    assert {path.name for path in finished.iterdir()} == {
+        *(FILES | PICTURES),
+        "exploration.json",
+    }
+    run = json.loads((finished / "run.json").read_text())
+    oof = pd.read_csv(finished / "oof.csv", dtype={"id": str})
+    blank = json.loads((finished / "exploration.json").read_text())["blank"]
+    left_out = run["cleaned"]["blank"]
+    assert set(left_out) == set(blank["black"]["ids"] + blank["white"]["ids"])
+    assert not set(left_out) & set(oof["id"]) and len(oof) == 51 - len(left_out)
+    assert run["evaluation"]["adds"]["auc"] == pytest.approx(run["oof_auc"])
+    assert sum(map(sum, run["evaluation"]["confusion"]["counts"])) == len(oof)
+    assert len(run["evaluation"]["by_stain"]) == 2
+    for name in PICTURES:
+        with Image.open(finished / name) as picture:
+            assert picture.width >= 1200, name
+    assert Image.open(finished / "curves.png").size == (1500, 500)
+    for path in (finished / "folds").iterdir():
+        with np.load(path) as member:
+            shown, maps = member["shown"], member["maps"]
+            assert maps.shape == (len(shown), 96, 96) and len(shown) > 4
+            assert len(set(shown)) == len(shown) <= 16
+
+
+def test_what_cleaning_leaves_out_is_never_trained_on(competition, out, monkeypatch):
+    """Black patches among the training images would be seen by the first layer."""
+    seen = []
+    batch = jobs.train_fold
+
+    def watch(config, images, labels, folds, *given, **named):
+        seen.append(folds)
+        return batch(config, images, labels, folds, *given, **named)
+
+    monkeypatch.setattr(jobs, "train_fold", watch)
+    table = pd.read_csv(competition / "train_labels.csv").sort_values("id")
+    black = table["id"].iloc[[0, 5]].tolist()
+    for patch_id in black:
+        path = competition / "train" / f"{patch_id}.tif"
+        Image.fromarray(np.zeros((96, 96, 3), "uint8")).save(path)
+    result = run(competition, out, clean=("blank", "duplicates"), folds=(0,))
+    assert set(black) <= set(result["cleaned"]["blank"])
+    assert result["cleaned"]["duplicates"] == []
+    (folds,) = seen
+    assert folds[[0, 5]].tolist() == [-1, -1]
+    assert (folds == -1).sum() == len(result["cleaned"]["blank"])
+    assert result["stages"]["train"]["images"] == 2 * (folds == 1).sum()
+
+
+def test_cleaning_that_empties_a_fold_is_refused(competition, out):
+    for path in (competition / "train").iterdir():
+        Image.fromarray(np.zeros((96, 96, 3), "uint8")).save(path)
+    with pytest.raises(ValueError, match="clean: expected both labels in every fold"):
+        run(competition, out, clean=("blank",))
+
+
+def test_a_change_of_session_settings_goes_on(competition, out):
+    run(competition, out, folds=(0,))
+    again = run(competition, out, folds=(0,), figures=True, max_hours=3.0)
+    assert again["fingerprint"] == json.loads((out / "run.json").read_text())[
+        "fingerprint"
+    ]
+    assert (out / "roc.png").exists()
 
 
 def test_the_submission_is_the_ensemble_of_the_written_folds(competition, out):
