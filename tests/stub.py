@@ -44,6 +44,9 @@ if mode == "many":
     (working / "folds").mkdir()
     for i in range(450):
         (working / "folds" / f"part{i:03d}.txt").write_text(f"{i}\n" * i)
+if mode == "study":
+    run["study"] = {"winner": 0}
+    (working / "study.csv").write_text("number,state,value\n0,COMPLETE,0.9\n")
 (working / "run.json").write_text(json.dumps(run))
-if mode != "none":
+if mode not in ("none", "study"):
     (working / "submission.csv").write_text("\n".join(["id,label", *rows]) + "\n")

@@ -140,13 +140,12 @@ def test_cleaning_that_empties_a_fold_is_refused(competition, out):
         run(competition, out, clean=("blank",))
 
 
-def test_a_change_of_session_settings_goes_on(competition, out):
-    run(competition, out, folds=(0,))
+def test_a_change_of_session_settings_goes_on(competition, out, capfd):
+    first = run(competition, out, folds=(0,))
     again = run(competition, out, folds=(0,), figures=True, max_hours=3.0)
-    assert again["fingerprint"] == json.loads((out / "run.json").read_text())[
-        "fingerprint"
-    ]
-    assert (out / "roc.png").exists()
+    assert again["fingerprint"] == first["fingerprint"]
+    assert "fold 0 seed 0 was finished before" in capfd.readouterr().out
+    assert (out / "roc.png").exists() and not (out / "gradcam.png").exists()
 
 
 def test_the_submission_is_the_ensemble_of_the_written_folds(competition, out):

@@ -12,11 +12,14 @@ from pcam_kaggle.config import Config
 from pcam_kaggle.experiment import run_experiment
 from pcam_kaggle.foundation import (
     apply_head,
+    differentiate_head,
+    explain_tokens,
     extract_features,
     load_backbone,
     train_head,
 )
 from pcam_kaggle.recipes import get_config
+from pcam_kaggle.validation import log_odds
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -183,6 +186,31 @@ def test_a_whole_run_and_its_repetition(model, competition, tmp_path, monkeypatc
     ]
     run_experiment(config, data=competition, output=tmp_path)
     assert (tmp_path / "submission.csv").read_bytes() == first
+    assert (tmp_path / "gradcam.png").exists()
+
+
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+def test_the_map_follows_the_slopes_of_the_head(model, head):
+    images = np.random.default_rng(2).integers(0, 256, (24, 96, 96, 3), np.uint8)
+    backbone = load_backbone(str(model), 56)
+    features = backbone.predict(images, verbose=0)
+    labels = (features[:, DIM + 3] > np.median(features[:, DIM + 3])).astype(int)
+    settings = {"weights": str(model), "head": head, "epochs": 5}
+    config = Config(**FROZEN, **settings, learning_rate=1e-2, batch_size=8)
+    folds = np.arange(24) // 2 % 2
+    network, _ = train_head(config, features, labels, folds, 0, seed=0)
+    slopes = differentiate_head(network, features)
+    for place in (0, DIM + 3):
+        step = np.zeros_like(features)
+        step[:, place] = 2e-4
+        ends = [apply_head(network, features + sign * step) for sign in (-1, 1)]
+        slope = (log_odds(ends[1]) - log_odds(ends[0])) / 4e-4
+        error = np.abs(slope - slopes[:, place]).mean()
+        assert error < 0.05 * np.abs(slopes[:, place]).mean()
+    answers = apply_head(network, features)
+    heat = explain_tokens(backbone, slopes, images, answers)
+    assert heat.shape == (24, 96, 96) and heat.dtype == np.float16
+    assert np.isfinite(heat).all() and heat.min() >= 0 and heat.max() == 1
 
 
 def test_a_folder_attached_to_the_kernel_is_found_by_its_name(model, monkeypatch):

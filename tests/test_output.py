@@ -10,6 +10,7 @@ from kernel.output import download_output, place_file
 from kernel.push import push_kernel
 from kernel.runs import read_record
 from kernel.sandbox import Fault
+from kernel.submit import submit_predictions
 
 
 @pytest.fixture
@@ -38,6 +39,14 @@ def test_all_files_come_and_the_log(finish, tmp_path):
     build_id = read_record(run, "push.json")["build_id"]
     assert json.loads((run / "run.json").read_text())["build_id"] == build_id
     assert "epoch  1/1" in (run / "kernel.log").read_text()
+
+
+def test_a_study_comes_without_a_submission_and_is_not_submitted(finish, tmp_path):
+    _, client, run = finish("study")
+    assert download_output(client, run, tmp_path / "runs") == 3
+    assert list_names(run) == {"push.json", "run.json", "study.csv", "kernel.log"}
+    with pytest.raises(KaggleError, match="is a study and predicts nothing"):
+        submit_predictions(client, run, runs=tmp_path / "runs")
 
 
 def test_a_second_time_nothing_is_fetched(finish, tmp_path):
