@@ -206,7 +206,7 @@ def test_the_map_follows_the_slopes_of_the_head(model, head):
         ends = [apply_head(network, features + sign * step) for sign in (-1, 1)]
         slope = (log_odds(ends[1]) - log_odds(ends[0])) / 4e-4
         error = np.abs(slope - slopes[:, place]).mean()
-        assert error < 0.05 * np.abs(slopes[:, place]).mean()
+        assert error < 0.05 * np.abs(slopes[:, place]).mean() + 1e-3
     answers = apply_head(network, features)
     heat = explain_tokens(backbone, slopes, images, answers)
     assert heat.shape == (24, 96, 96) and heat.dtype == np.float16
