@@ -30,7 +30,12 @@ def main(words=None):
             args.overrides += list_study(args)
         try:
             args.overrides = parse_overrides(args.overrides)
-            get_config(args.recipe, args.overrides)
+            config = get_config(args.recipe, args.overrides)
+            if config.trials and args.command == "run":
+                raise ValueError(
+                    "trials: a study submits nothing; use push, status and output. "
+                    f"Received: run {args.recipe}, trials={config.trials}"
+                )
         except ValueError as error:
             parser.error(str(error))
     if rest:

@@ -111,7 +111,7 @@ class Story:
         self.words = words
         self.cells = []
         self.figures = {}
-        self.num_tables = 0
+        self.tables = {}
 
     def text(self, text):
         self.cells.append(Cell(text))
@@ -128,10 +128,10 @@ class Story:
         self.code(f"show({json.dumps(path)}, {json.dumps(alt)})")
         self.text(f"**Figure {number}.** {caption}")
 
-    def table(self, source, caption):
-        """A table that the notebook makes."""
-        self.num_tables += 1
-        self.text(f"**Table {self.num_tables}.** {caption}")
+    def table(self, name, source, caption):
+        """A table that the notebook makes, under its number."""
+        self.tables[name] = number = len(self.tables) + 1
+        self.text(f"**Table {number}.** {caption}")
         self.code(source)
 
     def slot(self, name):
@@ -141,8 +141,11 @@ class Story:
         self.cells.append(Cell(words or prompt, slot=name, words=words))
 
     def point_at(self, name):
-        """(Figure 3), or nothing where that figure is missing."""
-        return f" (Figure {self.figures[name]})" if name in self.figures else ""
+        """(Figure 3) or (Table 4) behind a space; nothing where it is missing."""
+        for kind, numbers in (("Figure", self.figures), ("Table", self.tables)):
+            if name in numbers:
+                return f" ({kind} {numbers[name]})"
+        return ""
 
 
 def tell(runs, words, repository):
@@ -219,7 +222,7 @@ def tell_exploration(story, home):
         )
         story.slot("exploration")
         return
-    story.table(LABELS.format(*CLASSES), "Labels of the training patches.")
+    story.table("labels", LABELS.format(*CLASSES), "Labels of the training patches.")
     share = found["positive_share"]
     tissue = found["tissue"]
     texts = [f"{tissue[name]:.0%} ({name})" for name in CLASSES if name in tissue]
@@ -301,7 +304,7 @@ def tell_architectures(story, runs):
             }
     if rows:
         text = json.dumps(rows, indent=4)
-        story.table(f"pd.DataFrame({text}).T", "The networks.")
+        story.table("networks", f"pd.DataFrame({text}).T", "The networks.")
     settings = runs[0].run.get("settings")
     if settings:
         story.text(describe_method(types.SimpleNamespace(**settings)))
@@ -312,6 +315,7 @@ def tell_architectures(story, runs):
         ]
         names = json.dumps(changed)
         story.table(
+            "settings",
             f'pd.DataFrame({{"value": {{n: run["settings"][n] for n in {names}}}}})',
             "Settings that differ from the package's defaults.",
         )
@@ -333,6 +337,7 @@ def tell_results(story, runs):
     story.text("## 4. Results and analysis")
     if any("oof_auc" in told.run for told in runs):
         story.table(
+            "runs",
             COMPARISON,
             "The runs compared: ROC AUC out of fold (each patch predicted by networks "
             "that did not train on it) with its bootstrap interval, and the "
@@ -347,11 +352,11 @@ def tell_results(story, runs):
             "are augmented, solid on the validation fold.",
             "Learning curves: accuracy, loss and ROC AUC by epoch for each fold",
         )
-        story.table(LAST_EPOCHS, "The last epoch of each network.")
+        story.table("epochs", LAST_EPOCHS, "The last epoch of each network.")
     elif "study" not in run:
         story.text("This run has no history of its training.")
     if home.oof is not None:
-        story.table(OOF_AUC, "ROC AUC on each fold, computed from `oof.csv`.")
+        story.table("folds", OOF_AUC, "ROC AUC on each fold, computed from `oof.csv`.")
     if "evaluation" in run:
         tell_evaluation(story, home)
     for told in runs:
@@ -383,6 +388,7 @@ def tell_evaluation(story, home):
         "confidence bands and operating points",
     )
     story.table(
+        "points",
         POINTS,
         "Operating points: what calling tumour from a threshold on gives. Youden's "
         "maximises sensitivity plus specificity.",
@@ -408,7 +414,7 @@ def tell_evaluation(story, home):
         f"{fn:,} missed tumours, beside a bar chart by cluster of stain",
     )
     if evaluation.get("by_stain"):
-        story.table(BY_STAIN, "Errors by colour of stain, at that threshold.")
+        story.table("stains", BY_STAIN, "Errors by colour of stain, at that threshold.")
     story.figure(
         home,
         "gradcam.png",
@@ -424,7 +430,7 @@ def tell_evaluation(story, home):
         "one network per fold": adds["auc_one_network"],
         "as submitted": adds["auc"],
     }
-    story.table(ADDS.format(rows=json.dumps(rows)), "What views and seeds add.")
+    story.table("adds", ADDS.format(rows=json.dumps(rows)), "What views and seeds add.")
     alike = adds["test_correlation"]
     if alike is not None:
         story.text(
@@ -437,6 +443,7 @@ def tell_evaluation(story, home):
 def tell_blend(story, told):
     """What each member of a blend adds."""
     story.table(
+        f"members of {told.name}",
         f'pd.DataFrame(runs[{json.dumps(told.name)}]["adds"]).set_index("run")'
         ".rename_axis(None)",
         f"The members of {told.name}: what each adds to the AUC out of fold.",
@@ -455,7 +462,11 @@ def tell_study(story, told):
         "that its AUC is too good by a little."
     )
     path = "study.csv" if told.place == "." else f"{told.place}/study.csv"
-    story.table(STUDY.format(path=path), "The best trials of the study.")
+    story.table(
+        f"trials of {told.name}",
+        STUDY.format(path=path),
+        "The best trials of the study.",
+    )
     story.figure(
         told,
         "study.png",
@@ -467,7 +478,7 @@ def tell_study(story, told):
 
 def tell_conclusion(story, runs):
     """Section 5: each sentence from a number of the runs, with its figure."""
-    sentences = [*conclude_run(story, runs[0]), *conclude_comparison(runs)]
+    sentences = [*conclude_run(story, runs[0]), *conclude_comparison(story, runs)]
     for told in runs:
         if told.study is not None:
             sentences += conclude_study(story, told)
@@ -507,7 +518,10 @@ def conclude_run(story, home):
     adds = evaluation["adds"]
     if run["settings"]["tta"] != "none":
         gain = adds["auc"] - adds["auc_one_view"]
-        yield f"Test-time views change the AUC out of fold by {gain:+.4f}."
+        yield (
+            f"Test-time views change the AUC out of fold by {gain:+.4f}"
+            f"{story.point_at('adds')}."
+        )
     error = run["calibration"]["before"]["ece"]
     verdict = "can be read as such" if error < 0.05 else "are not calibrated"
     yield (
@@ -535,7 +549,7 @@ def conclude_run(story, home):
         yield f"There was no time for {', '.join(run['not_trained'])}."
 
 
-def conclude_comparison(runs):
+def conclude_comparison(story, runs):
     """What the runs say beside each other."""
     scored = [told for told in runs if "oof_auc" in told.run]
     if len(scored) < 2:
@@ -547,9 +561,17 @@ def conclude_comparison(runs):
     surely = "more" if second.run["oof_auc"] < interval[0] else "no more"
     yield (
         f"{best.name} is the best of {len(scored)} runs out of fold, {gap:.4f} before "
-        f"{second.name}: {surely} than the interval of its AUC allows for chance "
-        "(Table of the runs)."
+        f"{second.name}: {surely} than the interval of its AUC allows for chance"
+        f"{story.point_at('runs')}."
     )
+    patches = [set(told.oof.index) for told in (best, second)]
+    if patches[0] != patches[1]:
+        common = len(patches[0] & patches[1])
+        yield (
+            "That compares unlike patches: these two have out-of-fold predictions of "
+            f"{len(patches[0]):,} and {len(patches[1]):,}, {common:,} of them the same"
+            f"{story.point_at('runs')}."
+        )
 
 
 def conclude_study(story, told):

@@ -230,7 +230,8 @@ def run_trials(patches, number, seconds_left, *, num_trials, path, config, **giv
 
 def has_ended(trial):
     """Whether a trial is over: not cut by a kill or Ctrl-C, which are tried again."""
-    return trial.state.name in FINISHED or "error" in trial.user_attrs
+    has_failed = trial.state.name == "FAIL" and "error" in trial.user_attrs
+    return trial.state.name in FINISHED or has_failed
 
 
 def run_trial(trial, *, config, patches, policy, folds, fold):
