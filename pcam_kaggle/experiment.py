@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import platform
 import tempfile
@@ -50,6 +51,7 @@ from .validation import (
     measure_seeds,
     warn_of_gap,
 )
+from .workers import run_jobs
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
 
@@ -115,8 +117,8 @@ def run_experiment(config, build_id="package", source=None, data=None, output=No
     run, table, output = start.run, start.table, start.output
     take_attached(output, run["fingerprint"], data)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        loaded = load_all(start)
         session = make_session(start, scratch)
+        loaded = load_all(start, session)
         given = (config, loaded.patches)
         members, missing = train_members(*given, loaded.folds, session)
         stain_members = []
@@ -175,7 +177,7 @@ def start_run(config, build_id="package", source=None, data=None, output=None):
     return Start(*given, started)
 
 
-def load_all(start):
+def load_all(start, session):
     """Decode, explore, clean, and describe by a foundation model where there is one.
 
     Returns:
@@ -204,15 +206,46 @@ def load_all(start):
     if config.stain_check:
         stain_folds = np.where(folds < 0, -1, stain_folds)
     if ARCHITECTURES[config.architecture].is_foundation:
-        folder = start.output / "features"
-        kept = (folder, run["fingerprint"], start.data, start.budget)
-        given = (start.network, images, config.tta, "train", *kept)
-        images = extract_features(*given)
-        given = (start.network, test_images, config.tta, "test", *kept)
-        test_images = extract_features(*given)
+        images, test_images = describe_all(start, session, images, test_images)
         clock.end("features", len(images) + len(test_images))
     patches = Patches(images, table["label"].to_numpy(), test_images)
     return Loaded(patches, folds, pixels, explored, stain_folds)
+
+
+def describe_all(start, session, images, test_images):
+    """The features of all images, by every worker a share of the parts.
+
+    Returns:
+        Two float16 arrays (n, dim).
+    """
+    kept = {
+        "folder": start.output / "features",
+        "fingerprint": start.run["fingerprint"],
+        "attached": start.data,
+    }
+    if session.num_workers > 1:
+        work = functools.partial(
+            describe_share, start.config, start.policy, session.num_workers, kept
+        )
+        jobs = [(n, start.budget.left()) for n in range(session.num_workers)]
+        places = (session.num_workers, session.num_gpus, session.scratch)
+        for _ in run_jobs(work, (images, test_images), jobs, *places):
+            pass
+    given = (start.network, images, start.config.tta, "train")
+    features = extract_features(*given, **kept, budget=start.budget)
+    given = (start.network, test_images, start.config.tta, "test")
+    return features, extract_features(*given, **kept, budget=start.budget)
+
+
+def describe_share(config, policy, num_workers, kept, both, number, seconds_left):
+    """A worker's parts of the features, with a transformer of its own."""
+    keras.config.set_dtype_policy(policy)
+    network = load_network(config, policy)
+    budget = Budget(config.max_hours, seconds_left)
+    for name, images in zip(("train", "test"), both):
+        given = (network, images, config.tta, name)
+        share = (number, num_workers)
+        extract_features(*given, **kept, budget=budget, share=share)
 
 
 def make_session(start, scratch):

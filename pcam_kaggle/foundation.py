@@ -116,7 +116,15 @@ def read_pixel_scale(preset):
 
 
 def extract_features(
-    backbone, images, tta, name, folder, fingerprint="", attached=None, budget=None
+    backbone,
+    images,
+    tta,
+    name,
+    folder,
+    fingerprint="",
+    attached=None,
+    budget=None,
+    share=(0, 1),
 ):
     """The features of every image, averaged over its views.
 
@@ -133,9 +141,10 @@ def extract_features(
         fingerprint: str, of the run; with `name` it begins the parts' names.
         attached: folder that stands in for PCAM_INPUT, or None.
         budget: Budget, or None for all the time there is.
+        share: (number, count): of every `count` parts the one of that number.
 
     Returns:
-        float16 array (n, dim).
+        float16 array (n, dim), of the parts of the share.
 
     Raises:
         ValueError: there is no time for all; after the first part, which is kept.
@@ -149,7 +158,7 @@ def extract_features(
     model.compile(jit_compile=choose_jit_compile())
     folder.mkdir(exist_ok=True)
     parts = []
-    starts = range(0, len(images), IMAGES_PER_PART)
+    starts = range(0, len(images), IMAGES_PER_PART)[share[0] :: share[1]]
     for start in tqdm(starts, desc=name, unit="part", disable=None):
         path = folder / f"{name}_{fingerprint}_{start:06}.npy"
         found = [path] if path.exists() else find_attached(path.name, attached)
@@ -165,12 +174,12 @@ def extract_features(
                 )
             with write_beside(path) as partial, open(partial, "wb") as file:
                 np.save(file, part)
-            num_left = (len(images) - positions[-1] - 1) / len(positions)
+            num_left = (len(images) - positions[-1] - 1) / len(positions) / share[1]
             needed = num_left * (time.monotonic() - started)
             if budget and needed > budget.left():
                 raise budget.refuse(f"the features of {name}", needed)
         parts.append(np.load(found[0] if found else path))
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.zeros((0, 0), "float16")
 
 
 def train_head(config, features, labels, folds, fold, seed):

@@ -57,8 +57,8 @@ def run_study(config, build_id="package", source=None, data=None, output=None):
     path = open_study(start, space, fingerprint)
     fold = config.folds[0] if config.folds else 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        loaded = load_all(start)
         session = make_session(start, scratch)
+        loaded = load_all(start, session)
         num_trials = min(config.trials, count_choices(space) or config.trials)
         num_workers = min(session.num_workers, num_trials)
         hours = config.study_hours or config.max_hours

@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from pcam_kaggle import foundation
@@ -187,6 +188,30 @@ def test_a_whole_run_and_its_repetition(model, competition, tmp_path, monkeypatc
     run_experiment(config, data=competition, output=tmp_path)
     assert (tmp_path / "submission.csv").read_bytes() == first
     assert (tmp_path / "gradcam.png").exists()
+
+
+def test_two_workers_describe_what_one_does(model, competition, tmp_path):
+    settings = {**FROZEN, "figures": False, "weights": str(model)}
+    found = {}
+    for num_workers in (1, 2):
+        out = tmp_path / str(num_workers)
+        config = Config(**settings, num_workers=num_workers)
+        run_experiment(config, data=competition, output=out)
+        found[num_workers] = pd.read_csv(out / "submission.csv")["label"].to_numpy()
+    assert found[1] == pytest.approx(found[2], abs=1e-3)
+
+
+def test_a_worker_s_share_is_every_second_part(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(foundation, "IMAGES_PER_PART", 2)
+    inputs = keras.Input((96, 96, 3), dtype="uint8")
+    mean = keras.ops.mean(keras.ops.cast(inputs, "float32"), axis=(1, 2))
+    given = (keras.Model(inputs, mean), images, "none", "train", tmp_path)
+    whole = images.mean(axis=(1, 2))
+    second = extract_features(*given, share=(1, 2))
+    assert second == pytest.approx(whole[2:4], rel=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["train__000002.npy"]
+    assert extract_features(*given) == pytest.approx(whole, rel=1e-3)
+    assert len(extract_features(*given, share=(5, 6))) == 0
 
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
