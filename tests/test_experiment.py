@@ -213,7 +213,7 @@ def test_a_network_that_an_attached_output_has_begun_goes_on(
         raise RuntimeError("no power")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no power"):
-        patch.setattr(jobs, "predict", lose_power)
+        patch.setattr(jobs, "predict_views", lose_power)
         run(competition, tmp_path / "first", folds=(0,))
     begun = tmp_path / "first" / "folds" / "checkpoint_fold0_seed0.npz"
     attached = competition.parents[1] / "pcam-demo" / "folds"
