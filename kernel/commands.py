@@ -61,6 +61,7 @@ def demo(args, runs):
     with locked(folder, "demo"), open_demo(folder) as sandbox, sandbox.entered():
         print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
         seconds = run_loop(Client(), args, folder)
+    print(f"report it    python build.py report {find_run(None, folder)}")
     for name, duration in seconds.items():
         print(f"{name:<12} {duration:>7.1f} s")
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")
