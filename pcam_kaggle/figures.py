@@ -178,7 +178,8 @@ def plot_errors(confusion, by_stain, path, title):
     if by_stain:
         texts = [f"{row['stain'] + 1}\n{row['patches']:,} patches" for row in by_stain]
         right.set_xticks(np.arange(len(by_stain)), texts)
-        right.set_ylim(0, 1.25)
+        right.set_ylim(0, 1.2)
+        right.set_yticks(np.linspace(0, 1, 6))
         right.yaxis.set_major_formatter(PercentFormatter(1))
         label_axes(right, "cluster of stain", "at that threshold; AUC")
         right.legend(loc="upper center", ncols=3)
@@ -199,6 +200,8 @@ def plot_study(trials, importance, path, title):
     markers = {"COMPLETE": ("o", COLOURS[0]), "PRUNED": ("x", COLOURS[1])}
     for state, (marker, colour) in markers.items():
         rows = trials.loc[trials["state"] == state]
+        if rows.empty:
+            continue
         style = {"marker": marker, "linestyle": "", "color": colour}
         left.plot(rows["number"], rows["value"], label=state.lower(), **style)
     complete = trials.loc[trials["state"] == "COMPLETE"]
@@ -206,7 +209,7 @@ def plot_study(trials, importance, path, title):
     left.step(complete["number"], best, where="post", color="0.4", label="best so far")
     label_axes(left, "trial", "validation ROC AUC", "history")
     left.xaxis.get_major_locator().set_params(integer=True)
-    left.legend(loc="lower right")
+    left.legend()
     names = list(importance)[::-1]
     right.barh(names, [importance[name] for name in names], color=COLOURS[2])
     right.xaxis.set_major_formatter(PercentFormatter(1))

@@ -1,11 +1,13 @@
-"""The curves: one picture for any run, readable whatever the first losses were."""
+"""The charts: one picture for any run, readable whatever its numbers are."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from pcam_kaggle.figures import plot_curves
+from pcam_kaggle.evaluation import bin_predictions
+from pcam_kaggle.figures import plot_curves, plot_errors, plot_scores, plot_study
+from pcam_kaggle.pictures import overlay, plot_maps
 
 
 @pytest.mark.parametrize("num_epochs, num_folds", [(1, 1), (20, 5), (3, 9)])
@@ -32,3 +34,40 @@ def test_a_picture_that_cannot_be_drawn_leaves_no_file(tmp_path):
     with pytest.raises(KeyError):
         plot_curves(pd.DataFrame({"fold": [0]}), tmp_path / "curves.png", "a run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("states", [["COMPLETE"], ["COMPLETE", "PRUNED", "FAIL"]])
+def test_a_study_is_drawn_whatever_became_of_its_trials(tmp_path, states):
+    trials = pd.DataFrame({"state": states, "value": [0.9, 0.8, np.nan][: len(states)]})
+    trials["number"] = range(len(states))
+    importance = {"epochs": 0.9, "batch_size": 0.1} if len(states) > 1 else {}
+    plot_study(trials, importance, tmp_path / "study.png", "a study")
+    assert Image.open(tmp_path / "study.png").size == (1200, 500)
+
+
+def test_errors_are_drawn_without_a_class_and_without_stains(tmp_path):
+    confusion = {"threshold": 0.5, "counts": [[0, 0], [3, 7]]}
+    stain = {"stain": 0, "patches": 9, "auc": None, "sensitivity": 0.7}
+    for by_stain in ([], [{**stain, "specificity": None}]):
+        plot_errors(confusion, by_stain, tmp_path / "errors.png", "a run")
+        assert Image.open(tmp_path / "errors.png").size == (1200, 500)
+
+
+def test_scores_of_one_class_alone_are_drawn(tmp_path):
+    labels, predictions = np.ones(5, int), np.linspace(0, 1, 5)
+    bins = bin_predictions(labels, predictions)
+    plot_scores(labels, predictions, bins, tmp_path / "scores.png", "a run")
+    assert Image.open(tmp_path / "scores.png").size == (1200, 500)
+
+
+def test_maps_are_orange_where_they_are_hot_and_grey_elsewhere(tmp_path):
+    patch = np.full((96, 96, 3), (200, 100, 180), "uint8")
+    heat = np.zeros((96, 96))
+    heat[:10] = 1
+    picture = overlay(patch, heat)
+    assert (picture[20:] == 160).all()
+    red, green, blue = picture[0, 0]
+    assert red > 200 > green > blue
+    rows = [("surest", [(patch, heat, "p = 0.9")]), ("worst", [(patch, heat, "")] * 3)]
+    plot_maps(rows, tmp_path / "maps.png", "a run")
+    assert Image.open(tmp_path / "maps.png").width == 1400
