@@ -9,7 +9,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from .validation import NUM_BINS, resample
+from .validation import NUM_BINS, measure_seeds, resample
 
 GRID = np.linspace(0, 1, 201)
 WANTED = 0.95
@@ -120,24 +120,20 @@ def measure_gains(oof, members):
     """
     labels = oof["label"]
 
-    def score(chosen, name):
-        parts = [pd.Series(member[name], member["positions"]) for member in chosen]
+    def score(name):
+        parts = [pd.Series(member[name], member["positions"]) for member in members]
         predictions = pd.concat(parts).groupby(level=0).mean()
         return float(roc_auc_score(labels.loc[predictions.index], predictions))
 
-    by_fold = {}
-    for member in members:
-        by_fold.setdefault(member["fold"], []).append(member)
-    singles = [score(networks, "oof") for networks in zip(*by_fold.values())]
     tests = np.stack([member["test"] for member in members])
     correlation = None
     if len(members) > 1 and tests.shape[1] > 1:
         matrix = pd.DataFrame(tests.T).corr("spearman").to_numpy()
         correlation = float(matrix[np.triu_indices(len(members), 1)].mean())
     return {
-        "auc": score(members, "oof"),
-        "auc_one_view": score(members, "oof_one_view"),
-        "auc_one_network": float(np.mean(singles)),
+        "auc": score("oof"),
+        "auc_one_view": score("oof_one_view"),
+        "auc_one_network": measure_seeds(labels, members)["mean"],
         "test_correlation": correlation,
     }
 
