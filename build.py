@@ -31,10 +31,10 @@ def main(words=None):
         try:
             args.overrides = parse_overrides(args.overrides)
             config = get_config(args.recipe, args.overrides)
-            if config.trials and args.command == "run":
+            if config.trials and args.command in ("run", "demo"):
                 raise ValueError(
                     "trials: a study submits nothing; use push, status and output. "
-                    f"Received: run {args.recipe}, trials={config.trials}"
+                    f"Received: {args.command} {args.recipe}, trials={config.trials}"
                 )
         except ValueError as error:
             parser.error(str(error))
@@ -90,7 +90,9 @@ def make_parser():
     command.add_argument("--slides", type=Path, metavar="CSV", help="id,slide")
     command = add("tune", "try sets of a recipe's settings, by Optuna", run_tune)
     add_recipe(command)
-    command.add_argument("--trials", type=int, metavar="N", help="20, or all choices")
+    command.add_argument(
+        "--trials", type=parse_count, metavar="N", help="20, or all choices"
+    )
     command.add_argument("--hours", type=float, help="no trial is begun after so many")
     command.add_argument("--data", type=Path, help="the competition's folder")
     command.add_argument("--out", type=Path, help="for the files, else runs/...-study")
@@ -225,9 +227,14 @@ def list_study(args):
     """The words of --trials and --hours, as settings."""
     has_own = "trials" in getattr(RECIPES.get(args.recipe), "settings", {})
     words = [] if has_own and args.trials is None else [f"trials={args.trials or 20}"]
-    if args.trials is not None and args.trials < 1:
-        words = ["trials=none"]  # refused as any wrong number is
     return words + [f"study_hours={args.hours}"] * (args.hours is not None)
+
+
+def parse_count(text):
+    """A number of trials."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more. Received: {text}")
+    return int(text)
 
 
 def run_list(args):

@@ -79,4 +79,6 @@ def test_a_study_at_home_is_added_to_by_the_same_command(competition, tmp_path):
         assert trials["number"].tolist() == list(range(num_trials))
     assert "trial 0:" not in result.stdout and "trial 1: AUC" in result.stdout
     result = run_python([BUILD, *words, 0])
-    assert result.returncode == 2 and "trials: expected" in result.stderr
+    assert result.returncode == 2 and "expected 1 or more" in result.stderr
+    result = run_python([BUILD, "run", "demo", "trials=3"])
+    assert result.returncode == 2 and "a study submits nothing" in result.stderr
