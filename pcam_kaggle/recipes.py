@@ -159,8 +159,8 @@ RECIPES = {
         text="The seed's questions as a study: its three networks, batches of 96, 128 "
         "and 196, 10 and 20 epochs, each on the same 9,600 images, validated on the "
         "same 2,400.",
-        expected="Not measured yet. At home the study of seed_resnet34 on 2,400 patches "
-        "of 48 pixels: AUC 0.64 to 0.74, without an order.",
+        expected="Not measured yet. At home, the study of seed_resnet34 alone on 2,400 "
+        "patches of 48 pixels: AUC 0.64 to 0.74, without an order.",
         time="62 minutes for those six trials",
         hardware="1 of 2 CPU cores, busy",
         command="python build.py tune seed_study",
