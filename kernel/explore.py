@@ -8,7 +8,7 @@ from pcam_kaggle.cache import load_cached
 from pcam_kaggle.data import load_labels, load_sample
 from pcam_kaggle.exploration import CLASSES, describe_blanks, explore
 from pcam_kaggle.folds import load_slides
-from pcam_kaggle.paths import find_data, open_output
+from pcam_kaggle.paths import find_data, open_output, write_beside
 from pcam_kaggle.pictures import write_exploration
 from pcam_kaggle.quality import measure_patches
 from pcam_kaggle.stages import measure_peak
@@ -47,7 +47,8 @@ def explore_folder(data, output, slide_map=None, say=print):
     patches = explored.patches.assign(
         hash=[f"{value:016x}" for value in explored.patches["hash"]]
     )
-    patches.to_csv(output / "patches.csv", index=False, float_format="%.5g")
+    with write_beside(output / "patches.csv") as partial:
+        patches.to_csv(partial, index=False, float_format="%.5g", lineterminator="\n")
     for line in describe(explored.summary):
         say(line)
     seconds, peak = time.perf_counter() - started, measure_peak()

@@ -16,6 +16,7 @@ _PUBLIC = {
     "load_sample": "data",
     "load_images": "data",
     "make_folds": "folds",
+    "explore": "exploration",
     "build_model": "models",
     "train_fold": "train",
     "predict": "prediction",
