@@ -74,8 +74,10 @@ def draw_patches(figure, rows, outline=False):
             )
             if outline:
                 corner = (IMAGE_SHAPE[0] - CENTRE) / 2 - 0.5
-                style = {"fill": False, "edgecolor": "black", "linewidth": 1.5}
-                axes.add_patch(Rectangle((corner, corner), CENTRE, CENTRE, **style))
+                place = ((corner, corner), CENTRE, CENTRE)
+                for colour, width in (("white", 3.5), ("black", 1.5)):  # on any tissue
+                    style = {"edgecolor": colour, "linewidth": width, "fill": False}
+                    axes.add_patch(Rectangle(*place, **style))
 
 
 def plot_samples(images, labels, path, seed=0):
