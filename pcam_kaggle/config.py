@@ -208,6 +208,9 @@ class Config:
     translation: int = setting(0, "pixels moved to either side", low=0, high=24)
     epochs: int = setting(6, "passes over the training images", low=1)
     batch_size: int = setting(64, "images per step", low=1)
+    steps_per_execution: int = setting(
+        1, "steps between two looks of Python: more for small networks", low=1, high=64
+    )
     optimizer: str = setting("adamw", "the optimiser", ("adam", "adamw", "sgd"))
     learning_rate: float = setting(3e-4, "its highest value", low=1e-8, high=10)
     weight_decay: float = setting(0.01, "decoupled weight decay", low=0, high=1)

@@ -17,7 +17,7 @@ class Forecast(keras.callbacks.Callback):
     Args:
         budget: Budget.
         label: str, the network's.
-        counts: dict of the images in a batch ("batch"), trained on ("train") and
+        counts: dict of the images in an execution ("batch"), trained on ("train") and
             validated ("valid") in an epoch and, views included, predicted at the end
             ("predict").
         epochs: range of the epochs still to train.

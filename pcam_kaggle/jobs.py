@@ -172,7 +172,7 @@ def train_member(
     def watch(batches, epochs):
         num_predicted = (len(positions) + num_test) * NUM_VIEWS[config.tta]
         counts = {
-            "batch": batches.batch_size,
+            "batch": batches.batch_size * config.steps_per_execution,
             "train": len(batches) * batches.batch_size,
             "valid": len(positions),
             "predict": num_predicted,

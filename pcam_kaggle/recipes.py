@@ -100,6 +100,7 @@ RECIPES = {
             "epochs": 25,
             "batch_size": 32,
             "learning_rate": 4e-3,
+            "steps_per_execution": 8,
             "tta": "flip",
         },
         space=SCRATCH_SPACE,

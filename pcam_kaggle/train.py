@@ -101,6 +101,7 @@ def compile_model(config, num_steps, seed):
         optimizer=make_optimizer(config, num_steps),
         loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
         metrics=["accuracy", keras.metrics.AUC(name="auc")],
+        steps_per_execution=config.steps_per_execution,
         jit_compile=choose_jit_compile(),
     )
     return model, network

@@ -60,6 +60,9 @@ def test_a_fold_learns_and_its_history_is_complete(capsys):
 def test_a_seed_gives_the_same_network_and_another_another():
     first, again, other = (train(seed=seed)[0].get_weights() for seed in (3, 3, 4))
     assert all((a == b).all() for a, b in zip(first, again))
+    together = dataclasses.replace(TINY, steps_per_execution=4)
+    again = train_fold(together, IMAGES, LABELS, FOLDS, fold=1, seed=3)[0].get_weights()
+    assert all((a == b).all() for a, b in zip(first, again))
     assert any((a != b).any() for a, b in zip(first, other))
 
 
