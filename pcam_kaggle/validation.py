@@ -91,8 +91,8 @@ def warn_of_gap(oof_auc, stain_auc):
         return []
     return [
         f"warning: AUC {oof_auc:.3f} out of fold, but {stain_auc:.3f} on a colour of "
-        f"stain that was held out. The private slides may be of another stain: trust "
-        f"the lower figure, and try stain_jitter=0.05 or an ensemble"
+        "stain that was held out. The private slides may be of another stain: trust "
+        "the lower figure"
     ]
 
 
