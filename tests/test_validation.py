@@ -108,4 +108,4 @@ def test_each_held_out_part_is_scored_on_its_own():
 def test_a_gap_to_another_stain_is_warned_of():
     assert warn_of_gap(0.95, 0.93) == []
     (warning,) = warn_of_gap(0.95, 0.90)
-    assert "0.950" in warning and "0.900" in warning and "stain_jitter" in warning
+    assert "0.950" in warning and "0.900" in warning and "the lower figure" in warning
