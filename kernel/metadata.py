@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from pcam_kaggle.paths import write_beside
-from pcam_kaggle.recipes import get_config
+from pcam_kaggle.recipes import get_config, list_variants
 
 from .bundle import ROOT, bundle_kernel
 from .header import make_slug, make_title
@@ -61,14 +61,17 @@ def fill_metadata(recipe, overrides=None, owner=None, dataset_sources=(), resume
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
     slug = make_slug(recipe, overrides)
     kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
-    weights = get_config(recipe, overrides).weights
-    downloads = weights == "imagenet" or "://" in weights
+    needed = {
+        (variant.weights, variant.architecture)
+        for variant in list_variants(get_config(recipe, overrides))
+        if variant.weights == "imagenet" or "://" in variant.weights
+    }
     return {
         **metadata,
         "id": kernel_id,
         "title": make_title(recipe, overrides),
         "code_file": f"{slug}.py",
-        "enable_internet": downloads and not dataset_sources,
+        "enable_internet": len(dataset_sources) < len(needed),
         "dataset_sources": [*metadata["dataset_sources"], *dataset_sources],
         "kernel_sources": [*metadata["kernel_sources"], *[kernel_id] * resume],
     }

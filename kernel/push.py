@@ -278,7 +278,7 @@ def expect_hours(recipe, config):
         return None
 
     def count_passes(c):
-        networks = (len(c.folds) or c.num_folds) * c.num_seeds
+        networks = c.trials or (len(c.folds) or c.num_folds) * c.num_seeds
         return networks * c.epochs * (c.num_images or NUM_IMAGES)
 
     scale = count_passes(config) / count_passes(usual)

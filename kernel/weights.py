@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from pcam_kaggle.config import ARCHITECTURES, unknown
+from pcam_kaggle.recipes import list_variants
 
 from .client import KaggleError, LostAnswer
 from .runs import RUNS, locked, read_record, write_record
@@ -58,6 +59,13 @@ def find_datasets(config, service, runs=RUNS):
     Raises:
         ValueError: a file of this machine, which no dataset holds.
     """
+    variants = list_variants(config)
+    found = [find_dataset(variant, service, runs) for variant in variants]
+    return list(dict.fromkeys(dataset for dataset in found if dataset))
+
+
+def find_dataset(config, service, runs):
+    """The dataset that holds the weights of one network, or None."""
     name = Path(config.weights).name
     if config.weights == "imagenet":
         name = ARCHITECTURES[config.architecture].pretrained_file
@@ -75,7 +83,7 @@ def find_datasets(config, service, runs=RUNS):
             "kernel-metadata.json (model_sources or dataset_sources), and give the "
             "folder's name from another place; or use weights=hf://OWNER/NAME"
         )
-    return [dataset] if dataset else []
+    return dataset
 
 
 def find_weights(architecture, path):

@@ -324,6 +324,24 @@ def get_config(settings, overrides=None):
     return Config(**merged)
 
 
+def list_variants(config):
+    """The Configs that differ in their network: a run's own; those of a study's space.
+
+    Args:
+        config: Config.
+
+    Returns:
+        List of Config, the run's own first.
+    """
+    variants = [config]
+    if config.trials and config.recipe in RECIPES:
+        settings = dataclasses.asdict(config)
+        for choices in RECIPES[config.recipe].space.values():
+            named = choices.values() if isinstance(choices, dict) else ()
+            variants += [get_config(settings, overrides) for overrides in named]
+    return variants
+
+
 def list_recipes():
     """Names of the recipes that `get_config` takes."""
     return list(RECIPES)

@@ -21,7 +21,7 @@ from .figures import plot_study
 from .foundation import apply_head, train_head
 from .paths import find_attached, write_beside
 from .prediction import predict
-from .recipes import RECIPES, Range, get_config
+from .recipes import RECIPES, Range, get_config, list_variants
 from .results import make_fingerprint, write_table
 from .train import build_network, split_fold, train_fold
 from .workers import run_jobs
@@ -51,7 +51,8 @@ def run_study(config, build_id="package", source=None, data=None, output=None):
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = get_space(config)
-    check_choices(config, space)
+    for variant in list_variants(config)[1:]:  # bad weights are refused at once
+        build_network(variant)
     start = start_run(config, build_id, source, data, output)
     fingerprint = name_study(start, space)
     path = open_study(start, space, fingerprint)
@@ -92,17 +93,6 @@ def get_space(config):
             f"{', '.join(RECIPES)}. Received: recipe={config.recipe!r}"
         )
     return RECIPES[config.recipe].space
-
-
-def check_choices(config, space):
-    """Build what named choices stand for, so that bad weights are refused at once.
-
-    Raises:
-        FileNotFoundError, ValueError: as `build_model`.
-    """
-    for choices in space.values():
-        for overrides in choices.values() if isinstance(choices, dict) else ():
-            build_network(get_config(dataclasses.asdict(config), overrides))
 
 
 def count_choices(space):

@@ -89,6 +89,7 @@ def test_metadata_is_complete_and_private(home, recipe):
     assert metadata["competition_sources"] == ["histopathologic-cancer-detection"]
     downloads = {"imagenet", "hf://kaiko-ai/midnight"}
     needed = RECIPES[recipe].settings.get("weights") in downloads
+    needed = needed or recipe == "seed_study"  # one of its networks does
     assert metadata["enable_internet"] is needed
 
 
@@ -240,3 +241,13 @@ def test_demo_is_the_whole_loop_and_says_sandbox(tmp_path):
     assert record["edited"] is False and len(read_rows(run / "submission.csv")) == 400
     for name in ("curves.png", "leaderboard.png", "oof.csv", "history.csv"):
         assert (run / name).is_file()
+
+
+def test_a_study_asks_for_what_its_networks_need():
+    """Internet for VGG16's weights, or the dataset of them; none for the demo."""
+    assert fill_metadata("seed_study")["enable_internet"]
+    given = fill_metadata("seed_study", dataset_sources=["me/vgg16"])
+    assert not given["enable_internet"] and "me/vgg16" in given["dataset_sources"]
+    assert not fill_metadata("demo", {"trials": 3})["enable_internet"]
+    assert fill_metadata("demo", {"trials": 3})["title"] == "PCam demo study"
+    assert fill_metadata("seed_study")["title"] == "PCam seed study"
