@@ -123,8 +123,8 @@ class Story:
         """A picture of a run, where it has one, under its number."""
         if not told.has(name):
             return
-        self.figures[name] = number = len(self.figures) + 1
-        path = name if told.place == "." else f"{told.place}/{name}"
+        path = join(told, name)
+        self.figures[path] = number = len(self.figures) + 1
         self.code(f"show({json.dumps(path)}, {json.dumps(alt)})")
         self.text(f"**Figure {number}.** {caption}")
 
@@ -146,6 +146,11 @@ class Story:
             if name in numbers:
                 return f" ({kind} {numbers[name]})"
         return ""
+
+
+def join(told, name):
+    """A file of a run as the notebook finds it."""
+    return name if told.place == "." else f"{told.place}/{name}"
 
 
 def tell(runs, words, repository):
@@ -461,10 +466,9 @@ def tell_study(story, told):
         f"{study['winner_auc']:.4f}: `{words}`. It was chosen on that very fold, so "
         "that its AUC is too good by a little."
     )
-    path = "study.csv" if told.place == "." else f"{told.place}/study.csv"
     story.table(
         f"trials of {told.name}",
-        STUDY.format(path=path),
+        STUDY.format(path=join(told, "study.csv")),
         "The best trials of the study.",
     )
     story.figure(
@@ -580,7 +584,7 @@ def conclude_study(story, told):
     name = told.run["settings"]["recipe"]
     yield (
         f"The study of {name} found {study['winner_auc']:.4f} in {study['trials']} "
-        f"trials{story.point_at('study.png')}."
+        f"trials{story.point_at(join(told, 'study.png'))}."
     )
     if study["importance"]:
         setting, share = next(iter(study["importance"].items()))

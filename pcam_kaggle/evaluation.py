@@ -9,7 +9,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from .validation import NUM_BINS, measure_seeds, resample
+from .validation import measure_seeds, resample
 
 GRID = np.linspace(0, 1, 201)
 WANTED = 0.95
@@ -167,17 +167,4 @@ def draw_curves(labels, predictions):
             np.interp(GRID, false_rate, true_rate),
             np.interp(GRID, recall[::-1], precision[::-1]),
         ]
-    )
-
-
-def bin_predictions(labels, predictions):
-    """The calibration curve (15 equal bins): mean prediction, share of tumour, count.
-
-    Returns:
-        DataFrame with columns prediction, share, count, without empty bins.
-    """
-    bins = np.minimum((predictions * NUM_BINS).astype(int), NUM_BINS - 1)
-    table = pd.DataFrame({"prediction": predictions, "share": labels, "count": 1})
-    return table.groupby(bins).agg(
-        {"prediction": "mean", "share": "mean", "count": "sum"}
     )

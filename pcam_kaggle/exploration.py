@@ -4,15 +4,18 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import StandardScaler
 
 from .data import IMAGE_SHAPE
-from .quality import PATCHES_PER_PART, find_twins, measure_hue, measure_patches
+from .quality import (
+    PATCHES_PER_PART,
+    cluster_hues,
+    find_twins,
+    measure_hue,
+    measure_patches,
+)
 
 CLASSES = ("no tumour", "tumour")
 DENSITIES = ["red", "green", "blue"]
-NUM_STAINS = 2  # Camelyon16 came from two laboratories
 MAX_COUNTED = 20_000  # patches whose pixels are counted: more change no curve
 MAX_LISTED = 1_000  # ids that exploration.json names of a kind
 
@@ -69,11 +72,10 @@ def cluster_stains(patches):
     """
     stains = np.full(len(patches), -1)
     stained = np.flatnonzero(patches["blank"] == "")
-    num_stains = min(NUM_STAINS, len(stained))
-    if num_stains:
-        colours = StandardScaler().fit_transform(measure_hue(patches.iloc[stained]))
-        clusters = KMeans(num_stains, n_init=4, random_state=0).fit_predict(colours)
-        sizes = np.bincount(clusters, minlength=num_stains)
+    stains[stained] = 0
+    if len(stained) > 1:
+        clusters = cluster_hues(measure_hue(patches.iloc[stained]))
+        sizes = np.bincount(clusters, minlength=2)
         stains[stained] = np.argsort(np.argsort(-sizes, kind="stable"))[clusters]
     return stains
 

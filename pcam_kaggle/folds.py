@@ -2,11 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.cluster import KMeans
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.preprocessing import StandardScaler
 
-from .quality import measure_hue, measure_patches
+from .quality import cluster_hues, measure_hue, measure_patches
 
 
 def make_folds(labels, num_folds, seed, slides=None):
@@ -53,8 +51,8 @@ def make_stain_folds(images, labels, slides=None):
     """Two folds of unlike colours: what another laboratory's stain would cost.
 
     Images (or whole slides) are clustered by hue, the optical densities of red and of
-    blue as shares of green's (k-means, k = 2, on standardised values): on PCam, the
-    two laboratories of Camelyon16. Each fold is one colour, held out in turn.
+    blue as shares of green's (k-means, k = 2, on standardised values): on PCam, most
+    likely the two laboratories of Camelyon16. Each fold is one colour, held out once.
 
     Args:
         images: uint8 array (n, side, side, 3).
@@ -71,10 +69,7 @@ def make_stain_folds(images, labels, slides=None):
     names = np.arange(len(labels)) if slides is None else np.asarray(slides)
     _, groups = np.unique(names, return_inverse=True)
     means = pd.DataFrame(features).groupby(groups).mean().to_numpy()
-    clusters = KMeans(2, n_init=10, random_state=0).fit_predict(
-        StandardScaler().fit_transform(means)
-    )
-    folds = clusters[groups]
+    folds = cluster_hues(means)[groups]
     if (folds == 1).sum() > (folds == 0).sum():
         folds = 1 - folds
     counts = pd.crosstab(folds, np.asarray(labels))

@@ -55,6 +55,7 @@ def train_members(config, patches, folds, session, kind="fold"):
         the labels of those for which there was no time.
     """
     if kind == "stain":
+        config = dataclasses.replace(config, figures=False)  # none of it is shown
         patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
         jobs = [(fold, config.seed) for fold in (0, 1)]
     else:

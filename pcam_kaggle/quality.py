@@ -9,6 +9,8 @@ import pandas as pd
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from .data import IMAGE_SHAPE
@@ -96,6 +98,12 @@ def hash_patches(grey):
 def measure_hue(patches):
     """Optical density of red and of blue as a share of green's: float array (n, 2)."""
     return patches[["red", "blue"]].to_numpy() / patches[["green"]].to_numpy()
+
+
+def cluster_hues(hues):
+    """Two clusters, as Camelyon16 has laboratories, of hues (n, 2): int array (n,)."""
+    scaled = StandardScaler().fit_transform(hues)
+    return KMeans(2, n_init=10, random_state=0).fit_predict(scaled)
 
 
 def find_twins(images, table):

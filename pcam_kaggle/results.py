@@ -11,13 +11,13 @@ import pandas as pd
 from .checkpoint import open_arrays, refuse_other
 from .config import SESSION_SETTINGS
 from .ensemble import ensemble_predictions
-from .evaluation import band_curves, bin_predictions
+from .evaluation import band_curves
 from .figures import plot_curves, plot_errors, plot_roc, plot_scores
 from .gradcam import choose_shown
 from .paths import find_attached, write_beside
 from .pictures import plot_maps
 from .submission import write_submission
-from .validation import calibrate
+from .validation import bin_predictions, calibrate
 
 # fold0_seed0.npz, stain0_seed0.npz, and checkpoint_fold0_seed0.npz of either.
 MEMBER_FILES = "[cfs]*_seed*.npz"

@@ -1,6 +1,7 @@
 """How sure a score is, and how well probabilities mean what they say."""
 
 import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
@@ -103,15 +104,24 @@ def measure_calibration(labels, predictions):
         dict: "ece" and "brier", floats; 0 is perfect.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions, "float64")
-    bins = np.minimum((predictions * NUM_BINS).astype(int), NUM_BINS - 1)
-    error = 0.0
-    for place in range(NUM_BINS):
-        inside = bins == place
-        if inside.any():
-            gap = abs(labels[inside].mean() - predictions[inside].mean())
-            error += inside.mean() * gap
+    bins = bin_predictions(labels, predictions)
+    gaps = (bins["share"] - bins["prediction"]).abs()
+    error = (gaps * bins["count"]).sum() / len(labels)
     brier = brier_score_loss(labels, predictions)
     return {"ece": float(error), "brier": float(brier)}
+
+
+def bin_predictions(labels, predictions):
+    """The calibration curve (15 equal bins): mean prediction, share of tumour, count.
+
+    Returns:
+        DataFrame with columns prediction, share, count, without empty bins.
+    """
+    bins = np.minimum((predictions * NUM_BINS).astype(int), NUM_BINS - 1)
+    table = pd.DataFrame({"prediction": predictions, "share": labels, "count": 1})
+    return table.groupby(bins).agg(
+        {"prediction": "mean", "share": "mean", "count": "sum"}
+    )
 
 
 def fit_calibration(labels, predictions):

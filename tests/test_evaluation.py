@@ -8,10 +8,10 @@ from sklearn.metrics import roc_auc_score
 from pcam_kaggle.evaluation import (
     GRID,
     band_curves,
-    bin_predictions,
     evaluate,
     find_operating_points,
 )
+from pcam_kaggle.validation import bin_predictions
 
 
 @pytest.fixture

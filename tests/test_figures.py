@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pcam_kaggle.evaluation import bin_predictions
 from pcam_kaggle.figures import plot_curves, plot_errors, plot_scores, plot_study
 from pcam_kaggle.pictures import overlay, plot_maps
+from pcam_kaggle.validation import bin_predictions
 
 
 @pytest.mark.parametrize("num_epochs, num_folds", [(1, 1), (20, 5), (3, 9)])

@@ -137,6 +137,13 @@ def test_a_study_is_told_alone_and_beside_a_run(run):
         assert "`epochs=20`" in text and "found 0.9100 in 2 trials" in text
         assert "epochs mattered most (70% of the variance)" in text
     assert '"../study/study.csv"' in text
+    for name in ("study", "second"):
+        shutil.copytree(folder, run.with_name("second"), dirs_exist_ok=True)
+        shutil.copy(run / "roc.png", run.with_name(name) / "study.png")
+    shutil.copy(run / "roc.png", run / "leaderboard.png")
+    text = story_of(run, folder, run.with_name("second"))
+    known = re.findall(r"\*\*Figure (\d+)\.\*\*", text)
+    assert known == [str(n) for n in range(1, len(known) + 1)]
 
 
 def test_the_author_s_words_are_kept_wherever_they_were_written(run):
