@@ -1,20 +1,30 @@
-"""The commands that speak to Kaggle, or to the sandbox, step after step."""
+"""The commands that speak to Kaggle, or to the sandbox, step by step."""
 
+import argparse
 import contextlib
 import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from .client import Client, KaggleError
-from .leaderboard import show_leaderboard
-from .output import download_output
-from .push import ALIVE, push_kernel
-from .runs import find_folder, find_run, list_runs, locked, read_board, read_record
-from .submit import fetch_scores, submit_predictions
-from .watch import look, wait_for_kernel
-from .weights import publish_weights
+from .board import BoardRow, read_board
+from .records import PushRecord, StatusRecord, SubmissionRecord, read_record
+from .remote.client import Client
+from .remote.errors import KaggleError
+from .remote.leaderboard import show_leaderboard
+from .remote.output import download_output
+from .remote.push import push_kernel
+from .remote.scores import fetch_scores
+from .remote.submit import submit_predictions
+from .remote.versions import ALIVE
+from .remote.watch import update_status, wait_for_kernel
+from .remote.weights import publish_weights
+from .runs import find_folder, find_run, list_runs
+
+HEADER = ("pushed", "run", "version", "state", "cv", "public", "private", "rank")
 
 
-def push(args, runs):
+def push(args: argparse.Namespace, runs: Path) -> None:
     """Push, and wait if asked."""
     client = Client()
     run = do_push(client, args, runs)
@@ -22,38 +32,39 @@ def push(args, runs):
         wait_for_kernel(client, run, True, 60 * args.queue_timeout)
 
 
-def status(args, runs):
+def status(args: argparse.Namespace, runs: Path) -> None:
     """A run's state."""
     run = find_run(args.name, runs)
     wait_for_kernel(Client(), run, args.wait, 60 * args.queue_timeout)
 
 
-def output(args, runs):
+def output(args: argparse.Namespace, runs: Path) -> None:
     """A run's output."""
     run = find_run(args.name, runs)
     do_output(Client(), run, runs)
 
 
-def submit(args, runs):
+def submit(args: argparse.Namespace, runs: Path) -> None:
     """A run's submission and its scores."""
     run = find_run(args.name, runs)
     do_submit(Client(), run, args.message, runs)
 
 
-def leaderboard(args, runs):
+def leaderboard(args: argparse.Namespace, runs: Path) -> None:
     """A run's place among the teams."""
     run, client = find_run(args.name, runs), Client()
     do_leaderboard(client, run, fetch_scores(client, run), runs)
 
 
-def run(args, runs):
+def run(args: argparse.Namespace, runs: Path) -> None:
     """The whole loop."""
     run_loop(Client(), args, runs)
 
 
-def demo(args, runs):
+def demo(args: argparse.Namespace, runs: Path) -> None:
     """The whole loop on the shipped patches, against a sandbox of its own."""
-    from .demo import open_demo  # scikit-learn: a second, which the others need not
+    from .locks import locked
+    from .sandbox.demo import open_demo  # scikit-learn: a second to import
 
     started = time.perf_counter()
     folder = runs / "demo"
@@ -67,15 +78,15 @@ def demo(args, runs):
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")
 
 
-def run_loop(client, args, runs):
-    """Push, wait, output, submit, leaderboard; the seconds that each took, as a dict.
+def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, float]:
+    """Push, wait, output, submit, leaderboard; the seconds that each took.
 
     Each step finds what an earlier, interrupted call has done.
     """
     seconds = {}
 
     @contextlib.contextmanager
-    def step(name):
+    def step(name: str) -> Iterator[None]:
         print(f"-- {name}", flush=True)
         started = time.perf_counter()
         yield
@@ -94,73 +105,60 @@ def run_loop(client, args, runs):
     return seconds
 
 
-def do_push(client, args, runs):
-    """Push and say what became of it; the run."""
-    run = push_kernel(
-        client, args.recipe, args.overrides, args.resume, args.timeout, runs
-    )
-    record = read_record(run, "push.json")
-    print(f"pushed  {record['kernel']} v{record['version']}")
-    print(f"build   {record['build_id']}")
-    print(f"page    {record['url']}")
+def do_push(client: Client, args: argparse.Namespace, runs: Path) -> Path:
+    """Push and print the result; the run."""
+    run = push_kernel(client, args.recipe, args.overrides, args.resume, args.timeout, runs)
+    record = read_record(run, PushRecord)
+    print(f"pushed  {record.kernel} v{record.version}")
+    print(f"build   {record.build_id}")
+    print(f"page    {record.url}")
     print(f"run     {run}", flush=True)
     return run
 
 
-def do_output(client, run, runs):
-    """Download and say what came."""
+def do_output(client: Client, run: Path, runs: Path) -> None:
+    """Download and print the result."""
     num_files = download_output(client, run, runs)
-    came = f"{num_files} files in" if num_files else "was here already:"
+    came = f"{num_files} files in" if num_files else "already in"
     print(f"output  {came} {run}", flush=True)
 
 
-def do_submit(client, run, message, runs):
-    """Submit, wait for the scores and say them; they are returned."""
+def do_submit(client: Client, run: Path, message: str | None, runs: Path) -> SubmissionRecord:
+    """Submit, wait for the scores and print them; the submission."""
     submit_predictions(client, run, message, runs)
-    scores = fetch_scores(client, run)
-    print(f"sent    submission {scores['submission']}: {scores['message']}")
-    private = scores["private_score"] or "not shown before the deadline"
-    print(f"score   public {scores['public_score']}, private {private}", flush=True)
-    return scores
+    record = fetch_scores(client, run)
+    print(f"sent    submission {record.submission}: {record.message}")
+    private = record.private_score or "not shown before the deadline"
+    print(f"score   public {record.public_score}, private {private}", flush=True)
+    return record
 
 
-def do_leaderboard(client, run, scores, runs):
-    """Say the place and draw it."""
+def do_leaderboard(client: Client, run: Path, scores: SubmissionRecord, runs: Path) -> None:
+    """Print the place and draw it."""
     print(f"picture {show_leaderboard(client, run, scores, runs)}", flush=True)
 
 
-def runs(args, runs):
-    """What was pushed, with states and scores; asks only for runs that are not over."""
-    rows = {(row["service"], row["build_id"]): row for row in read_board(runs)}
+def show_runs(args: argparse.Namespace, runs: Path) -> None:
+    """What was pushed, with states and scores; asks only about runs that are alive."""
+    rows = {(row.service, row.build_id): row for row in read_board(runs)}
     client, unreached = None, None
-    header = ("pushed", "run", "version", "state", "cv", "public", "private", "rank")
-    table = [header]
+    table = [HEADER]
     for run in list_runs(runs):
-        record = read_record(run, "push.json")
-        state = read_record(run, "status.json").get("state", "QUEUED")
+        record = read_record(run, PushRecord)
+        state = (read_record(run, StatusRecord) or StatusRecord()).state
         if state in ALIVE and not unreached:
             try:
                 client = client or Client()
-                if client.service == record["service"]:
-                    state = look(client, record, run)
+                if client.service == record.service:
+                    state = update_status(client, record, run)
             except KaggleError as error:
                 unreached = error
-        row = rows.get((record["service"], record["build_id"]), {})
-        rank = row.get("private_rank") or row.get("public_rank") or ""
-        table.append(
-            (
-                record["pushed"][:16].replace("T", " "),
-                run.name,
-                f"v{record['version']}" if record["version"] else "-",
-                state + (" (last seen)" if unreached and state in ALIVE else ""),
-                row.get("cv_auc", ""),
-                row.get("public_score", ""),
-                row.get("private_score", ""),
-                rank,
-            )
-        )
+        if unreached and state in ALIVE:
+            state += " (last seen)"
+        row = rows.get((record.service, record.build_id), BoardRow())
+        table.append(list_cells(run, record, state, row))
     if len(table) == 1:
-        print("nothing was pushed yet: python build.py push RECIPE")
+        print("nothing was pushed yet. Try: python build.py push RECIPE")
         return
     widths = [max(map(len, column)) for column in zip(*table)]
     for cells in table:
@@ -170,7 +168,21 @@ def runs(args, runs):
         print(f"states as they were last seen: {unreached}")
 
 
-def blend(args, runs):
+def list_cells(run: Path, record: PushRecord, state: str, row: BoardRow) -> tuple:
+    """A run's line in the table of `show_runs`, in the order of HEADER."""
+    return (
+        record.pushed[:16].replace("T", " "),
+        run.name,
+        f"v{record.version}" if record.version else "-",
+        state,
+        row.cv_auc,
+        row.public_score,
+        row.private_score,
+        row.private_rank or row.public_rank,
+    )
+
+
+def blend(args: argparse.Namespace, runs: Path) -> None:
     """Several runs as one submission."""
     from .blend import blend_runs
 
@@ -179,36 +191,31 @@ def blend(args, runs):
     print("python build.py submit sends it")
 
 
-def weights(args, runs):
+def weights(args: argparse.Namespace, runs: Path) -> None:
     """Pretrained weights as a private dataset."""
     dataset = publish_weights(Client(), args.architecture, args.file, runs)
     print(f"dataset {dataset}: pushes that need it list it, and need no internet")
 
 
-def sandbox(args, runs):
+def sandbox(args: argparse.Namespace, runs: Path) -> None:
     """Serve a board until Ctrl-C."""
-    from .judge import read_teams
-    from .sandbox import Sandbox
+    from .sandbox.judge import read_teams
+    from .sandbox.server import Sandbox
 
     stop_on_terminate()
     teams = read_teams(args.teams) if args.teams else ()
     with Sandbox(
-        args.data,
-        args.solution,
-        args.folder or runs / "sandbox",
-        teams,
-        args.deadline,
-        args.port,
-    ) as served:
-        for line in served.describe():
+        args.data, args.solution, args.folder or runs / "sandbox", teams, args.deadline, args.port
+    ) as server:
+        for line in server.list_instructions():
             print(line, flush=True)
         try:
-            while not served.closing.wait(1):
+            while not server.closing.wait(1):
                 pass
         except KeyboardInterrupt:
-            print("stopped; the same command goes on with this board")
+            print("stopped; the same command resumes this board")
 
 
-def stop_on_terminate():
-    """Let a termination end us as Ctrl-C does: the sandbox then stops its kernels."""
+def stop_on_terminate() -> None:
+    """Let SIGTERM end us as Ctrl-C does: the sandbox then stops its kernels."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

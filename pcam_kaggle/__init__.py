@@ -1,30 +1,29 @@
-"""Trains the kernel: what runs on Kaggle, and nothing else.
+"""What runs on Kaggle: recipes, and the library that they are programs over.
 
-The public names are loaded on first use, so that settings can be read, listed and
-checked at home without a deep-learning framework.
+The public names are loaded on first use, so that settings can be read and checked at
+home without a deep-learning framework.
 """
 
 import importlib
 
 _PUBLIC = {
-    "Config": "config",
-    "get_config": "recipes",
-    "list_architectures": "config",
-    "list_recipes": "recipes",
-    "find_data": "paths",
-    "load_labels": "data",
-    "load_sample": "data",
-    "load_images": "data",
-    "make_folds": "folds",
-    "explore": "exploration",
-    "build_model": "models",
-    "train_fold": "train",
-    "predict": "prediction",
-    "ensemble_predictions": "ensemble",
-    "check_submission": "submission",
-    "write_submission": "submission",
-    "run_experiment": "experiment",
-    "run_study": "tuning",
+    "run_recipe": "recipes",
+    "open_run": "data.run",
+    "load_patches": "data.run",
+    "find_data": "system.paths",
+    "load_labels": "data.competition",
+    "load_sample": "data.competition",
+    "load_images": "data.decode",
+    "make_folds": "data.folds",
+    "explore": "analysis.exploration",
+    "build_model": "models.by_name",
+    "Finetune": "methods.finetune",
+    "LinearProbe": "methods.linear_probe",
+    "predict": "inference.views",
+    "ensemble_predictions": "inference.ensemble",
+    "check_submission": "inference.submission",
+    "write_submission": "inference.submission",
+    "run_study": "training.study",
 }
 __all__ = list(_PUBLIC)
 

@@ -48,6 +48,7 @@ def competition(tmp_path, genuine):
 def finished(tmp_path_factory, genuine):
     """The folder of a finished run of two folds with all its pictures: copy it."""
     from pcam_kaggle.experiment import run_experiment
+
     from pcam_kaggle.recipes import get_config
 
     folder = tmp_path_factory.mktemp("finished")
@@ -104,12 +105,12 @@ def open_sandbox(tmp_path, competition, solution, home, monkeypatch):
 
     Kernels are not trained but stubbed, in the mode given; the rest is as it is.
     """
-    from kernel import client
-    from kernel.sandbox import Sandbox
+    from kernel.remote import transport
+    from kernel.sandbox.server import Sandbox
 
-    monkeypatch.setattr(client, "BACK_OFF", 0.01)
-    monkeypatch.setattr(client, "PATIENCE", 2)
-    monkeypatch.setattr(client, "TIMEOUT", (5, 1))
+    monkeypatch.setattr(transport, "BACK_OFF", 0.01)
+    monkeypatch.setattr(transport, "PATIENCE", 2)
+    monkeypatch.setattr(transport, "TIMEOUT", (5, 1))
     opened = []
 
     def open_one(mode="ok", **options):

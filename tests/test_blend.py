@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 import build
 from kernel.blend import blend_oof, blend_runs, fit_weights
-from kernel.client import Client
-from kernel.push import push_kernel
-from kernel.submit import submit_predictions
+from kernel.remote.client import Client
+from kernel.remote.push import push_kernel
+from kernel.remote.submit import submit_predictions
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 2, 300)
@@ -124,9 +124,7 @@ def test_a_table_that_is_none_is_named(folders, tmp_path):
         blend_runs(folders[:2], runs=tmp_path / "runs")
 
 
-def test_a_blend_is_submitted_and_ranked_as_a_run(
-    sandbox, tmp_path, monkeypatch, capsys
-):
+def test_a_blend_is_submitted_and_ranked_as_a_run(sandbox, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
     ids = list(sandbox.service.judge.solution["id"])
     sample = [i for i, _ in read_rows(sandbox.service.data / "sample_submission.csv")]
@@ -192,10 +190,7 @@ def test_folds_that_ran_apart_become_the_run_of_all(tmp_path, capsys):
 
 
 def test_folds_of_other_settings_are_not_put_together(tmp_path):
-    parts = [
-        write_folds(tmp_path / "a", (0, 2)),
-        write_folds(tmp_path / "b", (1,), {"epochs": 9}),
-    ]
+    parts = [write_folds(tmp_path / "a", (0, 2)), write_folds(tmp_path / "b", (1,), {"epochs": 9})]
     with pytest.raises(ValueError, match="none in common"):
         blend_runs(parts, "mean", tmp_path / "runs")
     with pytest.raises(ValueError, match="two or more different runs"):

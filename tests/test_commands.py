@@ -14,17 +14,28 @@ from conftest import TESTS, read_rows, run_python
 from PIL import Image
 
 import build
-from kernel.bundle import ROOT
-from kernel.client import Client
-from kernel.push import push_kernel
-from kernel.runs import find_run, list_runs, locked
-from kernel.sandbox import Fault
+from kernel.folders import ROOT
+from kernel.locks import locked
+from kernel.remote.client import Client
+from kernel.remote.push import push_kernel
+from kernel.runs import find_run, list_runs
+from kernel.sandbox.faults import Fault
 
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
+    """A folder of runs of its own, and shorter pauses."""
     monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr("kernel.remote.watch.POLL_SECONDS", 2)
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def interruptible():
+    """Let SIGINT raise KeyboardInterrupt, also where a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def count_versions(sandbox):
@@ -82,9 +93,7 @@ def test_a_failed_run_fails_the_command_with_its_traceback(open_sandbox, runs, c
     assert count_submissions(sandbox) == 0
 
 
-def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(
-    open_sandbox, runs, capsys
-):
+def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(open_sandbox, runs, capsys):
     assert build.main(["runs"]) == 0
     assert "nothing was pushed yet" in capsys.readouterr().out
     sandbox = open_sandbox("slow")
@@ -117,7 +126,7 @@ def test_a_run_is_found_by_any_of_its_names(sandbox, runs):
     [
         (["status"], "nothing was pushed yet"),
         (["submit", "x"], "nothing was pushed yet"),
-        (["weights", "resnet34"], "unknown architecture with weights"),
+        (["weights", "p4m_densenet"], "unknown architecture with weights"),
     ],
 )
 def test_commands_without_a_run_say_so(sandbox, runs, words, reason, capsys):
@@ -146,7 +155,8 @@ def test_wrong_usage_exits_2(sandbox, words, reason, capsys):
 
 
 COMMANDS = ("demo", "list", "build", "train", "run", "push", "status", "output")
-COMMANDS += ("submit", "leaderboard", "runs", "blend", "weights", "sandbox")
+COMMANDS += ("submit", "leaderboard", "runs", "blend", "report", "weights", "sandbox")
+COMMANDS += ("eda", "tune")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -175,9 +185,7 @@ def test_every_command_has_help(command, capsys):
         "GetLeaderboard",
     ],
 )
-def test_after_ctrl_c_the_same_command_ends_the_work_once(
-    sandbox, runs, capsys, method
-):
+def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, capsys, method):
     # The call is carried out, and its answer kept back until Ctrl-C has come.
     sandbox.script(method, Fault(hang=1, after=True))
 
@@ -215,7 +223,7 @@ def test_two_commands_at_once_do_the_work_once(sandbox, tmp_path):
 
 
 def test_a_lock_that_is_not_freed_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("kernel.runs.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("kernel.locks.LOCK_SECONDS", 0.2)
     lines = []
     with (
         locked(tmp_path, "run"),
@@ -223,12 +231,13 @@ def test_a_lock_that_is_not_freed_is_given_up(tmp_path, monkeypatch):
         locked(tmp_path, "run", lines.append),
     ):
         pass
-    assert lines == ["another command is at work on run; waiting for it"]
+    assert lines == ["another command is working on run; waiting for it"]
     with locked(tmp_path, "run"):
         pass
 
 
-def test_every_step_survives_one_fault_of_every_kind(sandbox, runs):
+def test_every_step_survives_one_fault_of_every_kind(sandbox, runs, monkeypatch):
+    monkeypatch.setattr("kernel.remote.transport.BACK_OFF", 0.001)
     html = {"status": 200, "headers": {"Content-Type": "text/html"}}
     asked = "IntrospectToken GetKernel GetKernelSessionStatus GetCompetition upload "
     asked += "ListKernelSessionOutput file data ListSubmissions GetSubmissionLimits "

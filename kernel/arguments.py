@@ -1,0 +1,203 @@
+"""The words of the command line: commands, their options and help texts."""
+
+import argparse
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser; the module and function of each command are its `call`."""
+    parser = argparse.ArgumentParser(
+        prog="build.py",
+        description="Build, push, score and try a PCam kernel.",
+        epilog="RUN is a folder of runs/, a build id or a kernel's slug; the latest if "
+        "omitted. Settings are written name=value, such as epochs=3 folds=0,1.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name, text, module="commands", function=None):
+        description = text[0].upper() + text[1:]
+        command = commands.add_parser(name, help=text, description=description)
+        command.set_defaults(call=(module, function or name), command=name)
+        return command
+
+    add_home_commands(add)
+    add_remote_commands(add)
+    return parser
+
+
+def add_home_commands(add: Callable) -> None:
+    """The commands that need no account."""
+    command = add("demo", "the whole loop on the shipped patches, at home")
+    add_overrides(command)
+    command.set_defaults(recipe="demo", resume=False, timeout=None)
+    command.set_defaults(message=None, queue_timeout=60)
+    add("list", "show the recipes and the networks", "home", "show_recipes")
+    command = add("build", "write a recipe's kernel under kernel/dist", "home")
+    add_recipe(command)
+    command = add("train", "build a recipe's kernel and run it here", "home")
+    add_recipe(command)
+    add_folders(command, "runs/SLUG-BUILD-home")
+    command.add_argument(
+        "--resume", action="store_true", help="only if an earlier run has left networks to resume"
+    )
+    text = "explore the training patches: tables and pictures"
+    command = add("eda", text, "home", "explore")
+    command.set_defaults(recipe="explore", overrides=[])
+    add_folders(command, "runs/eda")
+    command.add_argument(
+        "--slides", type=Path, metavar="CSV", help="the slide of each patch: id,slide"
+    )
+    command = add("tune", "search for better settings with Optuna, by a study", "home")
+    command.add_argument("recipe", metavar="STUDY", help="a study from list")
+    add_overrides(command)
+    command.add_argument("--trials", type=parse_count, metavar="N", help="sets of settings to try")
+    command.add_argument("--hours", type=float, help="start no new trial after this many hours")
+    add_folders(command, "runs/SLUG-home")
+
+
+def add_remote_commands(add: Callable) -> None:
+    """The commands that speak to Kaggle or to the sandbox, and those after them."""
+    command = add("run", "push, wait, output, submit, score, leaderboard")
+    add_recipe(command)
+    add_push(command)
+    add_message(command)
+    add_queue(command)
+    command = add("push", "push a recipe's kernel, which runs on Kaggle")
+    add_recipe(command)
+    add_push(command)
+    add_wait(command)
+    command = add("status", "the state of a pushed run, and its log")
+    add_run(command)
+    add_wait(command)
+    command = add("output", "download a finished run's output, checked")
+    add_run(command)
+    command = add("submit", "submit a run's predictions, once, and wait for the score")
+    add_run(command)
+    add_message(command)
+    command = add("leaderboard", "a run's scores, its rank and a picture of both")
+    add_run(command)
+    add("runs", "what was pushed, with states and scores", function="show_runs")
+    command = add("blend", "several runs as one submission, and what each adds")
+    command.add_argument("names", nargs="+", metavar="RUN", help="two or more")
+    command.add_argument(
+        "--method",
+        choices=("mean", "rank", "logit", "fitted"),
+        default="mean",
+        help="fitted: weights fitted on out-of-fold predictions",
+    )
+    command = add("report", "a run as a notebook and a page to hand in", "home")
+    command.add_argument(
+        "names", nargs="+", metavar="RUN", help="the first is compared with the others"
+    )
+    command.add_argument(
+        "--repository", metavar="URL", help="the repository's page; git's origin if omitted"
+    )
+    command = add("weights", "pretrained weights as a private dataset of yours")
+    command.add_argument("architecture", metavar="ARCHITECTURE", help="from list")
+    command.add_argument("file", nargs="?", type=Path, help="the one in Keras's cache if omitted")
+    command = add("sandbox", "Kaggle on localhost: a board of your own")
+    add_sandbox(command)
+
+
+def add_recipe(command: argparse.ArgumentParser) -> None:
+    """RECIPE [name=value ...]"""
+    command.add_argument("recipe", metavar="RECIPE", help="a name from list")
+    add_overrides(command)
+
+
+def add_overrides(command: argparse.ArgumentParser) -> None:
+    """[name=value ...]"""
+    command.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="name=value",
+        help="settings to replace, such as epochs=3 folds=0,1",
+    )
+
+
+def add_folders(command: argparse.ArgumentParser, default: str) -> None:
+    """[--data DIR] [--out DIR]"""
+    command.add_argument("--data", type=Path, metavar="DIR", help="the competition's folder")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"for the results; {default} if omitted"
+    )
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    """[RUN]"""
+    command.add_argument("name", nargs="?", metavar="RUN", help="the latest if omitted")
+
+
+def add_push(command: argparse.ArgumentParser) -> None:
+    """[--folds N,N] [--resume] [--timeout HOURS]"""
+    command.add_argument(
+        "--folds",
+        metavar="N,N",
+        help="only these, as a kernel of their own; blend puts all together",
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="take over the finished networks of the kernel's earlier output",
+    )
+    command.add_argument(
+        "--timeout",
+        type=parse_hours,
+        metavar="HOURS",
+        help="when Kaggle stops the run; four times the expected hours if omitted",
+    )
+
+
+def add_wait(command: argparse.ArgumentParser) -> None:
+    """[--wait] [--queue-timeout MINUTES]"""
+    command.add_argument("--wait", action="store_true", help="until the run has ended")
+    add_queue(command)
+
+
+def add_queue(command: argparse.ArgumentParser) -> None:
+    """[--queue-timeout MINUTES]"""
+    command.add_argument(
+        "--queue-timeout",
+        type=float,
+        default=60,
+        metavar="MINUTES",
+        help="how long the run may be queued while we wait (60)",
+    )
+
+
+def add_message(command: argparse.ArgumentParser) -> None:
+    """[--message TEXT]"""
+    command.add_argument("--message", help="the submission's text; the build is added")
+
+
+def add_sandbox(command: argparse.ArgumentParser) -> None:
+    """--data DIR --solution CSV [...]"""
+    path = {"type": Path, "metavar": "CSV"}
+    command.add_argument("--data", type=Path, required=True, help="the competition")
+    command.add_argument("--solution", required=True, help="id,label,Usage", **path)
+    command.add_argument("--teams", help="earlier teams: team,public,private", **path)
+    command.add_argument("--folder", type=Path, help="its state; runs/sandbox if omitted")
+    command.add_argument("--port", type=int, default=0, help="a free one if omitted")
+    command.add_argument(
+        "--deadline",
+        type=datetime.datetime.fromisoformat,
+        metavar="DATE",
+        help="YYYY-MM-DD, UTC: later submissions are late; the board stays open if omitted",
+    )
+
+
+def parse_hours(text: str) -> float:
+    """A run's time-out."""
+    hours = float(text)
+    if not 0.1 <= hours <= 12:
+        raise argparse.ArgumentTypeError(f"expected 0.1 to 12 hours. Received: {text}")
+    return hours
+
+
+def parse_count(text: str) -> int:
+    """A number of trials."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more. Received: {text}")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Makes one readable page of a recipe and the modules that it imports."""

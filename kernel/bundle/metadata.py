@@ -1,0 +1,128 @@
+"""kernel/dist/<slug>/: the script and the metadata that Kaggle's client pushes."""
+
+import json
+import os
+from pathlib import Path
+
+from pcam_kaggle.system.files import write_beside, write_json
+
+from ..folders import DIST, ROOT
+from .header import make_slug, make_title
+from .page import Bundle, bundle_kernel
+from .recipes import list_networks, read_recipe
+
+TEMPLATE = ROOT / "kernel-metadata.json"
+PLACEHOLDER = "your-kaggle-username"  # the owner in the template
+
+
+def write_kernel(
+    recipe: str,
+    overrides: dict | None = None,
+    dist: Path = DIST,
+    owner: str | None = None,
+    dataset_sources: tuple = (),
+    resume: bool = False,
+) -> tuple[Path, Bundle]:
+    """Write a recipe's kernel as a folder that `kaggle kernels push -p` takes.
+
+    Args:
+        recipe: its name.
+        overrides: dict of typed settings.
+        dist: Path under which the folder <slug>/ is made.
+        owner, dataset_sources, resume: as `fill_metadata` takes them.
+
+    Returns:
+        Path of the script, and its Bundle.
+
+    Raises:
+        ValueError: wrong settings, or credentials that cannot be read.
+        BundleError: a source that cannot be bundled.
+    """
+    bundle = bundle_kernel(recipe, overrides)
+    metadata = fill_metadata(recipe, overrides, owner, dataset_sources, resume)
+    folder = dist / make_slug(recipe, overrides)
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / metadata["code_file"]
+    with write_beside(script) as partial:
+        partial.write_text(bundle.source, "utf-8", newline="\n")
+    write_json(folder / TEMPLATE.name, metadata)
+    return script, bundle
+
+
+def fill_metadata(
+    recipe: str,
+    overrides: dict | None = None,
+    owner: str | None = None,
+    dataset_sources: tuple = (),
+    resume: bool = False,
+) -> dict:
+    """kernel-metadata.json of a recipe: the template with its id, title and inputs.
+
+    Args:
+        recipe: its name.
+        overrides: dict of typed settings.
+        owner: Kaggle's user name; None for that of the credentials, else the
+            template's placeholder.
+        dataset_sources: datasets ("owner/slug") that hold the weights. The internet
+            is on only where there are fewer of them than weights to download.
+        resume: whether to attach the kernel's own earlier output.
+
+    Returns:
+        dict. The GPU is that of the template, or none where the recipe needs none.
+    """
+    found = read_recipe(recipe)
+    metadata = json.loads(TEMPLATE.read_text("utf-8"))
+    slug = make_slug(recipe, overrides)
+    kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
+    downloads = [
+        pair
+        for pair in list_networks(found, overrides)
+        if pair[1] == "imagenet" or "://" in pair[1]
+    ]
+    if not found.uses_gpu:
+        metadata["enable_gpu"] = False
+        del metadata["machine_shape"]
+    return {
+        **metadata,
+        "id": kernel_id,
+        "title": make_title(recipe, overrides),
+        "code_file": f"{slug}.py",
+        "enable_internet": len(dataset_sources) < len(downloads),
+        "dataset_sources": [*metadata["dataset_sources"], *dataset_sources],
+        "kernel_sources": [*metadata["kernel_sources"], *[kernel_id] * resume],
+    }
+
+
+def find_owner() -> str | None:
+    """The Kaggle user name of the credentials at hand, or None.
+
+    Reads KAGGLE_USERNAME, else kaggle.json where Kaggle's client looks for it, else
+    the credentials.json of `kaggle auth login`; keeps nothing but the name.
+
+    Raises:
+        ValueError: a credentials file that is not JSON; names the file only.
+    """
+    if os.environ.get("KAGGLE_USERNAME"):
+        return os.environ["KAGGLE_USERNAME"]
+    oauth = Path.home() / ".kaggle" / "credentials.json"
+    for path in (find_credentials_folder() / "kaggle.json", oauth):
+        if path.is_file():
+            try:
+                owner = json.loads(path.read_text("utf-8"))["username"]
+            except (ValueError, KeyError, TypeError):
+                # Without the cause: its text would quote the file.
+                raise ValueError(
+                    f"{path}: expected the JSON of a Kaggle credential with a "
+                    "username. Try: download it again from kaggle.com/settings."
+                ) from None
+            if owner:
+                return owner
+    return None
+
+
+def find_credentials_folder() -> Path:
+    """Where Kaggle's client looks for kaggle.json."""
+    home = Path.home() / ".kaggle"
+    xdg = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    folder = os.environ.get("KAGGLE_CONFIG_DIR")
+    return Path(folder) if folder else home if home.is_dir() else xdg / "kaggle"

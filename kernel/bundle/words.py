@@ -1,0 +1,44 @@
+"""Overrides as a user types them: words such as epochs=3, with strict types."""
+
+from pcam_kaggle.system.settings import check_value, find_setting, name_settings
+
+
+def parse_overrides(parts: dict, words: list) -> dict:
+    """Typed overrides from the command line's words, such as ["epochs=3", "folds=0,1"].
+
+    Args:
+        parts: dict of part names and subclasses of `Part`.
+        words: the words.
+
+    Raises:
+        ValueError: a word without "=", a name that is unknown, ambiguous or given
+            twice, a value that is not allowed.
+    """
+    known = name_settings(parts)
+    overrides = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"overrides are written name=value. Received: {word!r}")
+        _, field = find_setting(known, name)
+        if name in overrides:
+            raise ValueError(f"{name} is given twice. Received: {' '.join(words)}")
+        value = parse_value(field.metadata["kind"], text)
+        overrides[name] = check_value(name, field, value)
+    return overrides
+
+
+def parse_value(kind: str, text: str) -> object:
+    """The value that a word means; a word that cannot be parsed stays text."""
+    parsers = {
+        "bool": lambda word: {"true": True, "false": False}[word.lower()],
+        "int": int,
+        "float": float,
+        "str": str,
+        "ints": lambda word: tuple(int(number) for number in word.split(",") if number),
+        "names": lambda word: tuple(name for name in word.split(",") if name),
+    }
+    try:
+        return parsers[kind](text)
+    except (KeyError, ValueError):
+        return text

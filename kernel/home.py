@@ -1,0 +1,133 @@
+"""The commands that need no account: list, build, train, tune, explore, report."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pcam_kaggle.system.files import write_beside
+from pcam_kaggle.system.paths import find_data, open_output
+
+from .bundle.header import make_slug
+from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
+from .bundle.page import bundle_kernel
+
+
+def show_recipes(args: argparse.Namespace, runs: Path) -> None:
+    """Print what can be built, without a framework."""
+    from pcam_kaggle.models.course_settings import COURSE
+    from pcam_kaggle.models.pretrained_settings import PRETRAINED
+    from pcam_kaggle.models.scratch_settings import SCRATCH
+
+    from .bundle.recipes import list_recipes, read_recipe
+    from .report.measurements import describe_result
+
+    for name in list_recipes():
+        print(f"{name}\n    {read_recipe(name).text}\n    {describe_result(name)}")
+    tables = {"pretrained": PRETRAINED, "from scratch": SCRATCH, "the course notebook's": COURSE}
+    for title, table in tables.items():
+        print(f"\n{title:<22} {'parameters':>11} {'trainable':>11}")
+        for name, row in table.items():
+            counts = f"{row.num_parameters:>11,} {row.num_trainable:>11,}"
+            print(f"{name:<22} {counts}  {row.text}")
+
+
+def build(args: argparse.Namespace, runs: Path) -> None:
+    """Write the kernel and print what is in it."""
+    script, bundle = write_kernel(args.recipe, args.overrides)
+    kernel_id = fill_metadata(args.recipe, args.overrides)["id"]
+    print(f"wrote     {script}")
+    print(f"kernel    {kernel_id}")
+    if kernel_id.startswith(PLACEHOLDER):
+        print("          no Kaggle credentials found: put your name there yourself, in")
+        print(f"          {script.with_name('kernel-metadata.json')}")
+    print(f"build id  {bundle.build_id}")
+    print(f"size      {script.stat().st_size:,} bytes")
+    for section in bundle.contents:
+        print(f"{section.line:>6}  {section.name:<28} {section.sentence}".rstrip())
+    print(f"push it   python build.py push {args.recipe}")
+    print(f"by hand   kaggle kernels push -p {script.parent}")
+
+
+def train(args: argparse.Namespace, runs: Path) -> None:
+    """Build the kernel and run the built file on a folder of data."""
+    run_here(args, f"{make_slug(args.recipe, args.overrides)}-{{}}-home", runs)
+
+
+def tune(args: argparse.Namespace, runs: Path) -> None:
+    """Run a study here; the trials of an earlier run of it are kept."""
+    run_here(args, f"{make_slug(args.recipe, args.overrides)}-home", runs)
+
+
+def explore(args: argparse.Namespace, runs: Path) -> None:
+    """Build the recipe `explore` and run it on a folder of data."""
+    run_here(args, "eda", runs)
+
+
+def report(args: argparse.Namespace, runs: Path) -> None:
+    """Write the report of a run."""
+    from .report.writer import write_report  # nbconvert, pandas
+    from .runs import find_folder
+
+    folders = [find_folder(name, runs) for name in args.names]
+    write_report(folders, args.repository)
+
+
+def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:
+    """Build a kernel, run it as Kaggle does, and print where its results are.
+
+    Args:
+        args: with recipe, overrides, data, out and, for `train`, resume.
+        folder: str, where the results go in `runs` without args.out; {} is replaced by
+            the build id.
+        runs: Path of the folder of runs.
+
+    Raises:
+        FileNotFoundError: no competition in the folder of data.
+        OSError: a folder that cannot be written.
+        ValueError: nothing to resume, or a kernel that failed.
+    """
+    given = args.data or os.environ.get("PCAM_INPUT")
+    found = find_data(given)
+    bundle = bundle_kernel(args.recipe, args.overrides)
+    out = open_output(args.out or runs / folder.format(bundle.build_id)).absolute()
+    if getattr(args, "resume", False):
+        check_resume(out)
+    script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
+    with write_beside(script) as partial:
+        partial.write_text(bundle.source, "utf-8", newline="\n")
+    run_script(script, Path(given or found), out)
+    print(f"results   {out}")
+
+
+def check_resume(out: Path) -> None:
+    """Refuse to resume where nothing is finished.
+
+    Raises:
+        ValueError: no network of an earlier run.
+    """
+    if not list((out / "folds").glob("*.npz")):
+        raise ValueError(
+            f"--resume: expected networks of an earlier run in {out / 'folds'}. "
+            "Received: none. Try: train without --resume, with the settings of the run "
+            "to resume"
+        )
+
+
+def run_script(script: Path, data: Path, out: Path) -> None:
+    """Run a kernel's script with two folders for Kaggle's two.
+
+    Args:
+        script: Path of the script.
+        data: Path of the folder that stands for /kaggle/input.
+        out: Path of the folder that stands for /kaggle/working.
+
+    Raises:
+        ValueError: it failed, after printing its own traceback.
+    """
+    folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out)}
+    environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1"}
+    result = subprocess.run([sys.executable, str(script)], env=environment)
+    if result.returncode:
+        raise ValueError(f"the kernel {script} failed, exit code {result.returncode}")

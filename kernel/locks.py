@@ -1,0 +1,52 @@
+"""One command at a time: locks that end with their holder, and files under them."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import filelock
+
+LOCK_SECONDS = 3_600  # how long a second command waits for the first
+
+
+@contextlib.contextmanager
+def locked(runs: Path, name: str, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the lock of a name: two commands never do the same step at once.
+
+    The operating system releases it when its holder ends, however it ends.
+
+    Args:
+        runs: Path of the folder of runs.
+        name: str, what is locked.
+        say: function that prints a line.
+
+    Raises:
+        ValueError: another command held it for an hour.
+    """
+    folder = runs / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(f"another command is working on {name}; waiting for it")
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except filelock.Timeout:
+            raise ValueError(
+                f"another command has worked on {name} for {LOCK_SECONDS // 60} "
+                "minutes. Expected: one command at a time on a run. Try: stop the "
+                "other one"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Write a file of a run by one command at a time; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent.parent, "files"):
+        yield

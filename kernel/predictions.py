@@ -1,0 +1,161 @@
+"""The predictions of runs; runs of other folds of one recipe put together as one."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pcam_kaggle.inference.ensemble import ensemble_predictions
+from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.settings import SESSION_SETTINGS
+
+from .records import ResultRecord, read_record
+
+OOF_COLUMNS = ["id", "label", "fold", "prediction"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """A run's predictions by id.
+
+    Attributes:
+        name: str, the run's folder, or those of the runs that were put together.
+        build_id: str, ten hex digits.
+        recipe: str, the recipe's name, "" for a blend.
+        settings: dict of all settings, or None for a blend.
+        oof: DataFrame with columns label, fold and prediction, out of fold, by id.
+        test: Series of predictions of the test images, by id.
+        runs: tuple of the names of the runs in it.
+    """
+
+    name: str
+    build_id: str
+    recipe: str
+    settings: dict | None
+    oof: pd.DataFrame
+    test: pd.Series
+    runs: tuple
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """A run's predictions.
+
+    Raises:
+        ValueError: a file that is missing or no such table; names it.
+    """
+    for name in ("run.json", "oof.csv", "submission.csv"):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder / name} is not there. Expected: the folder of a finished "
+                "run. Try: python build.py output, or train"
+            )
+    record = read_record(folder, ResultRecord)
+    return Predictions(
+        name=folder.name,
+        build_id=record.build_id or "unknown",
+        recipe=record.recipe,
+        settings=record.settings,
+        oof=read_table(folder / "oof.csv", OOF_COLUMNS),
+        test=read_table(folder / "submission.csv", ["id", "label"])["label"],
+        runs=(folder.name,),
+    )
+
+
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A table by id, its numbers finite.
+
+    Args:
+        path: Path of a CSV.
+        columns: its columns, in order, "id" among them.
+
+    Raises:
+        ValueError: other columns, an id twice, a number that is not finite.
+    """
+    table = pd.read_csv(path, dtype={"id": str})
+    if list(table.columns) != columns or table["id"].duplicated().any():
+        raise ValueError(
+            f"{path}: expected columns {','.join(columns)} and every id once. "
+            f"Received: {','.join(table.columns)}"
+        )
+    table = table.set_index("id")
+    if not np.isfinite(table.to_numpy("float64")).all():
+        raise ValueError(f"{path}: expected finite numbers. Received others.")
+    return table
+
+
+def gather_folds(
+    all_predictions: list[Predictions], say: Callable[[str], None] = print
+) -> list[Predictions]:
+    """Put together the runs that differ in their folds alone.
+
+    Their out-of-fold predictions are of different images and become one table; the
+    test predictions are averaged as one run would have done, each by its number of
+    folds.
+
+    Args:
+        all_predictions: list of Predictions, one for each run.
+        say: function that prints a line.
+
+    Returns:
+        List of Predictions, in the order of the first run of each.
+    """
+    groups = {}
+    for place, predictions in enumerate(all_predictions):
+        key = find_experiment(predictions) or place
+        fitting = [
+            group
+            for (other, _), group in groups.items()
+            if other == key and not any(share_images(predictions, p) for p in group)
+        ]
+        group = fitting[0] if fitting else groups.setdefault((key, place), [])
+        group.append(predictions)
+    gathered = []
+    for group in groups.values():
+        if len(group) > 1:
+            names = ", ".join(predictions.name for predictions in group)
+            say(f"{len(group)} runs of other folds of one recipe as one: {names}")
+        gathered.append(join_folds(group) if len(group) > 1 else group[0])
+    return gathered
+
+
+def find_experiment(predictions: Predictions) -> str | None:
+    """The same text for runs that may differ in their folds alone; None for a blend."""
+    if not predictions.settings:
+        return None
+    apart = ("folds", *SESSION_SETTINGS)
+    same = {n: v for n, v in predictions.settings.items() if n not in apart}
+    return json.dumps([predictions.recipe, same], sort_keys=True)
+
+
+def share_images(first: Predictions, second: Predictions) -> bool:
+    """Whether two runs predict the same image out of fold, or other test images.
+
+    Runs that share none and predict the same test images are of other folds.
+    """
+    if set(first.test.index) != set(second.test.index):
+        return True
+    return len(first.oof.index.intersection(second.oof.index)) > 0
+
+
+def join_folds(group: list[Predictions]) -> Predictions:
+    """Runs of different folds as one."""
+    num_folds = np.array([predictions.oof["fold"].nunique() for predictions in group])
+    first = group[0]
+    ids = first.test.index
+    tests = np.stack([predictions.test.loc[ids] for predictions in group])
+    method = first.settings.get("ensemble", "mean")
+    test = ensemble_predictions(tests, method, num_folds / num_folds.sum())
+    names = tuple(predictions.name for predictions in group)
+    build_ids = sorted(predictions.build_id for predictions in group)
+    return Predictions(
+        name=" + ".join(names),
+        build_id=short_hash(json.dumps(build_ids)),
+        recipe=first.recipe,
+        settings=first.settings,
+        oof=pd.concat([predictions.oof for predictions in group]),
+        test=pd.Series(test, ids),
+        runs=names,
+    )

@@ -1,0 +1,189 @@
+"""What the folder of a run records: push.json, status.json, submit.json, run.json.
+
+Unknown keys are ignored and missing ones have the defaults given here, so that files of
+older and newer versions stay readable.
+"""
+
+import dataclasses
+import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pcam_kaggle.system.files import read_json, write_json
+
+from .locks import writing
+
+Record = TypeVar("Record")
+
+
+@dataclasses.dataclass(frozen=True)
+class PushRecord:
+    """push.json: what was pushed, written once Kaggle has a version of it.
+
+    Attributes:
+        service: str, "Kaggle" or "sandbox".
+        recipe: str, the recipe's name; of a blend "blend 2x mean".
+        build_id: str, ten hex digits.
+        pushed: str, the time (UTC, ISO 8601).
+        settings: dict of the overrides, or None for a blend.
+        kernel: str, "owner/slug", or None for a blend, which has no kernel.
+        version: int, the kernel's version, or None for a blend.
+        url: str, the kernel's page.
+        timeout_hours: float, when Kaggle stops the kernel.
+        expected_hours: float, hours of GPU that the run is estimated to take, or None.
+        dataset_sources: tuple of "owner/slug", the attached datasets.
+        kernel_sources: tuple of "owner/slug", the attached outputs of kernels.
+        commit: str, the repository's commit, or None without git.
+        dirty: bool, whether files differed from the commit, or None without git.
+    """
+
+    service: str
+    recipe: str
+    build_id: str
+    pushed: str = ""
+    settings: dict | None = None
+    kernel: str | None = None
+    version: int | None = None
+    url: str = ""
+    timeout_hours: float = 12
+    expected_hours: float | None = None
+    dataset_sources: tuple = ()
+    kernel_sources: tuple = ()
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class StatusRecord:
+    """status.json: a run's last known state.
+
+    Attributes:
+        state: str, QUEUED, RUNNING, COMPLETE, ERROR, CANCEL_REQUESTED,
+            CANCEL_ACKNOWLEDGED or NEW_SCRIPT.
+        seen: str, when it was asked for (UTC, ISO 8601).
+        failure: str, the kernel's last traceback; "" unless it failed.
+    """
+
+    state: str = "QUEUED"
+    seen: str = ""
+    failure: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SubmissionRecord:
+    """submit.json: a run's submission, and its scores once they are known.
+
+    Attributes:
+        submission: int, its number on the service.
+        message: str, its description, with the build id.
+        submitted: str, the time (UTC, ISO 8601).
+        public_score, private_score: str as the service writes them; "" where it has
+            not scored yet or keeps the score hidden.
+        team: str, the team's name; "" before the score.
+    """
+
+    submission: int
+    message: str = ""
+    submitted: str = ""
+    public_score: str = ""
+    private_score: str = ""
+    team: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultRecord:
+    """What the commands read of run.json, which the kernel or `blend` has written.
+
+    Attributes:
+        build_id: str, ten hex digits; "" where none is given.
+        recipe: str, the recipe's name; "" for a blend.
+        schema: int, 1 for runs of versions that kept the recipe among the settings.
+        edited: bool, whether the page was edited after it was built.
+        settings: dict of all settings, or None for a blend.
+        oof_auc: float, AUC out of fold, or None where nothing was predicted.
+        files: tuple of the names that belong to the finished run, run.json apart.
+    """
+
+    build_id: str = ""
+    recipe: str = ""
+    schema: int = 1
+    edited: bool = False
+    settings: dict | None = None
+    oof_auc: float | None = None
+    files: tuple = ()
+
+
+FILES = {
+    PushRecord: "push.json",
+    StatusRecord: "status.json",
+    SubmissionRecord: "submit.json",
+    ResultRecord: "run.json",
+}
+
+
+def read_record(run: Path, kind: type[Record]) -> Record | None:
+    """A record of a run, or None where it has none.
+
+    Args:
+        run: Path of the run.
+        kind: a class of FILES.
+
+    Raises:
+        ValueError: a file that is no JSON object or lacks what has no default; names
+            the file.
+    """
+    path = run / FILES[kind]
+    if not path.exists():
+        return None
+    content = read_content(run, path.name)
+    if kind is ResultRecord:
+        content = upgrade_run(content)
+    fields = dataclasses.fields(kind)
+    required = [f.name for f in fields if f.default is dataclasses.MISSING]
+    missing = [name for name in required if name not in content]
+    if missing:
+        raise ValueError(
+            f"{path}: expected the keys {', '.join(required)}. Received a file without "
+            f"{', '.join(missing)}"
+        )
+    values = {f.name: content[f.name] for f in fields if f.name in content}
+    for field in fields:
+        if field.type is tuple and field.name in values:
+            values[field.name] = tuple(values[field.name] or ())
+    return kind(**values)
+
+
+def read_content(run: Path, name: str) -> dict:
+    """A JSON file of a run with all its keys, or {} where there is none.
+
+    Raises:
+        ValueError: a file that is no JSON object; names it.
+    """
+    path = run / name
+    return read_json(path) if path.exists() else {}
+
+
+def upgrade_run(content: dict) -> dict:
+    """The content of run.json with what older versions kept elsewhere, or not at all.
+
+    Schema 1 kept the recipe among the settings and listed no files.
+    """
+    settings = content.get("settings")
+    recipe = ""
+    if isinstance(settings, dict):
+        recipe = settings.get("recipe", "")
+        settings = {name: settings[name] for name in settings if name != "recipe"}
+    files = ["study.csv"] if "study" in content else ["submission.csv"]
+    return {"recipe": recipe, "files": files, **content, "settings": settings}
+
+
+def write_record(run: Path, record: object) -> None:
+    """Write a record into the folder of a run, whole or not at all."""
+    path = run / FILES[type(record)]
+    with writing(path):
+        write_json(path, record)
+
+
+def now() -> str:
+    """The time, UTC, as text that sorts."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,182 @@
+"""Kaggle's official client with what it lacks: time-outs, retries, clear errors."""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+import urllib3
+
+from .api import Api, check_environment
+from .errors import KaggleError, explain_credentials, explaining
+from .transport import TIMEOUT, mount
+
+SERVICES = {
+    "kernels": "kernels_api",
+    "competitions": "competition_api",
+    "datasets": "dataset_api",
+    "blobs": "blob_api",
+}
+
+
+class Client:
+    """An authenticated connection to Kaggle, or to what stands in for it.
+
+    Attributes:
+        service: str, "Kaggle" or "sandbox".
+        username: str, the owner of the credentials.
+        pace: float, 1 on Kaggle; pauses between requests are multiplied by it.
+
+    Raises:
+        KaggleError: no credentials, refused ones, or a service that is not reached.
+    """
+
+    def __init__(self):
+        self.service = check_environment()
+        self.pace = 1 if self.service == "Kaggle" else 0.02
+        self.api = Api()
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), explaining("the log-in"):
+                self.api.authenticate()
+        except SystemExit:
+            found = "an access token that was refused, no other"
+            raise KaggleError(
+                f"{found if self.api.token_refused else 'no'} Kaggle credentials "
+                f"found. {explain_credentials()}"
+            ) from None
+        self.username = self.api.config_values[self.api.CONFIG_NAME_USER]
+        self.kaggle = self.api.build_kaggle_client()
+        self.files = mount(requests.Session())  # signed URLs need no credentials
+
+    def call(self, service: str, method: str, **fields):
+        """One typed call of kagglesdk, such as call("kernels", "get_kernel", ...).
+
+        Args:
+            service: str, a key of SERVICES.
+            method: str, the method's name in kagglesdk.
+            fields: the fields of its request; enums by name, objects as dicts.
+
+        Returns:
+            The typed response.
+
+        Raises:
+            LostAnswer: a write whose answer was lost.
+            KaggleError: any other failure, with its HTTP status.
+        """
+        stem = SERVICES[service]
+        types = importlib.import_module(f"kagglesdk.{service}.types.{stem}_service")
+        camel_case = method.title().replace("_", "")
+        request = getattr(types, f"Api{camel_case}Request")()
+        known = {field.field_name: field for field in request._fields}
+        for name, value in fields.items():
+            read = known[name].serializer.from_dict_value
+            setattr(request, name, read(known[name].field_type, value))
+        client = getattr(getattr(self.kaggle, service), f"{stem}_client")
+        with explaining(camel_case):
+            return getattr(client, method)(request)
+
+    def call_pages(self, service: str, method: str, field: str, **fields) -> Iterator:
+        """The items of a paged answer's `field`, page after page, 200 a page."""
+        token = ""
+        while True:
+            page = self.call(service, method, page_size=200, page_token=token, **fields)
+            yield from getattr(page, field) or []
+            previous, token = token, page.next_page_token
+            if not token:
+                return
+            if token == previous:
+                raise KaggleError(f"{method}: received the same page twice; try later")
+
+    def save_kernel(self, folder: Path, timeout: int):
+        """Push a folder as `kaggle kernels push -p folder -t timeout` does.
+
+        Returns:
+            ApiSaveKernelResponse; its `error` and `invalid_*_sources` may be set.
+        """
+        with explaining("SaveKernel"), contextlib.redirect_stdout(io.StringIO()):
+            return self.api.kernels_push(str(folder), timeout=str(timeout))
+
+    def read_live_log(self, kernel_id: str, version: int) -> list[str]:
+        """The lines that a running kernel has logged; [] where there are none.
+
+        The service streams them from the first one, each time, and does not end: we
+        read up to a pause, or for the length of ten pauses.
+        """
+        pause = 0.2 + 2 * self.pace
+        http = self.kaggle.http_client()
+        content = b""
+        with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError):
+            response = http._session.get(
+                http._get_request_url("kernels", f"logs/stream/{kernel_id}"),
+                params={"versionLabel": f"v{version}"},
+                headers={"Accept": "text/event-stream, */*"},
+                stream=True,
+                timeout=(TIMEOUT[0], pause),
+            )
+            kind = response.headers.get("Content-Type", "")
+            until = time.monotonic() + 10 * pause
+            with contextlib.closing(response):
+                while "text/event-stream" in kind and time.monotonic() < until:
+                    content += (chunk := response.raw.read1(65_536))
+                    if not chunk:
+                        break
+        whole_lines = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
+        texts = []
+        for line in whole_lines.splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # no log entry
+                texts.append(str(json.loads(line.removeprefix("data: "))["data"]))
+        return "".join(texts).splitlines()
+
+    def upload(self, path: Path, service: str, method: str, **fields) -> str:
+        """Upload a file to the URL that a call returns.
+
+        Args:
+            path: Path of the file.
+            service, method, fields: the call that returns the URL, as `call` takes it.
+
+        Returns:
+            str, the token that stands for the file in the call that uses it.
+        """
+        stat = path.stat()
+        place = self.call(
+            service,
+            method,
+            content_length=stat.st_size,
+            last_modified_epoch_seconds=int(stat.st_mtime),
+            **fields,
+        )
+        with explaining(f"the upload of {path.name}"):
+            answer = self.files.put(place.create_url, data=path.read_bytes())
+            answer.raise_for_status()
+        return place.token
+
+    def download(self, source: str | requests.Response, path: Path) -> None:
+        """Write the body of a response, or of what a URL returns, to a new file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with explaining(f"the download of {path.name}"):
+            if isinstance(source, str):
+                source = self.files.get(source, stream=True)
+            source.raise_for_status()
+            self.api.download_file(source, str(path), None, quiet=True)
+
+    def download_data_file(self, competition: str, file_name: str, path: Path) -> None:
+        """Download one file of a competition, unzipped where Kaggle zips it."""
+        response = self.call(
+            "competitions", "download_data_file", competition_name=competition, file_name=file_name
+        )
+        self.download(response, path)
+        if zipfile.is_zipfile(path):
+            archive_path = path.with_name(f"{path.name}.zip")
+            os.replace(path, archive_path)
+            with zipfile.ZipFile(archive_path) as archive:
+                content = archive.open(archive.namelist()[0])
+                with content, open(path, "wb") as file:
+                    shutil.copyfileobj(content, file)
+            archive_path.unlink()

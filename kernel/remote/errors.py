@@ -1,0 +1,121 @@
+"""What Kaggle refuses or fails to do, as errors in plain words."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import requests
+
+from ..bundle.metadata import find_credentials_folder
+from . import transport
+
+LOOKS = 5  # for what was sent, after its answer was lost
+CREDENTIALS_HELP = """\
+Any one of these provides them:
+  1. kaggle auth login, which opens the browser once;
+  2. kaggle.json, from kaggle.com/settings, in {folder};
+  3. KAGGLE_USERNAME and KAGGLE_KEY (or KAGGLE_API_TOKEN) in the environment."""
+
+Found = TypeVar("Found")
+
+
+class KaggleError(OSError):
+    """What Kaggle refused or failed to do; `status` is its HTTP status or None."""
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
+class LostAnswer(KaggleError):
+    """A write was sent and its answer did not arrive: it may have been carried out."""
+
+
+def search_after_lost_answer(
+    find: Callable[[], Found | None], what: str, missing: str, pace: float
+) -> Found:
+    """Search for what a write has made whose answer was lost.
+
+    Args:
+        find: function that returns it, or None while it does not show.
+        what: str, the write in words.
+        missing: str, what does not show, in words.
+        pace: float, `Client.pace`.
+
+    Returns:
+        What `find` found.
+
+    Raises:
+        KaggleError: nothing shows; the same command may be run again.
+    """
+    for _ in range(LOOKS):
+        found = find()
+        if found is not None:
+            return found
+        time.sleep(3 * pace)
+    raise KaggleError(
+        f"the answer to the {what} was lost and {missing} shows on Kaggle. Nothing was "
+        "recorded. Run the same command again: it searches before it sends."
+    )
+
+
+@contextlib.contextmanager
+def explaining(what: str) -> Iterator[None]:
+    """Turn what the official client raises into a KaggleError in plain words.
+
+    The words never include a URL: those of files are signed.
+    """
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = error.response.status_code
+        message = f"{what}: {explain_status(status, str(error))}"
+        is_lost = what in transport.WRITES and status >= 500
+        raise (LostAnswer if is_lost else KaggleError)(message, status) from None
+    except requests.RequestException as error:
+        if isinstance(error, requests.Timeout):
+            message = f"{what}: no answer within {transport.TIMEOUT[1]} s"
+        elif isinstance(error, requests.JSONDecodeError):
+            message = f"{what}: the answer is not JSON"
+        else:
+            message = f"{what}: the connection failed ({type(error).__name__})"
+        message += ". Is the network up? The same command resumes from here."
+        raise choose_error(what)(message) from None
+    except json.JSONDecodeError:
+        message = (
+            f"{what}: received a web page instead of an answer. Does this network ask "
+            "for a log-in, or is the service down? The same command resumes from here."
+        )
+        raise choose_error(what)(message) from None
+    except (KeyError, TypeError) as error:
+        raise KaggleError(
+            f"{what}: this version of the kaggle client does not know the answer "
+            f"({error}). Try: python -m pip install --upgrade kaggle"
+        ) from error
+
+
+def choose_error(what: str) -> type[KaggleError]:
+    """LostAnswer where an unanswered call may have been carried out."""
+    return LostAnswer if what in transport.WRITES else KaggleError
+
+
+def explain_status(status: int, message: str) -> str:
+    """An HTTP status in words, with what can be done."""
+    if "://" in message:  # requests' own text, which quotes the URL
+        message = ""
+    hints = {
+        401: "the credentials were refused. " + explain_credentials(),
+        403: "not allowed. For a competition: join it and accept its rules on its page "
+        "first. For a kernel: is the name right, is it yours?",
+        404: "not found. Is the name right?",
+        429: "too many requests; wait a while",
+    }
+    hint = hints.get(status, "try later" if status >= 500 else "refused")
+    return f"HTTP {status}{', ' + message if message else ''}: {hint}"
+
+
+def explain_credentials() -> str:
+    """The three ways to provide credentials."""
+    return CREDENTIALS_HELP.format(folder=find_credentials_folder())

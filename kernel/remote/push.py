@@ -1,0 +1,264 @@
+"""A recipe's kernel to Kaggle: written, compared with what is there, sent once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import tenacity
+from slugify import slugify
+
+from pcam_kaggle.system.paths import COMPETITION
+
+from ..bundle.header import make_slug
+from ..bundle.metadata import write_kernel
+from ..bundle.page import Bundle
+from ..bundle.recipes import read_recipe
+from ..folders import DIST, RUNS
+from ..locks import locked
+from ..records import FILES, PushRecord, now, read_record, write_record
+from ..runs import find_commit
+from .client import Client
+from .errors import KaggleError, LostAnswer, search_after_lost_answer
+from .quota import choose_timeout, expect_hours, say_quota
+from .versions import find_kernel, find_same, is_same_source, make_page_url
+from .weights import find_datasets
+
+GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
+
+
+class GpuBusy(KaggleError):
+    """All GPUs that the account may use at once are taken."""
+
+
+def push_kernel(
+    client: Client,
+    name: str,
+    overrides: dict | None = None,
+    resume: bool = False,
+    hours: float | None = None,
+    runs: Path = RUNS,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Push a recipe's kernel, unless the same build is there and has not failed.
+
+    Writes kernel/dist/<slug>/ and runs/<slug>-<build id>/push.json. A repeated push
+    finds the version that is queued, running or complete instead of starting another.
+
+    Args:
+        client: Client.
+        name: str, the recipe's name.
+        overrides: dict of typed settings.
+        resume: bool, attach the kernel's own earlier output, whose finished networks
+            the new version takes over.
+        hours: float, the time-out; None for four times the expected hours, and for 12
+            where no GPU is used.
+        runs: Path of the folder of runs.
+        say: function that prints a line.
+
+    Returns:
+        Path of the run.
+
+    Raises:
+        ValueError: wrong settings, or a title whose slug is not the kernel's.
+        KaggleError: what Kaggle refused; an unknown input; no free GPU within an hour;
+            a lost answer and no new version.
+    """
+    recipe = read_recipe(name)
+    expected = expect_hours(recipe, overrides)
+    hours = choose_timeout(expected) if hours is None else hours
+    inputs = {
+        "owner": client.username,
+        "dataset_sources": find_datasets(recipe, overrides, client.service, runs),
+        "resume": resume,
+    }
+    with locked(DIST, make_slug(name, overrides), say):
+        script, bundle = write_kernel(name, overrides, **inputs)
+        metadata = read_metadata(script.with_name("kernel-metadata.json"))
+        kernel_id = metadata["id"]
+        stored = find_kernel(client, kernel_id)
+        check_resume(resume, stored, bundle)
+        version = find_same(client, stored, metadata, bundle, resume)
+        url = make_page_url(kernel_id)
+        if version:
+            say(f"version {version} of {kernel_id} is this build: not pushed again")
+        else:
+            if recipe.uses_gpu:
+                say_quota(client, expected, hours, say)
+            version, url = send_kernel(client, script.parent, metadata, bundle, stored, hours, say)
+        commit, dirty = find_commit()
+        record = PushRecord(
+            service=client.service,
+            recipe=name,
+            build_id=bundle.build_id,
+            pushed=now(),
+            settings=overrides or {},
+            kernel=kernel_id,
+            version=version,
+            url=url,
+            timeout_hours=hours,
+            expected_hours=expected,
+            dataset_sources=tuple(metadata["dataset_sources"]),
+            kernel_sources=tuple(metadata["kernel_sources"]),
+            commit=commit,
+            dirty=dirty,
+        )
+        run = runs / f"{make_slug(name, overrides)}-{bundle.build_id}"
+        record_push(run, record)
+    return run
+
+
+def record_push(run: Path, record: PushRecord) -> None:
+    """Write push.json, unless it is of this version; records of others are removed."""
+    earlier = read_record(run, PushRecord)
+    if earlier and (earlier.service, earlier.version) == (record.service, record.version):
+        return
+    for kind in set(FILES) - {PushRecord}:
+        (run / FILES[kind]).unlink(missing_ok=True)
+    write_record(run, record)
+
+
+def read_metadata(path: Path) -> dict:
+    """The metadata that is about to be pushed.
+
+    Raises:
+        ValueError: a title for which Kaggle would choose another slug.
+    """
+    metadata = json.loads(path.read_text("utf-8"))
+    slug = metadata["id"].split("/")[1]
+    if slugify(metadata["title"]) != slug:
+        raise ValueError(
+            f"{path}: expected a title whose slug is {slug!r}. Received: "
+            f"{metadata['title']!r}, whose slug is {slugify(metadata['title'])!r}"
+        )
+    return metadata
+
+
+def check_resume(resume: bool, stored: object, bundle: Bundle) -> None:
+    """Refuse to resume without an earlier version, or from another build."""
+    if resume and (stored is None or not is_same_source(stored, bundle)):
+        kept = "another build" if stored else "no version"
+        raise ValueError(
+            "--resume: expected that the kernel's latest version on Kaggle is build "
+            f"{bundle.build_id}, whose finished networks are taken over. Received: "
+            f"{kept}. Try: push without --resume"
+        )
+
+
+def send_kernel(
+    client: Client,
+    folder: Path,
+    metadata: dict,
+    bundle: Bundle,
+    stored: object,
+    hours: float,
+    say: Callable[[str], None],
+) -> tuple[int, str]:
+    """Send a kernel's folder once, as soon as a GPU is free.
+
+    Args:
+        client: Client.
+        folder: Path of the script and its metadata.
+        metadata: dict of kernel-metadata.json.
+        bundle: Bundle that the folder holds.
+        stored: what `find_kernel` returned before.
+        hours: float, the time-out.
+        say: function that prints a line.
+
+    Returns:
+        The number of the new version and the URL of its page.
+    """
+
+    def save():
+        try:
+            answer = client.save_kernel(folder, round(hours * 3600))
+        except LostAnswer as error:
+            say(f"{error} Searching for it.")
+            version = find_lost_version(client, metadata["id"], bundle, stored)
+            return version, make_page_url(metadata["id"])
+        check_answer(answer, metadata, client)
+        return answer.version_number, answer.url or make_page_url(metadata["id"])
+
+    def say_busy(state):
+        pause = state.next_action.sleep
+        say(f"{state.outcome.exception()} Trying again in {pause:.0f} s.")
+
+    patiently = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(GpuBusy),
+        wait=tenacity.wait_exponential(multiplier=30 * client.pace, max=300 * client.pace),
+        stop=tenacity.stop_before_delay(GPU_PATIENCE),
+        before_sleep=say_busy,
+        reraise=True,
+    )
+    return patiently(save)
+
+
+def check_answer(answer: object, metadata: dict, client: Client) -> None:
+    """Refuse an answer that says, inside an HTTP 200, that the push went wrong.
+
+    Raises:
+        GpuBusy: the account's GPUs are taken.
+        KaggleError: all else.
+    """
+    error = answer.error or ""
+    if "Maximum batch" in error:
+        raise GpuBusy(f"{client.service} says: {error}")
+    if "not found" in error:
+        raise KaggleError(
+            f"{client.service} says: {error} Expected: that {metadata['id']} belongs "
+            f"to the credentials, which are {client.username}'s."
+        )
+    if error:
+        raise KaggleError(f"{client.service} refused the push: {error}")
+    check_inputs(answer, metadata, client.service)
+    if not answer.version_number:
+        raise KaggleError("the answer to the push has no version number")
+    where = (answer.ref or answer.url or "").rstrip("/")
+    slug = metadata["id"].split("/")[1]
+    if where and not where.split("?")[0].endswith(slug):
+        raise KaggleError(
+            f"{client.service} filed the kernel as {where}. Expected: "
+            f"{metadata['id']}. Is there another kernel of that title? Rename or "
+            "delete it on kaggle.com."
+        )
+
+
+def check_inputs(answer: object, metadata: dict, service: str) -> None:
+    """Refuse an answer that leaves out inputs of the kernel.
+
+    Raises:
+        KaggleError: names the inputs.
+    """
+    invalid = [
+        f"{kind}: {', '.join(sources)}"
+        for kind, sources in {
+            "competition": answer.invalid_competition_sources,
+            "dataset": answer.invalid_dataset_sources,
+            "kernel": answer.invalid_kernel_sources,
+            "model": answer.invalid_model_sources,
+        }.items()
+        if sources
+    ]
+    if invalid:
+        raise KaggleError(
+            f"{service} does not know these inputs of {metadata['id']}: "
+            f"{'; '.join(invalid)}. Version {answer.version_number} runs without them "
+            f"and will fail. Expected: the competition {COMPETITION}, joined on its "
+            "page, and datasets of your own or public ones. Fix that and push again."
+        )
+
+
+def find_lost_version(client: Client, kernel_id: str, bundle: Bundle, before: object) -> int:
+    """The version that a push has made whose answer was lost.
+
+    Raises:
+        KaggleError: none shows; the same command may be run again.
+    """
+    known = before.metadata.current_version_number if before else 0
+
+    def find():
+        stored = find_kernel(client, kernel_id)
+        version = stored.metadata.current_version_number if stored else 0
+        is_new = version > known and is_same_source(stored, bundle)
+        return version if is_new else None
+
+    return search_after_lost_answer(find, "push", "no new version", client.pace)

@@ -1,0 +1,123 @@
+"""Where a score stands on a board, and what is said about the submission."""
+
+import dataclasses
+
+ROWS_AROUND = 4  # teams shown above and below the own row
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """Where a score stands on one board.
+
+    Attributes:
+        board: str, "public" or "private".
+        score: str, ROC AUC, as the service writes it.
+        rank: int, that of the own row, or the one that the score would have.
+        teams: tuple of (name, score), best first.
+        placed: bool, whether the board itself holds the own row.
+    """
+
+    board: str
+    score: str
+    rank: int
+    teams: tuple
+    placed: bool
+
+    def describe_percentile(self) -> str:
+        """The share of the teams that stand behind, in words."""
+        behind = max(0, len(self.teams) - self.rank + (not self.placed))
+        return f"ahead of {100 * behind / max(1, len(self.teams)):.1f} % of teams"
+
+    def describe_rank(self) -> str:
+        """The rank in words; a team is placed by its best submission."""
+        verb = "rank" if self.placed else "would rank"
+        total = max(len(self.teams), self.rank)
+        best = self.teams[self.rank - 1][1] if self.placed else self.score
+        by = f" by its {best}" if float(best) != float(self.score) else ""
+        return f"{verb} {self.rank:,} of {total:,}{by}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A submission as the leaderboard's text and picture name it.
+
+    Attributes:
+        service: str, "Kaggle" or "sandbox".
+        competition: str, its title.
+        team: str, the team's name.
+        date: str, the day of the submission.
+        recipe, build_id: str, what was run.
+        version: int, the kernel's version, or None for a blend.
+        submission: int, its number on the service.
+        cv_auc: str, AUC out of fold, or "unknown".
+        late: bool, whether it was submitted after the deadline.
+    """
+
+    service: str
+    competition: str
+    team: str
+    date: str
+    recipe: str
+    build_id: str
+    version: int | None
+    submission: int
+    cv_auc: str
+    late: bool
+
+    def describe_service(self) -> str:
+        """Whose board it is."""
+        if self.service == "Kaggle":
+            return "Kaggle leaderboard"
+        return "sandbox on localhost: not the real leaderboard"
+
+    def describe_build(self) -> str:
+        """What was submitted, in one line."""
+        version = f"version {self.version}, " if self.version else ""
+        return (
+            f"{self.recipe}, build {self.build_id}, {version}"
+            f"submission {self.submission}, out-of-fold AUC {self.cv_auc}"
+        )
+
+    def describe_lateness(self) -> str:
+        """Why the rank is an equivalent one."""
+        if self.late:
+            return "late submission: scored, not placed"
+        return "not on the board yet"
+
+
+def locate_score(
+    board: str, score: str, rows: list[tuple], own_team: int | None = None
+) -> Standing:
+    """The standing of a score on a board.
+
+    Args:
+        board: str, "public" or "private".
+        score: str, ROC AUC, as the service writes it.
+        rows: list of (team's number, name, score), best first.
+        own_team: int, the own team's number if its row counts; else the rank is that
+            of a late score: 1 + the number of teams with a better one.
+    """
+    teams = tuple((name, row_score) for _, name, row_score in rows)
+    numbers = [number for number, *_ in rows]
+    if own_team in numbers:
+        position = numbers.index(own_team)
+        return Standing(board, score, position + 1, teams, True)
+    better = sum(float(other) > float(score) for _, other in teams)
+    return Standing(board, score, better + 1, teams, False)
+
+
+def list_rows_around(standing: Standing, team: str, count: int = ROWS_AROUND) -> list[tuple]:
+    """Rows of a board around the own one: (rank, team, score, own).
+
+    A late score is shown where it would stand, its rank in brackets; no team moves.
+    """
+    rows = [
+        (f"{rank:,}", name, score, False) for rank, (name, score) in enumerate(standing.teams, 1)
+    ]
+    place = standing.rank - 1
+    if standing.placed:
+        rows[place] = (*rows[place][:3], True)
+    else:
+        rows.insert(place, (f"({standing.rank:,})", team, standing.score, True))
+    first = max(0, min(place - count, len(rows) - 2 * count - 1))
+    return rows[first : first + 2 * count + 1]

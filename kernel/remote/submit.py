@@ -1,0 +1,217 @@
+"""A run's predictions to the competition: checked first, submitted once."""
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from pcam_kaggle.inference.submission import check_submission
+from pcam_kaggle.system.paths import COMPETITION
+
+from ..folders import RUNS
+from ..locks import locked
+from ..records import PushRecord, ResultRecord, SubmissionRecord, now, read_record, write_record
+from ..runs import check_service
+from .client import Client
+from .errors import KaggleError, LostAnswer, search_after_lost_answer
+from .output import check_build
+
+MAX_MESSAGE = 500  # characters
+
+
+def submit_predictions(
+    client: Client,
+    run: Path,
+    message: str | None = None,
+    runs: Path = RUNS,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Submit a run's submission.csv, unless its build was submitted before.
+
+    Writes submit.json beside push.json.
+
+    Args:
+        client: Client.
+        run: Path of the run, its output downloaded.
+        message: str, the submission's description; None for
+            "<recipe> <folds>x <tta> cv=<auc> build=<id>". The build is always in it.
+        runs: Path of the folder of runs.
+        say: function that prints a line.
+
+    Returns:
+        int, the submission's number.
+
+    Raises:
+        ValueError: a submission.csv that does not match the competition's sample.
+        KaggleError: a run that predicts nothing, an output of another build, no
+            submissions left today, a competition not joined or closed, a lost answer
+            and no submission.
+    """
+    record = check_service(run, client.service)
+    path = run / "submission.csv"
+    message = make_message(record, check_output(run, record), message)
+    with locked(runs, run.name, say):
+        check_against_sample(client, path, run)
+        found = find_submission(client, record.build_id)
+        if found:
+            ref, message = found.ref, found.description
+            say(f"submission {ref} is of this build: not submitted again")
+        else:
+            check_allowed(client, say)
+            ref = send_submission(client, path, message, record.build_id, say)
+        earlier = read_record(run, SubmissionRecord)
+        if earlier is None or earlier.submission != ref:
+            write_record(run, SubmissionRecord(ref, message, now()))
+    return ref
+
+
+def check_output(run: Path, record: PushRecord) -> ResultRecord:
+    """A run's run.json, if its output is there and is a submission.
+
+    Raises:
+        KaggleError: no output, one of another build, or one that predicts nothing.
+    """
+    if not (run / "run.json").is_file():
+        raise KaggleError(f"{run / 'run.json'} is not there. Try: python build.py output")
+    result = check_build(run, record)
+    if "submission.csv" not in result.files:
+        raise KaggleError(
+            f"{run.name} has no submission.csv among its files: a study or an "
+            "exploration submits nothing. Expected: a run of a recipe that predicts; "
+            "the run.json of a study names its winner's settings"
+        )
+    if not (run / "submission.csv").is_file():
+        raise KaggleError(f"{run / 'submission.csv'} is not there. Try: python build.py output")
+    return result
+
+
+def make_message(record: PushRecord, result: ResultRecord, message: str | None) -> str:
+    """The submission's description; always with the build id, by which it is found.
+
+    Raises:
+        ValueError: a message that is too long.
+    """
+    build = f"build={record.build_id}"
+    if message is None:
+        settings = result.settings or {}  # a blend has none
+        words = [record.recipe]
+        if settings.get("num_folds"):
+            num_folds = len(settings.get("folds", ())) or settings["num_folds"]
+            words.append(f"{num_folds}x")
+        if settings.get("tta"):
+            words.append(settings["tta"])
+        auc = result.oof_auc
+        words.append(f"cv={auc:.4f}" if auc is not None else "cv=unknown")
+        message = " ".join(words)
+    if build not in message:
+        message = f"{message} {build}"
+    if len(message) > MAX_MESSAGE:
+        raise ValueError(
+            f"--message: expected at most {MAX_MESSAGE} characters with the build id. "
+            f"Received: {len(message)}"
+        )
+    return message
+
+
+def check_against_sample(client: Client, path: Path, run: Path) -> None:
+    """Compare a submission with the competition's own sample, downloaded once a run.
+
+    Raises:
+        ValueError: a table that is damaged, or does not match the sample.
+    """
+    sample = run / "sample_submission.csv"
+    if not sample.exists():
+        partial = run / "partial-sample_submission.csv"
+        try:
+            client.download_data_file(COMPETITION, sample.name, partial)
+            partial.replace(sample)
+        finally:
+            partial.unlink(missing_ok=True)
+    tables = []
+    for table in (path, sample):
+        try:
+            tables.append(pd.read_csv(table, dtype={"id": str}))
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f"{table}: expected a CSV id,label. Received: {error}") from None
+    submission, sample_table = tables
+    try:
+        check_submission(submission, sample_table["id"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def find_submission(client: Client, build_id: str):
+    """The account's latest submission of a build that did not fail, or None."""
+    for submission in client.call_pages(
+        "competitions", "list_submissions", "submissions", competition_name=COMPETITION
+    ):
+        same = f"build={build_id}" in (submission.description or "")
+        if same and submission.status.name != "ERROR":
+            return submission
+    return None
+
+
+def check_allowed(client: Client, say: Callable[[str], None]) -> None:
+    """Refuse to submit where Kaggle would, and warn where it might.
+
+    Raises:
+        KaggleError: closed, or no submission left today.
+    """
+    competition = client.call("competitions", "get_competition", competition_name=COMPETITION)
+    page = f"https://www.kaggle.com/c/{COMPETITION}"
+    if competition.submissions_disabled:
+        raise KaggleError(f"{COMPETITION} takes no submissions any more. See {page}")
+    if not competition.user_has_entered:
+        say(
+            f"{client.username} seems not to have joined {COMPETITION}. Accept the "
+            f"rules, once, at {page}/rules"
+        )
+    limits = client.call("competitions", "get_submission_limits", competition_name=COMPETITION)
+    if limits.num_allowed_now < 1:
+        midnight = datetime.datetime.now(datetime.UTC).replace(
+            hour=0, minute=0, second=0
+        ) + datetime.timedelta(days=1)
+        wait = midnight - datetime.datetime.now(datetime.UTC)
+        raise KaggleError(
+            f"no submission is left today: {limits.num_today} were made. Kaggle resets "
+            f"the count at midnight UTC, in {wait.total_seconds() / 3600:.1f} h. "
+            "Nothing was submitted; the same command resumes from here."
+        )
+
+
+def send_submission(
+    client: Client, path: Path, message: str, build_id: str, say: Callable[[str], None]
+) -> int:
+    """Upload and submit once; the submission's number.
+
+    Raises:
+        KaggleError: what Kaggle refused; a lost answer and no submission.
+    """
+    token = client.upload(
+        path,
+        "competitions",
+        "start_submission_upload",
+        competition_name=COMPETITION,
+        file_name=path.name,
+    )
+    try:
+        answer = client.call(
+            "competitions",
+            "create_submission",
+            competition_name=COMPETITION,
+            blob_file_tokens=token,
+            submission_description=message,
+        )
+    except LostAnswer as error:
+        say(f"{error} Searching for it.")
+        found = search_after_lost_answer(
+            lambda: find_submission(client, build_id),
+            "submission",
+            "none of this build",
+            client.pace,
+        )
+        return found.ref
+    if not answer.ref:
+        raise KaggleError(f"Kaggle refused the submission: {answer.message}")
+    return answer.ref

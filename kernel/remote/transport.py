@@ -1,0 +1,97 @@
+"""HTTP with time-outs, and with retries where a repetition does no harm."""
+
+import contextlib
+import sys
+import urllib.parse
+
+import requests
+import tenacity
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.util import Retry
+
+TIMEOUT = (10, 60)  # seconds to connect, and of silence
+PATIENCE = 300  # seconds for which one call is repeated
+BACK_OFF = 0.5  # seconds before the second attempt; doubles, up to half a minute
+TRANSIENT = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
+# Repeating one of these would push, submit or create twice.
+WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
+LOG_STREAM = "/kernels/logs/stream/"
+
+
+class Transport(HTTPAdapter):
+    """Sends requests with a time-out and repeats them after transient errors.
+
+    Reads are repeated after a lost connection, silence, 429, 5xx and a web page instead
+    of an answer; writes only after 429, which says that nothing was done. Retry-After
+    is honored. After PATIENCE seconds the last outcome stands. The log of a running
+    kernel is requested once.
+    """
+
+    def proxy_manager_for(self, proxy, **options):
+        # urllib3 leaves Nagle's algorithm on for proxies, such as the sandbox: with
+        # delayed acknowledgments it costs 40 ms a call.
+        no_delay = HTTPConnection.default_socket_options
+        return super().proxy_manager_for(proxy, socket_options=no_delay, **options)
+
+    def send(self, request, **options):
+        options["timeout"] = options.get("timeout") or TIMEOUT
+        path = urllib.parse.urlsplit(request.url).path
+        is_write = path.rsplit("/", 1)[-1] in WRITES
+
+        def is_transient(state):
+            if LOG_STREAM in path:  # the next look at the kernel requests it again
+                return False
+            if state.outcome.failed:
+                error = state.outcome.exception()
+                return not is_write and isinstance(error, requests.RequestException)
+            response = state.outcome.result()
+            if is_write:
+                return response.status_code == 429
+            return response.status_code in TRANSIENT or is_web_page(response)
+
+        def attempt():
+            response = HTTPAdapter.send(self, request, **options)
+            if not options.get("stream") or response.status_code in TRANSIENT:
+                response.content  # noqa: B018 - a truncated body fails here
+            return response
+
+        retry = tenacity.Retrying(
+            retry=is_transient,
+            wait=choose_pause,
+            stop=tenacity.stop_before_delay(PATIENCE),
+            before_sleep=announce_pause,
+            retry_error_callback=lambda state: state.outcome.result(),
+        )
+        return retry(attempt)
+
+
+def choose_pause(state: tenacity.RetryCallState) -> float:
+    """Seconds until the next attempt: those of Retry-After, else doubling ones."""
+    if not state.outcome.failed:
+        requested = state.outcome.result().headers.get("Retry-After")
+        with contextlib.suppress(urllib3.exceptions.InvalidHeader):
+            if requested:
+                return Retry().parse_retry_after(requested)
+    return min(30, BACK_OFF * 2 ** (state.attempt_number - 1))
+
+
+def announce_pause(state: tenacity.RetryCallState) -> None:
+    """Print that we wait, if it is long enough to be noticed."""
+    pause = state.next_action.sleep
+    if pause >= 4:
+        print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
+
+
+def is_web_page(response: requests.Response) -> bool:
+    """Whether a call was answered by a web page: a captive portal, maintenance."""
+    is_call = response.request.method == "POST"
+    return is_call and "text/html" in response.headers.get("Content-Type", "")
+
+
+def mount(connection: requests.Session) -> requests.Session:
+    """Let a connection use our transport, and return it."""
+    for scheme in ("https://", "http://"):
+        connection.mount(scheme, Transport())
+    return connection

@@ -1,0 +1,77 @@
+"""What Kaggle keeps of a kernel: its latest version, its text, the state of each."""
+
+from ..bundle.page import Bundle
+from .client import Client
+from .errors import KaggleError
+
+ALIVE = ("QUEUED", "RUNNING")
+
+
+def find_kernel(client: Client, kernel_id: str):
+    """A kernel's latest version (ApiGetKernelResponse), or None without any.
+
+    Args:
+        client: Client.
+        kernel_id: str, "owner/slug".
+    """
+    owner, slug = kernel_id.split("/")
+    try:
+        return client.call("kernels", "get_kernel", user_name=owner, kernel_slug=slug)
+    except KaggleError as error:
+        if error.status in (403, 404):  # Kaggle says 403 where there is no such kernel
+            return None
+        raise
+
+
+def find_same(
+    client: Client, stored: object, metadata: dict, bundle: Bundle, resume: bool
+) -> int | None:
+    """The latest version's number, if it is this build and need not be pushed again.
+
+    Args:
+        client: Client.
+        stored: what `find_kernel` returned.
+        metadata: dict of kernel-metadata.json.
+        bundle: Bundle that is about to be pushed.
+        resume: bool, whether its own earlier output is to be attached.
+
+    Returns:
+        int, the version if it has the same text and inputs and has not failed; else
+        None.
+    """
+    if stored is None or not is_same_source(stored, bundle):
+        return None
+    kept = stored.metadata
+    if set(kept.dataset_data_sources or []) != set(metadata["dataset_sources"]):
+        return None
+    if resume and not kept.kernel_data_sources:
+        return None
+    answer = fetch_state(client, metadata["id"], kept.current_version_number)
+    state = answer.status.name
+    is_usable = state in ALIVE or (state == "COMPLETE" and not resume)
+    return kept.current_version_number if is_usable else None
+
+
+def is_same_source(stored: object, bundle: Bundle) -> bool:
+    """Whether Kaggle's copy is the bundled text, apart from line ends and edges."""
+    texts = (stored.blob.source or "", bundle.source)
+    first, second = ("\n".join(text.strip().splitlines()) for text in texts)
+    return first == second
+
+
+def fetch_state(client: Client, kernel_id: str, version: int):
+    """The state of one version (ApiGetKernelSessionStatusResponse)."""
+    fields = identify_version(kernel_id, version)
+    return client.call("kernels", "get_kernel_session_status", **fields)
+
+
+def identify_version(kernel_id: str, version: int) -> dict:
+    """The fields of a request that identify one version."""
+    owner, slug = kernel_id.split("/")
+    label = f"v{version}"
+    return {"user_name": owner, "kernel_slug": slug, "version_label": label}
+
+
+def make_page_url(kernel_id: str) -> str:
+    """The URL of a kernel's page on Kaggle."""
+    return f"https://www.kaggle.com/code/{kernel_id}"

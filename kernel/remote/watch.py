@@ -1,0 +1,176 @@
+"""One version on Kaggle: its state, its log as it grows, its end."""
+
+import datetime
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..records import PushRecord, StatusRecord, now, write_record
+from ..runs import check_kernel
+from .client import Client
+from .errors import KaggleError
+from .versions import ALIVE, fetch_state, identify_version
+
+QUEUE_SECONDS = 3_600  # how long a version may be queued
+GRACE_SECONDS = 1_800  # over the version's own time-out before we stop waiting
+POLL_SECONDS = 20
+SILENT_SECONDS = 300  # after which the state is printed again
+SHOWN_LINES = 20  # of the log, at a time
+TRACEBACK = "Traceback (most recent call last)"
+
+
+class RunFailed(KaggleError):
+    """The kernel ended without finishing its work."""
+
+
+def wait_for_kernel(
+    client: Client,
+    run: Path,
+    wait: bool = True,
+    queue_seconds: float = QUEUE_SECONDS,
+    say: Callable[[str], None] = print,
+) -> str:
+    """Wait for the end of the version that was pushed, and say its states.
+
+    Writes status.json beside push.json.
+
+    Args:
+        client: Client.
+        run: Path of the run.
+        wait: bool, False to ask once for its state.
+        queue_seconds: how long it may stay queued while we wait.
+        say: function that prints a line.
+
+    Returns:
+        str, the name of the state: QUEUED, RUNNING or COMPLETE.
+
+    Raises:
+        RunFailed: an error, a cancellation; carries the kernel's own traceback.
+        KaggleError: queued for too long, or running beyond its time-out: the kernel
+            continues, and the same command resumes waiting.
+    """
+    record = check_kernel(run, client.service)
+    pushed = datetime.datetime.fromisoformat(record.pushed)
+    started = time.monotonic()
+    running_since, state, num_shown, said = None, None, 0, 0
+    while True:
+        before, state = state, update_status(client, record, run)
+        waited = time.monotonic() - started
+        if state == "RUNNING" and running_since is None:
+            running_since = waited
+        if state != before or waited - said > SILENT_SECONDS * client.pace:
+            said = waited
+            age = (datetime.datetime.now(datetime.UTC) - pushed).total_seconds()
+            say(f"{format_time(age)} {name_version(record)} {state}")
+        if state == "RUNNING":
+            lines = client.read_live_log(record.kernel, record.version)
+            num_shown = say_new_lines(lines, num_shown, say)
+        if state not in ALIVE or not wait:
+            break
+        check_patience(state, waited, running_since, record, queue_seconds)
+        time.sleep(POLL_SECONDS * client.pace)
+    if state not in (*ALIVE, "COMPLETE"):
+        raise RunFailed(explain_failure(client, record, run, state))
+    if state == "COMPLETE" and wait:
+        text = "".join(text for _, text in read_log(client, record))
+        say_new_lines(text.splitlines(), num_shown, say)
+    return state
+
+
+def update_status(client: Client, record: PushRecord, run: Path) -> str:
+    """The state's name now, also written to status.json."""
+    try:
+        answer = fetch_state(client, record.kernel, record.version)
+        state = answer.status.name
+    except KaggleError as error:
+        if error.status != 404:
+            raise
+        state = "QUEUED"  # a version just pushed may not show yet
+    write_record(run, StatusRecord(state, now()))
+    return state
+
+
+def check_patience(
+    state: str, waited: float, running_since: float | None, record: PushRecord, queue_seconds: float
+) -> None:
+    """Stop waiting for a version that makes no progress.
+
+    Raises:
+        KaggleError: queued or running for too long.
+    """
+    advice = "It was not cancelled; python build.py status --wait resumes waiting."
+    if state == "QUEUED" and waited > queue_seconds:
+        raise KaggleError(
+            f"{name_version(record)} is still queued after {format_time(waited)}. {advice}"
+        )
+    limit = record.timeout_hours * 3600 + GRACE_SECONDS
+    if running_since is not None and waited - running_since > limit:
+        raise KaggleError(
+            f"{name_version(record)} has run for longer than its time-out of "
+            f"{record.timeout_hours:g} h. {advice}"
+        )
+
+
+def say_new_lines(lines: list[str], num_shown: int, say: Callable[[str], None]) -> int:
+    """Print the lines that are new in a log; the number of lines shown so far."""
+    new = lines[num_shown:]
+    if len(new) > SHOWN_LINES:
+        say(f"         ... {len(new) - SHOWN_LINES} lines")
+    for line in new[-SHOWN_LINES:]:
+        say(f"         {line}")
+    return max(num_shown, len(lines))
+
+
+def explain_failure(client: Client, record: PushRecord, run: Path, state: str) -> str:
+    """Why a version ended: the service's message and the kernel's last traceback."""
+    what = {
+        "ERROR": "failed",
+        "CANCEL_REQUESTED": "is being cancelled",
+        "CANCEL_ACKNOWLEDGED": "was cancelled",
+        "NEW_SCRIPT": "was saved but never run",
+    }.get(state, f"ended as {state}")
+    message = f"{name_version(record)} {what}"
+    answer = fetch_state(client, record.kernel, record.version)
+    if answer.failure_message:
+        message += f": {answer.failure_message}"
+    text = find_traceback(read_log(client, record))
+    write_record(run, StatusRecord(state, now(), text))
+    return f"{message}\n{text}" if text else message
+
+
+def read_log(client: Client, record: PushRecord) -> list[tuple[str, str]]:
+    """A finished version's log as pairs (stream name, text)."""
+    version = identify_version(record.kernel, record.version)
+    output = client.call("kernels", "list_kernel_session_output", **version)
+    return parse_log(output.log)
+
+
+def parse_log(log: str | None) -> list[tuple[str, str]]:
+    """A log as pairs (stream name, text); text that is no JSON is kept as it is."""
+    try:
+        entries = json.loads(log or "[]")
+        return [(entry["stream_name"], entry["data"]) for entry in entries]
+    except (ValueError, KeyError, TypeError):
+        return [("stdout", log)]
+
+
+def find_traceback(entries: list[tuple[str, str]]) -> str:
+    """The last traceback in a log, else its last lines."""
+    errors = "".join(text for name, text in entries if name == "stderr")
+    everything = "".join(text for _, text in entries)
+    for text in (errors, everything):
+        if TRACEBACK in text:
+            return text[text.rindex(TRACEBACK) :].rstrip()
+    return "\n".join(everything.rstrip().splitlines()[-SHOWN_LINES:])
+
+
+def name_version(record: PushRecord) -> str:
+    """A run's version in words."""
+    return f"{record.kernel} v{record.version}"
+
+
+def format_time(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

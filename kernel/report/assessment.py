@@ -1,0 +1,108 @@
+"""How good a run is, from its out-of-fold predictions and its networks' files."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+
+from pcam_kaggle.analysis.agreement import correlate_members, measure_seeds, score_one_view
+from pcam_kaggle.analysis.evaluation import Evaluation, StainScores, evaluate_predictions
+from pcam_kaggle.system.files import write_json
+from pcam_kaggle.system.records import Member, load_member
+
+from .reading import ReportRun
+
+
+@dataclasses.dataclass(frozen=True)
+class Assessment:
+    """How good a run is.
+
+    Attributes:
+        evaluation: Evaluation of its out-of-fold predictions.
+        auc_one_view: AUC out of fold without test-time views, or None if unknown.
+        seed_aucs: AUC out of fold of each random seed alone; empty if unknown.
+        test_correlation: how alike the networks' test predictions are (Spearman), or
+            None if unknown or for one network.
+    """
+
+    evaluation: Evaluation
+    auc_one_view: float | None = None
+    seed_aucs: tuple = ()
+    test_correlation: float | None = None
+
+
+def read_members(run: ReportRun) -> list[Member]:
+    """The networks of a run, by fold and random seed.
+
+    Empty for a run without files of its networks, and where they are of an older
+    version, which kept maps without their patches.
+
+    Raises:
+        ValueError: a damaged file; names it.
+    """
+    paths = (run.folder / "folds").glob("fold*_seed*.npz")
+    try:
+        members = [load_member(path) for path in paths]
+    except KeyError:
+        return []
+    return sorted(members, key=lambda member: (member.fold, member.seed))
+
+
+def assess_run(run: ReportRun, members: list, stains: pd.Series | None) -> Assessment:
+    """Assess a run, and write evaluation.json.
+
+    Args:
+        run: ReportRun with an oof.csv.
+        members: its networks, as `read_members` returns them.
+        stains: stains by patch id, or None; then those that an older run measured.
+    """
+    evaluation = evaluate_run(run, stains)
+    positions = list_positions(members)
+    if len(positions) != len(run.oof):  # a blend, or a run without its networks
+        adds = run.record.get("evaluation", {}).get("adds", {})
+        return Assessment(
+            evaluation,
+            auc_one_view=adds.get("auc_one_view"),
+            seed_aucs=tuple(run.record.get("seed_auc", {}).get("each", ())),
+            test_correlation=adds.get("test_correlation"),
+        )
+    labels = np.zeros(positions[-1] + 1, int)
+    labels[positions] = run.oof["label"]
+    return Assessment(
+        evaluation,
+        auc_one_view=score_one_view(labels, members),
+        seed_aucs=tuple(measure_seeds(labels, members)["each"]),
+        test_correlation=correlate_members(members),
+    )
+
+
+def list_positions(members: list) -> np.ndarray:
+    """The sorted positions of all patches predicted out of fold: the rows of oof.csv."""
+    parts = [member.positions for member in members]
+    return np.unique(np.concatenate([np.zeros(0, int), *parts]))
+
+
+def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
+    """Evaluate a run's out-of-fold predictions, and write evaluation.json.
+
+    The file is written only if it changes, so that its time tells when it changed.
+    """
+    known = None
+    if stains is not None:
+        known = stains.reindex(run.oof.index).fillna(-1).astype(int).to_numpy()
+    evaluation = evaluate_predictions(
+        run.oof["label"].to_numpy(),
+        run.oof["prediction"].to_numpy(),
+        known,
+        run.record.get("oof_auc_interval"),
+    )
+    if stains is None:
+        rows = run.record.get("evaluation", {}).get("by_stain", [])
+        by_stain = tuple(StainScores(**row) for row in rows)
+        evaluation = dataclasses.replace(evaluation, by_stain=by_stain)
+    path = run.folder / "evaluation.json"
+    text = json.dumps(dataclasses.asdict(evaluation), indent=2) + "\n"
+    if not path.is_file() or path.read_text("utf-8") != text:
+        write_json(path, evaluation)
+    return evaluation

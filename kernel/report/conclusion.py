@@ -1,0 +1,148 @@
+"""Sections 5 and 6 of a report: conclusion, repository and leaderboard."""
+
+from collections.abc import Iterator
+
+from .assessment import Assessment
+from .reading import ReportRun
+from .story import Story
+
+LARGE_GAP = 0.03  # of AUC between training and validation: the networks overfit
+CALIBRATED = 0.05  # largest calibration error of probabilities that can be trusted
+
+
+def tell_conclusion(story: Story, runs: list, assessment: Assessment | None) -> None:
+    """Section 5: each sentence follows from a number of the runs, with its figure."""
+    sentences = []
+    if assessment is not None:
+        sentences += conclude_evaluation(story, runs[0], assessment)
+    sentences += [*conclude_run(story, runs[0]), *conclude_comparison(story, runs)]
+    for run in runs:
+        if run.study is not None:
+            sentences += conclude_study(story, run)
+    lines = "\n".join(f"- {sentence}" for sentence in sentences)
+    story.text(f"## 5. Conclusion\n\n{lines}".rstrip())
+    story.slot("conclusion")
+
+
+def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -> Iterator[str]:
+    """What the out-of-fold predictions show."""
+    evaluation = assessment.evaluation
+    low, high = evaluation.interval
+    point = evaluation.operating_points["specificity 95 %"]
+    yield (
+        f"The AUC out of fold is {evaluation.auc:.4f} ({low:.4f} to {high:.4f})"
+        f"{story.point_at('roc.png')}."
+    )
+    yield (
+        f"At a specificity of {point.specificity:.0%}, {point.sensitivity:.1%} of the "
+        f"tumor patches are found{story.point_at('roc.png')}."
+    )
+    if assessment.auc_one_view is not None and home.settings.get("tta") != "none":
+        gain = evaluation.auc - assessment.auc_one_view
+        yield (
+            f"Test-time views change the AUC out of fold by {gain:+.4f}{story.point_at('gains')}."
+        )
+    error = evaluation.calibration["ece"]
+    verdict = "well calibrated" if error < CALIBRATED else "not calibrated"
+    yield (
+        f"The probabilities are {verdict}: they are off by {error:.3f} on average"
+        f"{story.point_at('scores.png')}."
+    )
+    stains = [scores for scores in evaluation.by_stain if scores.auc is not None]
+    if len(stains) > 1:
+        worst, best = (choose(stains, key=lambda s: s.auc) for choose in (min, max))
+        yield (
+            f"Cluster {worst.stain + 1} of the stains is the hardest, with an AUC of "
+            f"{worst.auc:.4f} against {best.auc:.4f}{story.point_at('errors.png')}."
+        )
+
+
+def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
+    """What the training and the leaderboard show."""
+    if home.history is not None:
+        last = home.history.groupby(["fold", "seed"]).tail(1)
+        gap = (last["auc"] - last["val_auc"]).mean()
+        verdict = "the networks overfit" if gap > LARGE_GAP else "little overfitting"
+        yield (
+            f"In the last epoch the AUC on training patches is {abs(gap):.3f} "
+            f"{'above' if gap > 0 else 'below'} that on validation patches: "
+            f"{verdict}{story.point_at('curves.png')}."
+        )
+    for board in ("public", "private"):
+        score = getattr(home.scores, f"{board}_score", "")
+        if score and "oof_auc" in home.record:
+            gap = float(score) - home.record["oof_auc"]
+            yield (
+                f"The {board} leaderboard's score is {score}, {abs(gap):.4f} "
+                f"{'below' if gap < 0 else 'above'} the AUC out of fold: its slides "
+                "come from other patients."
+            )
+    if home.record.get("not_trained"):
+        yield f"There was no time for {', '.join(home.record['not_trained'])}."
+
+
+def conclude_comparison(story: Story, runs: list) -> Iterator[str]:
+    """What the comparison of the runs shows."""
+    scored = [run for run in runs if run.oof is not None and "oof_auc" in run.record]
+    if len(scored) < 2:
+        return
+    scored.sort(key=lambda run: -run.record["oof_auc"])
+    best, second = scored[:2]
+    gap = best.record["oof_auc"] - second.record["oof_auc"]
+    sentence = (
+        f"{best.name} has the highest AUC out of fold of {len(scored)} runs, {gap:.4f} "
+        f"above {second.name}"
+    )
+    if "oof_auc_interval" in best.record:
+        is_sure = second.record["oof_auc"] < best.record["oof_auc_interval"][0]
+        verdict = "outside" if is_sure else "within"
+        sentence += f"; the difference is {verdict} the 95 % interval of its AUC"
+    yield f"{sentence}{story.point_at('runs')}."
+    patches = [set(run.oof.index) for run in (best, second)]
+    if patches[0] != patches[1]:
+        common = len(patches[0] & patches[1])
+        yield (
+            "These two were scored on different patches: they have out-of-fold "
+            f"predictions of {len(patches[0]):,} and {len(patches[1]):,} patches, "
+            f"{common:,} of them the same{story.point_at('runs')}."
+        )
+
+
+def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
+    """What a study shows."""
+    study = run.record["study"]
+    yield (
+        f"The study {run.recipe} reached {study['winner_auc']:.4f} in "
+        f"{study['trials']} trials{story.point_at(run.join('study.png'))}."
+    )
+    if study["importance"]:
+        setting, share = next(iter(study["importance"].items()))
+        yield (
+            f"Of its settings {setting} mattered most ({share:.0%} of the variance)"
+            f"{story.point_at(run.join('study.png'))}."
+        )
+
+
+def tell_hand_in(story: Story, home: ReportRun, repository: str | None) -> None:
+    """Section 6."""
+    address = (
+        f"The code: <{repository}>"
+        if repository
+        else "The code: no address yet. Give one with `--repository URL`."
+    )
+    story.text(f"## 6. Repository and leaderboard\n\n{address}")
+    public, private = (
+        getattr(home.scores, f"{board}_score", "") or "none" for board in ("public", "private")
+    )
+    story.figure(
+        home,
+        "leaderboard.png",
+        "The leaderboard.",
+        f"Leaderboard: public score {public}, private {private}",
+    )
+    story.figure(home, "screenshot.png", "Kaggle's page.", "Screenshot of Kaggle's page")
+    if "leaderboard.png" not in story.figures:
+        story.text(
+            "This run was not submitted yet (`python build.py submit`, then `python "
+            "build.py leaderboard`). A `screenshot.png` in its folder is shown here."
+        )

@@ -1,0 +1,181 @@
+"""The measured results of the recipes, as sentences and as tables.
+
+measurements.csv holds every number once. Its columns:
+
+- recipe, variant: what was measured; the variant says how it differs.
+- shown: where, words among list, readme and all.
+- measured: by whom: home, kaggle or course notebook; empty if nobody did yet.
+- trained_on: how many patches of which kind.
+- public_auc, private_auc, scored_on: the AUC on test patches, and on which.
+- oof_auc: the AUC out of fold.
+- time, hardware, command: how long it took, on what, and how to repeat it.
+- gpu_hours: an estimate of what the recipe takes on Kaggle's GPU; never measured.
+- note: anything else.
+"""
+
+import csv
+import dataclasses
+import functools
+import re
+from pathlib import Path
+
+from ..folders import ROOT
+
+SOURCE = Path(__file__).with_name("measurements.csv")
+START, END = "<!-- measurements -->", "<!-- /measurements -->"
+DEFAULT_GPU_HOURS = 3.0  # of a recipe without an estimate: a fourth of a session
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A row of measurements.csv; all of its fields are text, "" where unknown."""
+
+    recipe: str
+    variant: str
+    shown: str
+    measured: str
+    trained_on: str
+    public_auc: str
+    private_auc: str
+    scored_on: str
+    oof_auc: str
+    time: str
+    hardware: str
+    command: str
+    gpu_hours: str
+    note: str
+
+
+@functools.cache
+def read_measurements() -> list[Measurement]:
+    """All rows, in the order of the file."""
+    with open(SOURCE, encoding="utf-8", newline="") as file:
+        return [Measurement(**row) for row in csv.DictReader(file)]
+
+
+def describe_result(recipe: str) -> str:
+    """What was measured of a recipe, how long it took, on what, by which command.
+
+    Args:
+        recipe: its name.
+
+    Returns:
+        Sentences for `list` and for the header of a page.
+    """
+    rows = [row for row in read_measurements() if row.recipe == recipe]
+    measured = {row.measured for row in rows} - {""}
+    sentences = [describe_row(row) for row in rows if "list" in row.shown.split()]
+    if not measured:
+        sentences.append("Not measured yet.")
+    elif measured == {"course notebook"}:
+        sentences.append("Not measured with this package yet.")
+    elif "kaggle" not in measured:
+        sentences.append("Not measured on Kaggle yet.")
+    hours = find_gpu_hours(recipe)
+    if rows and hours:
+        sentences.append(f"Estimated GPU time on Kaggle: {hours:g} h.")
+    return " ".join(filter(None, sentences))
+
+
+def describe_row(row: Measurement) -> str:
+    """A measurement in a sentence, and how to repeat it; "" of an empty one."""
+    auc = describe_auc(row)
+    spent = " on ".join(filter(None, (row.time, row.hardware)))
+    trained = f"trained on {row.trained_on}" if row.trained_on else ""
+    variant, note = row.variant, row.note
+    if row.measured == "course notebook":
+        variant = f"in the course notebook, {variant}"
+    head = f"AUC {auc}" if auc else variant or note
+    details = [text for text in (variant, trained, spent, note) if text and text != head]
+    inside = f" ({'; '.join(details)})" if details else ""
+    sentence = f"{head[:1].upper()}{head[1:]}{inside}." if head else ""
+    if not row.command or row.measured not in ("home", "kaggle"):
+        return sentence
+    return f"{sentence} Command: {row.command}."
+
+
+def describe_auc(row: Measurement) -> str:
+    """The scores of a measurement, "" if it has none."""
+    public, private = row.public_auc, row.private_auc
+    parts = []
+    if public and private:
+        parts.append(f"{public} public and {private} private on {row.scored_on}")
+    elif public:
+        parts.append(f"{public} on {row.scored_on}")
+    if row.oof_auc:
+        parts.append(f"{row.oof_auc} out of fold")
+    return ", ".join(parts)
+
+
+def find_gpu_hours(recipe: str) -> float:
+    """About how many hours a recipe takes on Kaggle's GPU: an estimate.
+
+    Args:
+        recipe: its name; one without an estimate gets a fourth of a session.
+    """
+    for row in read_measurements():
+        if row.recipe == recipe and row.gpu_hours:
+            return float(row.gpu_hours)
+    return DEFAULT_GPU_HOURS
+
+
+def render_readme_table() -> str:
+    """The README's table of results, as Markdown."""
+    columns = ("recipe", "trained on", "ROC AUC", "time", "hardware")
+    return render_table("readme", columns)
+
+
+def render_all_measurements() -> str:
+    """The table of all measurements, as Markdown."""
+    columns = ("recipe", "trained on", "ROC AUC", "time", "hardware", "command")
+    return render_table("all", columns)
+
+
+def render_table(place: str, columns: tuple) -> str:
+    """The measurements that are shown in a place, as a Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for row in read_measurements():
+        if place not in row.shown.split():
+            continue
+        note = row.note if place == "all" else ""
+        cells = {
+            "recipe": ", ".join(filter(None, (f"`{row.recipe}`", mark_up(row.variant)))),
+            "trained on": row.trained_on,
+            "ROC AUC": "; ".join(filter(None, (describe_auc(row), note))),
+            "time": row.time,
+            "hardware": row.hardware,
+            "command": f"`{row.command}`" if row.command else "",
+        }
+        lines.append("| " + " | ".join(cells[name] for name in columns) + " |")
+    return "\n".join(lines)
+
+
+def mark_up(variant: str) -> str:
+    """A variant with its settings, such as labels=hard, as code."""
+    return re.sub(r"\w+=[\w.]+", r"`\g<0>`", variant)
+
+
+def replace_table(text: str, table: str) -> str:
+    """A document with another table between its markers.
+
+    Raises:
+        ValueError: a document without the markers.
+    """
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(
+            f"expected the markers {START} and {END}, each on a line. Received: a "
+            "document without them"
+        )
+    return f"{before}{start}\n{table}\n{end}{after}"
+
+
+def update_documents() -> None:
+    """Write the tables of README.md and .github/kaggler.md anew."""
+    tables = {"README.md": render_readme_table()}
+    tables[".github/kaggler.md"] = render_all_measurements()
+    for name, table in tables.items():
+        text = (ROOT / name).read_text("utf-8")
+        updated = replace_table(text, table)
+        (ROOT / name).write_text(updated, "utf-8", newline="\n")

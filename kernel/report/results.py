@@ -1,0 +1,211 @@
+"""Section 4 of a report: scores, errors, explanations, blends and studies."""
+
+import json
+import statistics
+
+from pcam_kaggle.analysis.evaluation import Evaluation
+
+from .assessment import Assessment
+from .reading import ReportRun
+from .story import HOW_TO_EXPLORE, Story
+
+COMPARISON = """\
+rows = {}
+for name in RUNS:
+    one, scores = runs[name], read(name, "submit.json")
+    if "oof_auc" not in one:
+        continue
+    settings = one.get("settings") or {"architecture": f"blend: {one.get('method')}"}
+    low, high = one.get("oof_auc_interval", (None, None))
+    rows[name] = {
+        "network": settings.get("architecture", one.get("recipe")),
+        "folds": len(one.get("fold_auc", {})) or "-",
+        "AUC out of fold": round(one["oof_auc"], 4),
+        "95 % interval": f"{low:.4f} to {high:.4f}" if low else "-",
+        "public": scores.get("public_score") or "-",
+        "private": scores.get("private_score") or "-",
+        "minutes": round(one["seconds"] / 60, 1) if "seconds" in one else "-",
+    }
+pd.DataFrame(rows).T"""
+
+LAST_EPOCHS = """\
+history = pd.read_csv("history.csv")
+columns = ["fold", "seed", "epoch", "accuracy", "auc", "val_accuracy", "val_auc"]
+last = history.groupby(["fold", "seed"]).tail(1)[columns].set_index("fold")
+last.rename_axis(index=None, columns="fold")"""
+
+OOF_AUC = """\
+oof = pd.read_csv("oof.csv")
+folds = {
+    f"fold {fold}": roc_auc_score(rows["label"], rows["prediction"])
+    for fold, rows in oof.groupby("fold")
+}
+pd.DataFrame({"ROC AUC": {**folds, "all": evaluation["auc"]}})"""
+
+POINTS = 'pd.DataFrame(evaluation["operating_points"]).T'
+BY_STAIN = """\
+stains = pd.DataFrame(evaluation["by_stain"])
+stains = stains.assign(stain=stains["stain"] + 1).set_index("stain")
+stains.rename_axis(index=None, columns="stain")"""
+GAINS = 'pd.DataFrame({{"ROC AUC out of fold": {rows}}})'
+STUDY = """\
+study = pd.read_csv("{path}")
+best = study.sort_values("value", ascending=False).set_index("number").head(20)
+best.rename(columns={{"value": "validation AUC"}}).rename_axis(
+    index=None, columns="trial"
+)"""
+
+
+def tell_results(story: Story, runs: list, assessment: Assessment | None) -> None:
+    """Section 4."""
+    home = runs[0]
+    story.text("## 4. Results and analysis")
+    if any("oof_auc" in run.record for run in runs):
+        story.table("runs", COMPARISON, "The runs of this report.")
+    if home.history is not None:
+        tell_training(story, home)
+    elif home.settings and home.oof is not None:
+        story.text("This run has no `history.csv`, so its training is not shown.")
+    if assessment is not None:
+        story.table("folds", OOF_AUC, "ROC AUC on each fold, computed from `oof.csv`.")
+        tell_evaluation(story, home, assessment.evaluation)
+        tell_gains(story, assessment)
+    for run in runs:
+        if run.record.get("adds"):
+            tell_blend(story, run)
+    for run in runs:
+        if run.study is not None:
+            tell_study(story, run)
+    if home.record.get("warnings"):
+        lines = "\n".join(f"- {text}" for text in home.record["warnings"])
+        story.text(f"**Warnings of the run.**\n\n{lines}")
+    story.slot("results")
+
+
+def tell_training(story: Story, home: ReportRun) -> None:
+    """The learning curves, and the last epoch in numbers."""
+    story.text("### Training")
+    story.figure(
+        home,
+        "curves.png",
+        "Learning by epoch: dashed on the augmented training patches, solid on the "
+        "validation fold.",
+        "Learning curves: accuracy, loss and ROC AUC by epoch for each fold",
+    )
+    story.table("epochs", LAST_EPOCHS, "The last epoch of each network.")
+
+
+def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
+    """The curves, the operating points, the calibration and the errors."""
+    auc, (low, high) = evaluation.auc, evaluation.interval
+    story.text("### Scores")
+    story.figure(
+        home,
+        "roc.png",
+        f"ROC and precision-recall curves out of fold. The AUC is {auc:.4f}, with a "
+        f"95 % interval from {low:.4f} to {high:.4f} over the choice of patches; other "
+        "slides differ by more.",
+        f"ROC curve with AUC {auc:.4f} and precision-recall curve, with confidence "
+        "bands and operating points",
+    )
+    story.table(
+        "points",
+        POINTS,
+        "Operating points: the rates if every patch from a threshold on is called "
+        "tumor. Youden's threshold maximizes sensitivity plus specificity.",
+    )
+    error, brier = evaluation.calibration["ece"], evaluation.calibration["brier"]
+    story.figure(
+        home,
+        "scores.png",
+        "Predictions of each class, and calibration: the expected calibration error is "
+        f"{error:.3f}, the Brier score {brier:.3f} (0 is perfect).",
+        "Histograms of the predictions of both classes beside the calibration curve",
+    )
+    story.text("### Errors")
+    tell_errors(story, home, evaluation)
+    story.figure(
+        home,
+        "gradcam.png",
+        "Grad-CAM (Selvaraju et al. 2017): the regions that spoke for the answer, in "
+        "orange, for the surest hits and the worst errors; *p* is the predicted "
+        "probability of tumor.",
+        "Patches beside their Grad-CAM maps: surest tumors, surest others, missed "
+        "tumors, false alarms",
+    )
+
+
+def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
+    """The confusion matrix, and the errors by color of stain where they are known."""
+    (tn, fp), (fn, tp) = evaluation.confusion.counts
+    beside = "; beside it the rates and the AUC by color of stain"
+    story.figure(
+        home,
+        "errors.png",
+        f"Confusion matrix at the threshold {evaluation.confusion.threshold:.3f}: "
+        f"{fn:,} of {fn + tp:,} patches with tumor missed, {fp:,} of {tn + fp:,} "
+        f"others called tumor{beside if evaluation.by_stain else ''}.",
+        f"Confusion matrix with {tn:,} and {tp:,} right, {fp:,} false alarms and "
+        f"{fn:,} missed tumors",
+    )
+    if evaluation.by_stain:
+        caption = "Errors by color of stain, at the same threshold."
+        story.table("stains", BY_STAIN, caption)
+    else:
+        story.text(f"To add the errors by color of stain: {HOW_TO_EXPLORE}.")
+
+
+def tell_gains(story: Story, assessment: Assessment) -> None:
+    """What test-time views and further seeds add, and how alike the networks are."""
+    seeds, rows = assessment.seed_aucs, {}
+    if assessment.auc_one_view is not None:
+        rows["one view, all networks"] = assessment.auc_one_view
+    if seeds:
+        rows["one network per fold"] = statistics.mean(seeds)
+    if rows:
+        rows["as submitted"] = assessment.evaluation.auc
+        caption = "What test-time views and further seeds add."
+        story.table("gains", GAINS.format(rows=json.dumps(rows)), caption)
+    if len(seeds) > 1:
+        story.text(
+            f"One network per fold was trained from each of {len(seeds)} random seeds. Their "
+            f"AUC out of fold has a standard deviation of {statistics.stdev(seeds):.4f}."
+        )
+    if assessment.test_correlation is not None:
+        story.text(
+            "The networks' test predictions correlate by "
+            f"{assessment.test_correlation:.3f} (Spearman, mean over the pairs). The less "
+            "alike they are, the more their average gains. The leaderboard shows this "
+            "gain. The out-of-fold score cannot, because only one fold's networks "
+            "predict each patch."
+        )
+
+
+def tell_blend(story: Story, run: ReportRun) -> None:
+    """What each member of a blend adds."""
+    story.table(
+        f"members of {run.name}",
+        f'pd.DataFrame(runs[{json.dumps(run.name)}]["adds"]).set_index("run").rename_axis(None)',
+        f"The members of {run.name}, and how much each adds to the AUC out of fold.",
+    )
+
+
+def tell_study(story: Story, run: ReportRun) -> None:
+    """The trials of a study."""
+    study = run.record["study"]
+    words = " ".join(f"{name}={value}" for name, value in study["overrides"].items())
+    story.text(
+        f"### Tuning: {run.recipe}\n\n{study['trials']} trials on fold "
+        f"{study['fold']}. The best is trial {study['winner']} with a validation AUC "
+        f"of {study['winner_auc']:.4f}: `{words}`. It was chosen on the same fold, so "
+        "its AUC is slightly too high."
+    )
+    path = run.join("study.csv")
+    story.table(f"trials of {run.name}", STUDY.format(path=path), "The best trials of the study.")
+    story.figure(
+        run,
+        "study.png",
+        "The study's trials in order, and how much of the AUC's variance each setting "
+        "explains (fANOVA).",
+        "Validation AUC by trial, beside a bar chart of the importance of the settings",
+    )

@@ -1,0 +1,86 @@
+"""The story of a report: cells in order, figures and tables numbered as they come."""
+
+import dataclasses
+import json
+
+from .reading import ReportRun
+
+SLOTS = {  # the author's own words: a slot's name and what belongs there
+    "problem": "What is the problem, why does it matter, what are the data?",
+    "exploration": "What do you see in the figures? What do you conclude from it?",
+    "architectures": "Why do you think that these networks suit this problem?",
+    "results": "Which changes helped, which did not, and why?",
+    "conclusion": "What did you learn? What would you try next?",
+}
+HOW_TO_EXPLORE = "`python build.py eda --data DIR`, then `python build.py report RUN runs/eda`"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell of the notebook.
+
+    Attributes:
+        source: its text or code.
+        is_code: whether it is code.
+        slot: the slot whose words it holds, "" for other cells.
+        words: the author's own words in that slot, "" if there are none yet.
+    """
+
+    source: str
+    is_code: bool = False
+    slot: str = ""
+    words: str = ""
+
+
+class Story:
+    """Collects the cells of a report.
+
+    Args:
+        words: dict of slots and the author's own words.
+    """
+
+    def __init__(self, words: dict):
+        self.words = words
+        self.cells = []
+        self.figures = {}
+        self.tables = {}
+
+    def text(self, text: str) -> None:
+        """Add a paragraph of Markdown."""
+        self.cells.append(Cell(text))
+
+    def code(self, source: str) -> None:
+        """Add a cell of code."""
+        self.cells.append(Cell(source, is_code=True))
+
+    def figure(self, run: ReportRun, name: str, caption: str, alt: str) -> None:
+        """Add a picture of a run with its number; nothing if the run lacks it."""
+        if not run.has(name):
+            return
+        path = run.join(name)
+        self.figures[path] = number = len(self.figures) + 1
+        self.code(f"show({json.dumps(path)}, {json.dumps(alt)})")
+        self.text(f"**Figure {number}.** {caption}")
+
+    def table(self, name: str, source: str, caption: str) -> None:
+        """Add a table that the notebook computes, with its number."""
+        self.tables[name] = number = len(self.tables) + 1
+        self.text(f"**Table {number}.** {caption}")
+        self.code(source)
+
+    def slot(self, name: str) -> None:
+        """Add the author's own words, or a note of what belongs there."""
+        words = self.words[name]
+        prompt = f"> *Your words ({name}): {SLOTS[name]}*"
+        self.cells.append(Cell(words or prompt, slot=name, words=words))
+
+    def point_at(self, name: str) -> str:
+        """A reference such as " (Figure 3)", or "" if that figure or table is missing.
+
+        Args:
+            name: the path of a figure or the name of a table.
+        """
+        for kind, numbers in (("Figure", self.figures), ("Table", self.tables)):
+            if name in numbers:
+                return f" ({kind} {numbers[name]})"
+        return ""

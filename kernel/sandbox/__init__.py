@@ -1,0 +1,1 @@
+"""Kaggle on localhost: serves the protocol, runs pushed kernels, scores submissions."""

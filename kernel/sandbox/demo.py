@@ -1,0 +1,83 @@
+"""The demo's competition: the shipped patches, and a sandbox to compete in."""
+
+import csv
+import datetime
+import hashlib
+import io
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pcam_kaggle.system.paths import COMPETITION
+
+from .judge import read_teams
+from .server import Sandbox
+
+SHIPPED = Path(__file__).parent / "patches"
+DEADLINE = datetime.datetime(2019, 3, 30, 23, 59)  # that of the competition
+
+
+def open_demo(folder: Path) -> Sandbox:
+    """A sandbox with the shipped patches, and the real competition's final scores.
+
+    Args:
+        folder: Path; its data/ and sandbox/ are replaced.
+    """
+    shutil.rmtree(folder / "sandbox", ignore_errors=True)
+    solution = lay_out_demo(folder / "data")
+    teams = read_teams(SHIPPED / "final_boards.csv")
+    data = folder / "data" / "input"
+    return Sandbox(data, solution, folder / "sandbox", teams, DEADLINE)
+
+
+def lay_out_demo(folder: Path) -> Path:
+    """Write the shipped patches as Kaggle lays the competition out.
+
+    Args:
+        folder: Path, emptied first: competitions/<slug>/ is made in it as on Kaggle
+            (96x96 RGB TIFF, id = sha1 of the pixels), and solution.csv beside that
+            (columns id, label, Usage), out of the kernel's sight.
+
+    Returns:
+        Path of solution.csv.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    root = folder / "input" / "competitions" / COMPETITION
+    with open(SHIPPED / "labels.csv", encoding="utf-8", newline="") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    labels = {"train": {}, "test": {}}
+    for split, split_labels in labels.items():
+        (root / split).mkdir(parents=True)
+        for archive in sorted(SHIPPED.glob(f"{split}_*.zip")):
+            with zipfile.ZipFile(archive) as patches:
+                for name in patches.namelist():
+                    patch_id = write_tiff(patches.read(name), root / split)
+                    split_labels[patch_id] = int(rows[name]["label"])
+    write_csv(root / "train_labels.csv", labels["train"].items())
+    test = sorted(labels["test"].items())
+    write_csv(root / "sample_submission.csv", [(patch_id, 0) for patch_id, _ in test])
+    usage = ("Public", "Private")
+    solution = [(*row, usage[i % 2]) for i, row in enumerate(test)]
+    write_csv(folder / "solution.csv", solution, ("id", "label", "Usage"))
+    return folder / "solution.csv"
+
+
+def write_tiff(jpeg: bytes, folder: Path) -> str:
+    """Decode a patch and write it as <sha1 of the pixels>.tif; its id."""
+    pixels = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    patch_id = hashlib.sha1(pixels.tobytes()).hexdigest()
+    Image.fromarray(pixels).save(folder / f"{patch_id}.tif")
+    return patch_id
+
+
+def write_csv(path: Path, rows: Iterable[tuple], header: tuple = ("id", "label")) -> None:
+    """Write rows as CSV with LF line ends, as Kaggle does."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,69 @@
+"""Faults that the sandbox is told to make, for tests of what goes wrong."""
+
+import dataclasses
+import threading
+from collections.abc import Iterable
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What goes wrong with the next calls of a method.
+
+    Attributes:
+        status: int, HTTP status of the answer.
+        body: its text; a dict becomes JSON.
+        headers: dict of its headers.
+        after: bool, carry out the call first, so that only its answer is lost.
+        drop: bool, close the connection without an answer.
+        hang: float, seconds to wait before that.
+        cut: int, close the connection after this many bytes, or None.
+        patch: dict, answer as usual with these fields replaced, or None.
+        times: int, how many calls; a negative number for all.
+    """
+
+    status: int = 500
+    body: str | dict = "<html>error</html>"
+    headers: dict = dataclasses.field(default_factory=dict)
+    after: bool = False
+    drop: bool = False
+    hang: float = 0
+    cut: int | None = None
+    patch: dict | None = None
+    times: int = 1
+
+    @property
+    def is_carried_out(self) -> bool:
+        """Whether the call does its work although its answer is at fault."""
+        return self.after or self.patch is not None or bool(self.cut)
+
+
+class FaultPlan:
+    """The faults that are due, and the calls so far.
+
+    Attributes:
+        faults: dict of method to its faults, the next one first.
+        calls: list of the methods that were called.
+    """
+
+    def __init__(self):
+        self.faults: dict[str, list[Fault]] = {}
+        self.calls: list[str] = []
+        self.lock = threading.Lock()
+
+    def add(self, method: str, faults: Iterable[Fault]) -> None:
+        """Append faults to those of a method."""
+        with self.lock:
+            self.faults.setdefault(method, []).extend(faults)
+
+    def take(self, method: str) -> Fault | None:
+        """The fault that is due, or None; records the call."""
+        with self.lock:
+            self.calls.append(method)
+            faults = self.faults.get(method)
+            if not faults:
+                return None
+            fault = faults.pop(0)
+            if fault.times != 1:
+                left = dataclasses.replace(fault, times=fault.times - 1)
+                faults.insert(0, left)
+            return fault

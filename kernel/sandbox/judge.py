@@ -1,0 +1,183 @@
+"""The sandbox's competition: what a submission scores, and both leaderboards."""
+
+import csv
+import dataclasses
+import datetime
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from pcam_kaggle.system.paths import COMPETITION
+
+DAILY_SUBMISSIONS = 5
+FINAL_DATE = "2019-03-30T23:59:00.000Z"  # of the teams that are there from the start
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A submission as the boards see it.
+
+    Attributes:
+        team: str, the team's name.
+        date: str, when it was submitted.
+        scores: dict of part (Public, Private) to AUC; {} for one that failed.
+        late: bool, whether it was submitted after the deadline.
+    """
+
+    team: str
+    date: str
+    scores: dict
+    late: bool
+
+
+class Judge:
+    """Scores submissions by ROC AUC on the two parts of a solution.
+
+    Args:
+        solution: path of a CSV with columns id, label and Usage (Public, Private).
+        teams: list of (name, public score, private score) that are on the boards from
+            the start, scores as numbers.
+        deadline: datetime (UTC, naive) after which submissions are late: scored on both
+            parts, not placed. None for a competition that stays open and whose private
+            part stays hidden.
+
+    Raises:
+        ValueError: a solution without these columns or without both labels in a part.
+    """
+
+    def __init__(
+        self, solution: Path, teams: Iterable[tuple] = (), deadline: datetime.datetime | None = None
+    ):
+        self.solution = read_solution(solution)
+        self.parts = sorted(set(self.solution["Usage"]), reverse=True)  # Public first
+        self.teams = list(teams)
+        self.deadline = deadline
+
+    @property
+    def closed(self) -> bool:
+        """Whether the deadline has passed."""
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        return self.deadline is not None and now > self.deadline
+
+    def score(self, content: bytes) -> dict[str, float]:
+        """ROC AUC of a submission's bytes on each part.
+
+        Raises:
+            ValueError: what Kaggle would write as the submission's error.
+        """
+        try:
+            text = content.decode("utf-8-sig")
+            submission = pd.read_csv(io.StringIO(text), dtype={"id": str})
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f"Submission is not a CSV: {error}") from None
+        if list(submission.columns) != ["id", "label"]:
+            raise ValueError("Submission must have the columns id,label")
+        if len(submission) != len(self.solution):
+            raise ValueError(
+                f"Submission must have {len(self.solution):,} rows. "
+                f"This one has {len(submission):,}"
+            )
+        unknown = set(submission["id"]) - set(self.solution["id"])
+        if unknown or submission["id"].duplicated().any():
+            raise ValueError("Submission has ids that are not in the solution, or twice")
+        numbers = pd.to_numeric(submission["label"], errors="coerce")
+        if numbers.isna().any() or not numbers.abs().lt(float("inf")).all():
+            raise ValueError("Submission contains labels that are not numbers")
+        both = self.solution.merge(submission.assign(prediction=numbers), on="id")
+        return {
+            part: float(roc_auc_score(rows["label_x"], rows["prediction"]))
+            for part, rows in both.groupby("Usage")
+        }
+
+    def rank_teams(self, submissions: Iterable[Scored], part: str) -> list[tuple]:
+        """A board: (team's number, name, score as text, date), best first.
+
+        A team that submitted in time stands by its best submission on the public part.
+
+        Args:
+            submissions: all submissions.
+            part: str, "Public" or "Private".
+        """
+        column = 0 if part == "Public" else 1
+        rows = [
+            (1_000_000 + i, name, scores[column], FINAL_DATE)
+            for i, (name, *scores) in enumerate(self.teams)
+        ]
+        best = {}
+        for submission in submissions:
+            if submission.late or not submission.scores:
+                continue
+            team, score = submission.team, submission.scores["Public"]
+            if team not in best or score > best[team].scores["Public"]:
+                best[team] = submission
+        rows += [
+            (number_team(team), team, kept.scores[part], kept.date) for team, kept in best.items()
+        ]
+        rows.sort(key=lambda row: (-row[2], row[3]))
+        return [(number, name, f"{score:.4f}", date) for number, name, score, date in rows]
+
+    def show_competition(self, num_teams: int) -> dict:
+        """The competition as GetCompetition answers it."""
+        return {
+            "id": 11848,
+            "ref": f"https://www.kaggle.com/competitions/{COMPETITION}",
+            "title": "Histopathologic Cancer Detection",
+            **({"deadline": f"{self.deadline.isoformat()}Z"} if self.deadline else {}),
+            "teamCount": num_teams,
+            "userHasEntered": True,
+            "maxDailySubmissions": DAILY_SUBMISSIONS,
+            "isKernelsSubmissionsOnly": False,
+            "submissionsDisabled": False,
+            "evaluationMetric": "AUC - ROC",
+        }
+
+
+def number_team(name: str) -> int:
+    """A team's number: the same for the same name."""
+    return 2_000_000 + sum(ord(c) * 31**i for i, c in enumerate(name)) % 1_000_000
+
+
+def read_solution(path: Path) -> pd.DataFrame:
+    """A solution as a DataFrame with columns id (str), label (int), Usage (str).
+
+    Raises:
+        ValueError: names the file and what it lacks.
+    """
+    table = pd.read_csv(path, dtype={"id": str})
+    if list(table.columns) != ["id", "label", "Usage"]:
+        raise ValueError(
+            f"{path}: expected the columns id,label,Usage. Received: {','.join(table.columns)}"
+        )
+    if not set(table["Usage"]) <= {"Public", "Private"} or table["id"].duplicated().any():
+        raise ValueError(
+            f"{path}: expected every id once, Usage Public or Private. "
+            f"Received: {', '.join(sorted(map(str, set(table['Usage']))))}"
+        )
+    if "Public" not in set(table["Usage"]):
+        raise ValueError(f"{path}: expected rows of Usage Public. Received: none")
+    for part, rows in table.groupby("Usage"):
+        if set(rows["label"]) != {0, 1}:
+            raise ValueError(
+                f"{path}: expected labels 0 and 1, both in the {part} part. "
+                f"Received: {sorted(set(rows['label']))}"
+            )
+    return table
+
+
+def read_teams(path: Path) -> list[tuple[str, float, float]]:
+    """Teams of earlier boards from a CSV team,public,private.
+
+    Raises:
+        ValueError: other columns, or a score that is no number; names the file.
+    """
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return [(r["team"], float(r["public"]), float(r["private"])) for r in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected the columns team,public,private. Received: {error}"
+        ) from None

@@ -1,0 +1,136 @@
+"""Kaggle on localhost: the service's protocol, for the official client.
+
+It runs pushed kernels, keeps their versions, logs and output, scores submissions, keeps
+both leaderboards, and can be told to fail. It listens on 127.0.0.1 only.
+"""
+
+import contextlib
+import datetime
+import http.server
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .faults import Fault, FaultPlan
+from .handler import Handler
+from .service import Service
+
+PROXY_NAMES = ("HTTP_PROXY", "http_proxy")
+NO_PROXY_NAMES = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
+
+
+class Sandbox:
+    """A running stand-in for Kaggle; a context manager that stops all it started.
+
+    Args:
+        data: path of the competition's folder, which kernels receive as their input.
+        solution: path of a CSV id,label,Usage, which they do not receive.
+        folder: Path where versions, output, datasets and submissions are kept; a later
+            sandbox on the same folder resumes them.
+        teams, deadline: as `Judge` takes them.
+        port: int, 0 for a free one.
+        username: str, the user of `environment`. Any other name is let in with the
+            same key: each is a team of its own.
+        python: tuple, the command that runs a kernel's script.
+
+    Raises:
+        FileNotFoundError, ValueError: data or a solution that is none.
+        OSError: a port that is taken.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        solution: Path,
+        folder: Path,
+        teams: Iterable[tuple] = (),
+        deadline: datetime.datetime | None = None,
+        port: int = 0,
+        username: str = "sandbox",
+        python: tuple = (sys.executable,),
+    ):
+        self.service = Service(data, solution, folder, teams, deadline, username, python)
+        self.plan = FaultPlan()
+        self.closing = threading.Event()
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.sandbox = self
+        self.service.url = self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    @property
+    def calls(self) -> list[str]:
+        """The methods that were called, in order."""
+        return self.plan.calls
+
+    @property
+    def faults(self) -> dict[str, list[Fault]]:
+        """The faults that are still to come, by method."""
+        return self.plan.faults
+
+    def close(self) -> None:
+        """Stop the server and every session."""
+        self.closing.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.service.close()
+
+    def environment(self) -> dict[str, str | None]:
+        """Variables that point the official client and ours here; None: to be unset."""
+        return {
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            **dict.fromkeys(PROXY_NAMES, self.url),
+            **dict.fromkeys(NO_PROXY_NAMES),
+            "KAGGLE_API_TOKEN": self.service.key,
+            "KAGGLE_USERNAME": self.service.username,
+            "KAGGLE_KEY": self.service.key,
+        }
+
+    def list_instructions(self) -> Iterator[str]:
+        """How to use it, as lines for a terminal."""
+        yield f"sandbox   {self.url}, on this machine only"
+        yield f"data      {self.service.data}"
+        yield f"state     {self.service.folder}"
+        yield "To point build.py or the kaggle command here (the key opens this sandbox"
+        yield "only; choose any user name: each is a team), in a shell:"
+        shown = {**self.environment(), "KAGGLE_API_TOKEN": None}
+        for name, value in shown.items():
+            yield f"  export {name}={value}" if value else f"  unset {name}"
+        yield "or in PowerShell:"
+        for name, value in shown.items():
+            if name.upper() == name:
+                yield f'  $env:{name} = "{value or ""}"'
+        yield "Ctrl-C stops it and every kernel that it runs."
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator["Sandbox"]:
+        """Point this process's environment here for the length of a block."""
+        before = {name: os.environ.get(name) for name in self.environment()}
+        try:
+            set_environment(self.environment())
+            yield self
+        finally:
+            set_environment(before)
+
+    def script(self, method: str, *faults: Fault) -> None:
+        """Let the next calls of a method fail, one fault after the other.
+
+        Methods are named as in the protocol; "upload", "file", "data" and "logs" are
+        the plain URLs.
+        """
+        self.plan.add(method, faults)
+
+
+def set_environment(variables: dict[str, str | None]) -> None:
+    """Set variables of this process; None unsets one."""
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value

@@ -1,0 +1,140 @@
+"""The sandbox's state: kernels, datasets and submissions, kept in a folder."""
+
+import datetime
+import secrets
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from pcam_kaggle.system.files import read_json, write_json
+from pcam_kaggle.system.paths import COMPETITION, find_data
+
+from .judge import Judge
+from .sessions import Session
+
+ALIVE = ("QUEUED", "RUNNING")
+GPU_HOURS = 30  # a week
+PAGE_SIZE = 200  # the most that Kaggle returns
+
+
+class Refusal(Exception):
+    """An error that the service answers with; `status` is its HTTP status."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class Service:
+    """The sandbox's kernels, datasets and submissions.
+
+    The methods of the protocol, in the modules beside this one, are functions of this
+    state, the user's name and the request as a dict. They return the answer: a dict, a
+    URL to go to (str), or bytes.
+
+    Args:
+        data, solution, folder, teams, deadline, python: as `Sandbox` takes them.
+        username: str, the user that a token stands for.
+
+    Attributes:
+        state: dict with "kernels", "datasets" and "submissions", all of it JSON in the
+            protocol's own words, as kept in state.json.
+        sessions: dict of (kernel, version) to Session, of this sandbox.
+        uploads: dict of token to a file's name and content, None until it is there.
+        outputs: dict of (kernel, version) to the paths of its files, once it has ended.
+        key, signature: str, what opens this sandbox, and the URLs of its files.
+
+    Raises:
+        FileNotFoundError, ValueError: data or a solution that is none.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        solution: Path,
+        folder: Path,
+        teams: Iterable[tuple],
+        deadline: datetime.datetime | None,
+        username: str,
+        python: tuple,
+    ):
+        self.data = find_data(data).absolute()
+        self.judge = Judge(solution, teams, deadline)
+        self.folder = folder.absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.username, self.python, self.url = username, python, ""
+        self.key = secrets.token_hex(16)
+        self.signature = secrets.token_hex(8)
+        self.state = {"kernels": {}, "datasets": {}, "submissions": []}
+        self.sessions: dict[tuple, Session] = {}
+        self.uploads: dict[str, tuple[str, bytes | None]] = {}
+        self.outputs: dict[tuple, list[Path]] = {}
+        self.lock = threading.RLock()
+        self.load()
+
+    def load(self) -> None:
+        """Resume the state that an earlier sandbox has left in the folder."""
+        path = self.folder / "state.json"
+        if path.exists():
+            self.state = read_json(path)
+        for kernel in self.state["kernels"].values():
+            for version in kernel["versions"]:
+                if version["status"] in ALIVE:
+                    version["status"] = "CANCEL_ACKNOWLEDGED"
+
+    def save(self) -> None:
+        """Keep the state on disk."""
+        with self.lock:
+            for key in list(self.sessions):
+                self.refresh(*key)
+            write_json(self.folder / "state.json", self.state)
+
+    def refresh(self, ref: str, number: int) -> dict:
+        """A version's state, brought up to date with its session."""
+        version = self.state["kernels"][ref]["versions"][number - 1]
+        session = self.sessions.get((ref, number))
+        if session:
+            version.update(status=session.status, failure=session.failure, log=list(session.log))
+        return version
+
+    def close(self) -> None:
+        """Stop every session and keep the state."""
+        for session in self.sessions.values():
+            session.stop()
+        self.save()
+
+
+def introspect_token(service: Service, user: str | None, request: dict) -> dict:
+    """security.OAuthService/IntrospectToken."""
+    active = secrets.compare_digest(request.get("token", ""), service.key)
+    return {"active": active, "username": service.username if active else ""}
+
+
+def get_accelerator_quota_statistics(service: Service, user: str, request: dict) -> dict:
+    """The week's GPU hours, less those that sessions have run here."""
+    used = int(sum(session.seconds for session in service.sessions.values()))
+    return {
+        "gpuQuota": {
+            "timeUsed": f"{used}s",
+            "totalTimeAllowed": f"{GPU_HOURS * 3600}s",
+            "hasEverRun": bool(service.sessions),
+        }
+    }
+
+
+def check_competition(request: dict) -> None:
+    """Refuse any other competition.
+
+    Raises:
+        Refusal: 404.
+    """
+    if request.get("competitionName") != COMPETITION:
+        raise Refusal(404, "Not found")
+
+
+def turn_page(items: list, request: dict) -> tuple[list, dict]:
+    """The items of the requested page, and the token of the next one as a dict."""
+    size = min(request.get("pageSize", 20), PAGE_SIZE)
+    start = int(request.get("pageToken") or 0)
+    token = {"nextPageToken": str(start + size)} if items[start + size :] else {}
+    return items[start : start + size], token

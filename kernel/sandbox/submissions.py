@@ -1,0 +1,166 @@
+"""The service's competition: its files, the submissions and both boards."""
+
+import io
+import pathlib
+import secrets
+import urllib.parse
+import zipfile
+
+from pcam_kaggle.system.paths import COMPETITION
+
+from .judge import DAILY_SUBMISSIONS, Scored
+from .service import Refusal, Service, check_competition, turn_page
+from .sessions import utc_now
+
+
+def get_competition(service: Service, user: str, request: dict) -> dict:
+    """The competition."""
+    check_competition(request)
+    num_teams = len(service.judge.rank_teams(list_scored(service), "Public"))
+    return service.judge.show_competition(num_teams)
+
+
+def list_scored(service: Service) -> list[Scored]:
+    """All submissions as the judge ranks them."""
+    return [
+        Scored(kept["teamName"], kept["date"], kept["scores"], kept["late"])
+        for kept in service.state["submissions"]
+    ]
+
+
+def list_data_files(service: Service, user: str, request: dict) -> dict:
+    """The competition's files, page by page."""
+    check_competition(request)
+    files = [path for path in service.data.rglob("*") if path.is_file()]
+    files.sort(key=lambda path: (len(path.parts), path))
+    page, more = turn_page(files, request)
+    names = [path.relative_to(service.data).as_posix() for path in page]
+    sizes = [path.stat().st_size for path in page]
+    shown = [{"name": n, "totalBytes": size} for n, size in zip(names, sizes)]
+    return {"files": shown, **more}
+
+
+def download_data_file(service: Service, user: str, request: dict) -> str:
+    """The URL of one file of the competition."""
+    check_competition(request)
+    name = request.get("fileName", "")
+    path = (service.data / name).resolve()
+    if not path.is_file() or service.data.resolve() not in path.parents:
+        raise Refusal(404, "Not found")
+    return f"{service.url}/data/{service.signature}/{urllib.parse.quote(name)}"
+
+
+def get_submission_limits(service: Service, user: str, request: dict) -> dict:
+    """How many submissions the user has left today."""
+    today = utc_now()[:10]
+    count = sum(
+        kept["submittedBy"] == user and kept["date"][:10] == today
+        for kept in service.state["submissions"]
+    )
+    left = max(0, DAILY_SUBMISSIONS - count)
+    return {"numToday": count, "numTotal": count, "numAllowedNow": left}
+
+
+def start_upload(service: Service, user: str, request: dict) -> dict:
+    """Where a file is to be uploaded to."""
+    token = secrets.token_hex(8)
+    name = request.get("fileName") or request.get("name", "file")
+    service.uploads[token] = (pathlib.PurePosixPath(name).name, None)
+    return {"token": token, "createUrl": f"{service.url}/upload/{token}"}
+
+
+def find_upload(service: Service, token: str | None) -> tuple[str, bytes]:
+    """An uploaded file's name and content.
+
+    Raises:
+        Refusal: 400, it was not uploaded.
+    """
+    name, content = service.uploads.get(token, ("", None))
+    if content is None:
+        raise Refusal(400, "The file was not uploaded")
+    return name, content
+
+
+def create_submission(service: Service, user: str, request: dict) -> dict:
+    """Take a submission and score it."""
+    check_competition(request)
+    name, content = find_upload(service, request.get("blobFileTokens"))
+    if not get_submission_limits(service, user, request)["numAllowedNow"]:
+        raise Refusal(400, "You have reached the daily submission limit")
+    ref = len(service.state["submissions"]) + 1
+    scores, problem = {}, ""
+    try:
+        scores = service.judge.score(content)
+    except ValueError as error:
+        problem = str(error)
+    submission = {
+        "ref": ref,
+        "date": utc_now(),
+        "description": request.get("submissionDescription", ""),
+        "fileName": name,
+        "totalBytes": len(content),
+        "submittedBy": user,
+        "teamName": user,
+        "late": service.judge.closed,
+        "scores": scores,
+        "errorDescription": problem,
+    }
+    (service.folder / "submissions").mkdir(exist_ok=True)
+    (service.folder / "submissions" / f"{ref}.csv").write_bytes(content)
+    service.state["submissions"].append(submission)
+    service.save()
+    return {"message": "Successfully submitted", "ref": ref}
+
+
+def show_submission(service: Service, submission: dict) -> dict:
+    """A submission as the service answers it; private scores after the deadline."""
+    hidden = ("late", "scores")
+    shown = {k: v for k, v in submission.items() if k not in hidden and v != ""}
+    scores = submission["scores"]
+    shown["status"] = "COMPLETE" if scores else "ERROR"
+    for part, visible in (("Public", True), ("Private", service.judge.closed)):
+        if visible and part in scores:
+            shown[f"{part.lower()}Score"] = f"{scores[part]:.4f}"
+    return shown
+
+
+def get_submission(service: Service, user: str, request: dict) -> dict:
+    """One submission."""
+    for submission in service.state["submissions"]:
+        is_own = submission["submittedBy"] == user
+        if is_own and submission["ref"] == request.get("ref"):
+            return show_submission(service, submission)
+    raise Refusal(404, "Not found")
+
+
+def list_submissions(service: Service, user: str, request: dict) -> dict:
+    """The user's submissions, newest first."""
+    check_competition(request)
+    own = [s for s in service.state["submissions"] if s["submittedBy"] == user]
+    page, more = turn_page(own[::-1], request)
+    return {"submissions": [show_submission(service, s) for s in page], **more}
+
+
+def get_leaderboard(service: Service, user: str, request: dict) -> dict:
+    """The private board once it is open, else, or if asked for, the public one."""
+    check_competition(request)
+    private = service.judge.closed and not request.get("overridePublic")
+    part = service.judge.parts[-1] if private else "Public"
+    rows = service.judge.rank_teams(list_scored(service), part)
+    names = ("teamId", "teamName", "score", "submissionDate")
+    page, more = turn_page([dict(zip(names, row)) for row in rows], request)
+    return {"submissions": page, **more}
+
+
+def download_leaderboard(service: Service, user: str, request: dict) -> bytes:
+    """The public board as a zipped CSV."""
+    check_competition(request)
+    lines = ["Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"]
+    rows = service.judge.rank_teams(list_scored(service), "Public")
+    for rank, (number, name, score, date) in enumerate(rows, 1):
+        lines.append(f"{rank},{number},{name},{date},{score},1,{name}")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        name = f"{COMPETITION}-publicleaderboard.csv"
+        archive.writestr(name, "\n".join(lines) + "\n")
+    return content.getvalue()

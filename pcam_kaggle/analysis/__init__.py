@@ -1,0 +1,1 @@
+"""Scores, explanations and pictures; only recipes that ask for them load them."""

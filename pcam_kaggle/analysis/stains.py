@@ -1,0 +1,78 @@
+"""Colors of stain: which patches were most likely stained by the same laboratory."""
+
+import numpy as np
+import pandas as pd
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import StandardScaler
+
+
+def measure_hue(patches: pd.DataFrame) -> np.ndarray:
+    """Optical densities of red and of blue relative to green's: float array (n, 2).
+
+    Args:
+        patches: DataFrame as `measure_patches` returns it.
+    """
+    return patches[["red", "blue"]].to_numpy() / patches[["green"]].to_numpy()
+
+
+def cluster_hues(hues: np.ndarray) -> np.ndarray:
+    """Two clusters of hues (n, 2), as Camelyon16 has two laboratories: int array (n,).
+
+    k-means, k = 2, on the standardized values.
+    """
+    scaled = StandardScaler().fit_transform(hues)
+    return KMeans(2, n_init=10, random_state=0).fit_predict(scaled)
+
+
+def cluster_stains(patches: pd.DataFrame) -> np.ndarray:
+    """The stain of each patch: int array (n,), 0 the largest cluster, -1 for blanks.
+
+    Clusters the hue, which differs between laboratories and scanners however much tissue a
+    patch shows.
+
+    Args:
+        patches: DataFrame as `measure_patches` returns it.
+    """
+    stains = np.full(len(patches), -1)
+    stained = np.flatnonzero(patches["blank"] == "")
+    stains[stained] = 0
+    if len(stained) > 1:
+        clusters = cluster_hues(measure_hue(patches.iloc[stained]))
+        sizes = np.bincount(clusters, minlength=2)
+        stains[stained] = np.argsort(np.argsort(-sizes, kind="stable"))[clusters]
+    return stains
+
+
+def make_stain_folds(
+    patches: pd.DataFrame, labels: np.ndarray, slides: np.ndarray | None = None
+) -> np.ndarray:
+    """Make two folds that differ in stain, to measure what another laboratory costs.
+
+    Patches, or whole slides, are clustered by hue. On PCam the two clusters are most likely the
+    two laboratories of Camelyon16. Each fold holds out one of them.
+
+    Args:
+        patches: DataFrame as `measure_patches` returns it.
+        labels: int array (n,) of 0 and 1.
+        slides: array (n,) of slide names, or None.
+
+    Returns:
+        int array (n,): 0 for the larger cluster, 1 for the other.
+
+    Raises:
+        ValueError: a cluster with fewer than two patches of a label.
+    """
+    names = np.arange(len(labels)) if slides is None else np.asarray(slides)
+    _, groups = np.unique(names, return_inverse=True)
+    means = pd.DataFrame(measure_hue(patches)).groupby(groups).mean().to_numpy()
+    folds = cluster_hues(means)[groups]
+    if (folds == 1).sum() > (folds == 0).sum():
+        folds = 1 - folds
+    counts = pd.crosstab(folds, np.asarray(labels))
+    if counts.shape != (2, 2) or counts.to_numpy().min() < 2:
+        raise ValueError(
+            "split, stain_check: expected two patches or more of both labels in both "
+            f"colors of stain. Received: {counts.to_numpy().tolist()}. Try: "
+            "split=stratified stain_check=false"
+        )
+    return folds

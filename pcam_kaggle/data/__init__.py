@@ -1,0 +1,1 @@
+"""The competition on disk: tables, decoded patches, batches, folds."""

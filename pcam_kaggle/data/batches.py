@@ -1,0 +1,61 @@
+"""Batches gathered from the decoded array, uint8 until they are on the device."""
+
+import math
+
+import keras
+import numpy as np
+
+
+class Batches(keras.utils.PyDataset):
+    """Feed some images of a decoded array to `fit` or `predict`.
+
+    Args:
+        images: uint8 array (n, 96, 96, 3), may be memory-mapped.
+        positions: int array (m,), the images to feed.
+        batch_size: int.
+        labels: array (n,) of 0 and 1, or None to feed images only.
+        shuffle_seed: int, or None. With a random seed, the order is drawn again every epoch and
+            a smaller last batch is dropped, as the course notebook does.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        positions: np.ndarray,
+        batch_size: int,
+        labels: np.ndarray | None = None,
+        shuffle_seed: int | None = None,
+    ):
+        super().__init__()
+        self.images = images
+        self.positions = np.asarray(positions)
+        self.batch_size = min(batch_size, len(self.positions))
+        self.labels = labels
+        self.random = None
+        if shuffle_seed is not None:
+            self.random = np.random.default_rng(shuffle_seed)
+        self.on_epoch_end()
+
+    def __len__(self):
+        num_batches = len(self.positions) / self.batch_size
+        return math.ceil(num_batches) if self.random is None else int(num_batches)
+
+    def __getitem__(self, index):
+        """Batch number `index`: images, or (images, float32 labels (b, 1))."""
+        start = index * self.batch_size
+        chosen = self.order[start : start + self.batch_size]
+        images = self.images[chosen]
+        if self.labels is None:
+            return images
+        return images, self.labels[chosen].astype("float32")[:, None]
+
+    def skip_epochs(self, num_epochs: int) -> None:
+        """Draw the orders of epochs that are done already."""
+        for _ in range(num_epochs):
+            self.on_epoch_end()
+
+    def on_epoch_end(self):
+        """Draw the order of the next epoch."""
+        self.order = self.positions
+        if self.random is not None:
+            self.order = self.random.permutation(self.positions)

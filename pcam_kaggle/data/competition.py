@@ -1,0 +1,132 @@
+"""The competition's tables, checked against the files beside them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+def load_labels(folder: Path) -> pd.DataFrame:
+    """The training images and their labels, joined on the id.
+
+    Args:
+        folder: Path, the competition folder.
+
+    Returns:
+        DataFrame with columns path (str), id (str), label (int), ordered by id.
+
+    Raises:
+        ValueError: duplicate ids, labels other than 0 and 1, an image without a label or a
+            label without an image; counts them all and names the first ten.
+    """
+    source = Path(folder) / "train_labels.csv"
+    labels = read_ids(source)
+    wrong = labels.loc[~labels["label"].isin(["0", "1"])]
+    if len(wrong):
+        shown = [f"{row.label!r} for {row.id}" for row in wrong.itertuples()]
+        raise ValueError(
+            f"{source}: expected labels 0 and 1. Received: " + summarize_items(shown, "others")
+        )
+    images = list_images(Path(folder) / "train")
+    check_same_ids(source, labels["id"], images["id"])
+    table = images.merge(labels, on="id", how="left")
+    return table.astype({"label": int})
+
+
+def load_sample(folder: Path) -> pd.DataFrame:
+    """sample_submission.csv (columns id, label) and the test images in its order.
+
+    Returns:
+        DataFrame with columns path (str), id (str), ordered as the sample is.
+
+    Raises:
+        ValueError: an empty test folder, or ids that are not those of the images.
+    """
+    source = Path(folder) / "sample_submission.csv"
+    sample = read_ids(source)
+    images = list_images(Path(folder) / "test")
+    check_same_ids(source, sample["id"], images["id"])
+    return sample[["id"]].merge(images, on="id", how="left")[["path", "id"]]
+
+
+def draw_images(num_available: int, num_images: int, seed: int) -> np.ndarray:
+    """Sorted positions of `num_images` images drawn at random; 0 takes all.
+
+    Raises:
+        ValueError: more images than there are.
+    """
+    if num_images > num_available:
+        raise ValueError(
+            f"num_images: there are only {num_available} training images. "
+            f"Received: num_images={num_images}"
+        )
+    shuffled = np.random.default_rng(seed).permutation(num_available)
+    return np.sort(shuffled[: num_images or None])
+
+
+def load_slides(slide_map: str, ids: pd.Series) -> np.ndarray:
+    """The slide of every id, from a CSV with columns id and slide (or wsi).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: other columns, an id twice, ids that the map misses.
+    """
+    table = pd.read_csv(slide_map, dtype=str, keep_default_na=False)
+    if list(table.columns) not in (["id", "slide"], ["id", "wsi"]):
+        raise ValueError(
+            f"slide_map {slide_map}: expected columns id,slide. Received: {','.join(table.columns)}"
+        )
+    table.columns = ["id", "slide"]
+    slides = table.set_index("id")["slide"]
+    missing = sorted(set(ids) - set(slides.index))
+    repeated = sorted(set(slides.index[slides.index.duplicated()]))
+    for problem, wrong in (("ids are missing", missing), ("ids are there twice", repeated)):
+        if wrong:
+            raise ValueError(f"slide_map {slide_map}: " + summarize_items(wrong, problem))
+    return slides.loc[list(ids)].to_numpy()
+
+
+def list_images(folder: Path) -> pd.DataFrame:
+    """The .tif files of a folder: DataFrame with columns path and id, ordered by id."""
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".tif"))
+    if not names:
+        raise ValueError(f"{folder}: expected .tif images. Received: none")
+    paths = [os.path.join(folder, name) for name in names]
+    return pd.DataFrame({"path": paths, "id": [name[:-4] for name in names]})
+
+
+def read_ids(source: Path) -> pd.DataFrame:
+    """A CSV with columns id and label, as text, each id once."""
+    table = pd.read_csv(source, dtype=str, keep_default_na=False)
+    if list(table.columns) != ["id", "label"]:
+        raise ValueError(
+            f"{source}: expected columns id,label. Received: {','.join(table.columns)}"
+        )
+    twice = table.loc[table["id"].duplicated(), "id"]
+    if len(twice):
+        raise ValueError(
+            f"{source}: expected each id once. Received: " + summarize_items(twice, "again")
+        )
+    return table
+
+
+def check_same_ids(source: Path, listed: pd.Series, on_disk: pd.Series) -> None:
+    """Refuse ids without an image and images without an id."""
+    listed, on_disk = set(listed), set(on_disk)
+    problems = {
+        "ids without an image": sorted(listed - on_disk),
+        "images without an id": sorted(on_disk - listed),
+    }
+    texts = [summarize_items(ids, problem) for problem, ids in problems.items() if ids]
+    if texts:
+        raise ValueError(
+            f"{source}: expected the ids of the images beside it. Received: " + "\nand ".join(texts)
+        )
+
+
+def summarize_items(items: object, what: str) -> str:
+    """How many there are of something, and the first ten, a line each."""
+    items = list(items)
+    shown = items[:10] + ["..."] * (len(items) > 10)
+    return "\n  ".join([f"{len(items)} {what}", *shown])

@@ -1,0 +1,202 @@
+"""A run: what is checked before an image is read, and the patches it works on."""
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import __main__
+
+from ..system.clock import RESERVE, Budget, Clock
+from ..system.files import short_hash
+from ..system.paths import find_data, open_output
+from ..system.provenance import choose_code_id, compute_build_id, find_versions
+from ..system.records import check_unused
+from ..system.settings import SESSION_SETTINGS, Settings, compose
+from .cache import load_cached
+from .competition import draw_images, load_labels, load_sample, load_slides
+from .settings import DataSettings
+
+SCHEMA = 2  # of run.json
+
+
+@dataclasses.dataclass(frozen=True)
+class Competition:
+    """The competition's tables; no image has been read.
+
+    `folder` is where it is. `train` has the columns path, id and label, `test` path and id in
+    the order of sample_submission.csv. `slides` is an array of slide names, one per training
+    patch, or None where no map was given.
+    """
+
+    folder: Path
+    train: pd.DataFrame
+    test: pd.DataFrame
+    slides: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One execution of a recipe.
+
+    `data` is the folder given for the input, or None. `build_id` names the page, `code` the
+    code on it that decides predictions, `edited` says whether the page was changed after it was
+    built. `fingerprint` is over all that decides predictions: code, settings, data.
+    """
+
+    recipe: str
+    settings: Settings
+    competition: Competition
+    output: Path
+    data: Path | str | None
+    clock: Clock
+    build_id: str
+    code: str
+    edited: bool
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """What a method learns from and predicts.
+
+    `images` and `test_images` are what it reads: uint8 arrays (n, 96, 96, 3), or float16
+    features (n, dim). `labels` is an int array (n,) of 0 and 1, and `pixels` the training
+    patches as uint8 (n, 96, 96, 3) in either case.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    test_images: np.ndarray
+    pixels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What run.json says about any run; recipes add what they found.
+
+    `counts` are numbers of patches, `stages` the time of each stage, `files` the names of the
+    files that belong to the finished run, `finished` the time in UTC.
+    """
+
+    schema: int
+    recipe: str
+    build_id: str
+    code: str
+    edited: bool
+    fingerprint: str
+    settings: dict
+    counts: dict
+    packages: dict
+    stages: dict
+    files: list
+    seconds: float
+    finished: str
+
+
+def open_run(
+    recipe: str,
+    parts: dict,
+    changes: dict,
+    overrides: dict | None = None,
+    build_id: str = "package",
+    code_id: str = "package",
+    data: Path | str | None = None,
+    output: Path | str | None = None,
+) -> Run:
+    """Check all that can be checked before an image is read.
+
+    Args:
+        recipe: its name.
+        parts: dict of part names and their classes, as its `parts` returns them.
+        changes: its SETTINGS, or all settings of a page.
+        overrides: settings that replace those, or None.
+        build_id, code_id: the page's, or "package" outside of one.
+        data, output: folders that stand in for PCAM_INPUT and PCAM_WORKING, or None.
+
+    Raises:
+        ValueError: a wrong setting, tables that do not fit the images, an output folder of
+            another run.
+        FileNotFoundError, OSError: no data, or an output that cannot be written.
+    """
+    clock = Clock()
+    settings = compose(parts, changes, overrides)
+    output = open_output(output)
+    tables = read_competition(find_data(data), settings.data)
+    page = "" if build_id == "package" else Path(__main__.__file__).read_text("utf-8")
+    code = choose_code_id(page, build_id, code_id)
+    edited = bool(page) and compute_build_id(page) != build_id
+    fingerprint = make_fingerprint(code, settings.flat(), tables)
+    check_unused(output, fingerprint)
+    train, test = tables.train, tables.test
+    print(f"recipe   {recipe}, build {build_id}{', edited since' if edited else ''}")
+    counts = f"{len(train):,} train ({train['label'].sum():,} positive), {len(test):,} test"
+    print(f"data     {tables.folder}: {counts}")
+    print(f"output   {output}", flush=True)
+    return Run(recipe, settings, tables, output, data, clock, build_id, code, edited, fingerprint)
+
+
+def read_competition(folder: Path, data: DataSettings) -> Competition:
+    """The tables, with as many training patches as the settings say."""
+    table = load_labels(folder)
+    drawn = draw_images(len(table), data.num_images, data.seed)
+    table = table.iloc[drawn].reset_index(drop=True)
+    slides = load_slides(data.slide_map, table["id"]) if data.slide_map else None
+    return Competition(folder, table, load_sample(folder), slides)
+
+
+def make_fingerprint(code: str, settings: dict, tables: Competition) -> str:
+    """Ten hex digits over all that decides the predictions: code, settings, data."""
+    content = [
+        code,
+        {name: settings[name] for name in settings if name not in SESSION_SETTINGS},
+        tables.train.drop(columns="path").to_csv(),
+        tables.test["id"].to_csv(),
+        None if tables.slides is None else list(tables.slides),
+    ]
+    return short_hash(json.dumps(content))
+
+
+def load_patches(run: Run) -> Patches:
+    """Decode every patch, or take them from the cache of an earlier run.
+
+    Raises:
+        ValueError: files that are not 96x96 8-bit RGB TIFFs.
+    """
+    train, test = run.competition.train, run.competition.test
+    verify_ids = run.settings.data.verify_ids
+    images = load_cached(train, verify_ids, "train")
+    run.clock.end("decode_train", len(images))
+    test_images = load_cached(test, verify_ids, "test")
+    run.clock.end("decode_test", len(test_images))
+    return Patches(images, train["label"].to_numpy(), test_images, pixels=images)
+
+
+def start_budget(run: Run) -> Budget:
+    """What is left of the run's `max_hours`."""
+    hours = run.settings.machine.max_hours
+    return Budget(hours, 3600 * hours - RESERVE - run.clock.total())
+
+
+def describe_run(run: Run, stages: dict, files: list) -> RunRecord:
+    """The record of a run that ends now."""
+    train, test = run.competition.train, run.competition.test
+    positive = int(train["label"].sum())
+    return RunRecord(
+        schema=SCHEMA,
+        recipe=run.recipe,
+        build_id=run.build_id,
+        code=run.code,
+        edited=run.edited,
+        fingerprint=run.fingerprint,
+        settings=run.settings.flat(),
+        counts={"train": len(train), "positive": positive, "test": len(test)},
+        packages=find_versions(),
+        stages={**run.clock.stages, **stages},
+        files=files,
+        seconds=run.clock.total(),
+        finished=datetime.datetime.now(datetime.UTC).isoformat(),
+    )

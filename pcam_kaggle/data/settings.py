@@ -1,0 +1,32 @@
+"""Which training patches a run uses, and how they are dealt into folds."""
+
+import dataclasses
+
+from ..system.settings import Part, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings(Part):
+    """The training patches."""
+
+    num_images: int = setting(0, "training patches drawn at random; 0: all", low=0)
+    slide_map: str = setting("", "CSV (id,slide): folds never share a slide")
+    verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
+    seed: int = setting(0, "random seed of the draw, the folds, the first network", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldSettings(Part):
+    """Cross-validation."""
+
+    num_folds: int = setting(5, "stratified folds", low=2, high=100)
+    folds: tuple = setting((), "the folds to train, as 0,1; empty: all", kind="ints")
+    num_seeds: int = setting(1, "networks per fold, each from its own random seed", low=1)
+
+    def check(self):
+        wrong = [fold for fold in self.folds if not 0 <= fold < self.num_folds]
+        if wrong or len(set(self.folds)) < len(self.folds):
+            raise ValueError(
+                f"folds: expected different numbers from 0 to {self.num_folds - 1}. "
+                f"Received: folds={self.folds}"
+            )

@@ -1,0 +1,1 @@
+"""Predictions: test-time views, ensembles, calibration, the submission."""

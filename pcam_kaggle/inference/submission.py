@@ -1,0 +1,61 @@
+"""The submission: probabilities or hard labels, checked against the sample."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..system.files import write_table
+
+
+def check_submission(submission: pd.DataFrame, sample_ids: Iterable) -> None:
+    """Refuse a submission that Kaggle would refuse, or would score by accident.
+
+    Args:
+        submission: DataFrame with columns id (str) and label (float or int).
+        sample_ids: the ids of sample_submission.csv, in its order.
+
+    Raises:
+        ValueError: other columns, ids missing, unknown or out of order, labels that are not
+            finite numbers from 0 to 1.
+    """
+    if list(submission.columns) != ["id", "label"]:
+        raise ValueError(
+            f"submission: expected columns id,label. Received: {','.join(submission.columns)}"
+        )
+    ids, sample_ids = list(submission["id"]), list(sample_ids)
+    if ids != sample_ids:
+        missing, unknown_ids = set(sample_ids) - set(ids), set(ids) - set(sample_ids)
+        raise ValueError(
+            "submission: expected the ids of sample_submission.csv in its order. "
+            f"Received: {len(ids)} rows for {len(sample_ids)}, {len(missing)} missing, "
+            f"{len(unknown_ids)} unknown"
+        )
+    labels = pd.to_numeric(submission["label"], errors="coerce").to_numpy("float64")
+    wrong = ~((labels >= 0) & (labels <= 1))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"submission: expected labels from 0 to 1. Received: {wrong.sum()} others, "
+            f"the first {submission['label'].tolist()[row]!r} for id {ids[row]}"
+        )
+
+
+def write_submission(
+    path: Path, sample_ids: Iterable, predictions: np.ndarray, labels: str = "probability"
+) -> pd.DataFrame:
+    """Write submission.csv in the order of the sample, whole or not at all.
+
+    Args:
+        path: the file.
+        sample_ids: the ids of sample_submission.csv.
+        predictions: float array (n,) of probabilities, in that order.
+        labels: "probability", or "hard": 1 above 0.5, as the course notebook submitted.
+    """
+    submission = pd.DataFrame({"id": list(sample_ids), "label": predictions})
+    check_submission(submission, sample_ids)
+    if labels == "hard":
+        submission["label"] = (submission["label"] > 0.5).astype(int)
+    write_table(path, submission)
+    return submission

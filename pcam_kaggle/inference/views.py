@@ -1,0 +1,55 @@
+"""Test-time augmentation: all views of a batch in one pass, averaged."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..data.batches import Batches
+from ..data.decode import IMAGE_SHAPE
+from ..system.device import choose_jit_compile
+
+NUM_VIEWS = {"none": 1, "flip": 4, "dihedral": 8}  # of `test_time_views`
+IMAGES_PER_PASS = 512  # views included: bounds the memory of a pass
+
+
+def predict(
+    network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None, tta: str = "none"
+) -> np.ndarray:
+    """The probability that the center of each patch holds tumor: float32 array (m,).
+
+    Args:
+        network: as `build_network` returns it.
+        images: uint8 array (n, 96, 96, 3).
+        positions: int array (m,) of the images to predict, or None for all.
+        tta: "none", "flip" (4 views) or "dihedral" (8 views), averaged.
+    """
+    return predict_views(network, images, positions, tta)[0]
+
+
+def predict_views(
+    network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None, tta: str = "none"
+) -> tuple:
+    """As `predict`, and the probability from the patch as it is: two arrays (m,)."""
+    positions = np.arange(len(images)) if positions is None else positions
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+    views = test_time_views(ops.cast(inputs, "float32"), tta)
+    probabilities = network(ops.concatenate(views, axis=0))
+    by_view = ops.reshape(probabilities, (len(views), -1))
+    batches = Batches(images, positions, IMAGES_PER_PASS // len(views))
+    model = keras.Model(inputs, [ops.mean(by_view, axis=0), by_view[0]])
+    model.compile(jit_compile=choose_jit_compile())
+    return model.predict(batches, verbose=0)
+
+
+def test_time_views(images, tta: str) -> list:
+    """The views over which a prediction is averaged, a list of tensors.
+
+    Each set of views is a group, so that the average is the same for every view of an image.
+    """
+    views = [images]
+    if tta in ("flip", "dihedral"):
+        views += [ops.flip(view, axis=2) for view in views]
+        views += [ops.flip(view, axis=1) for view in views]
+    if tta == "dihedral":
+        views += [ops.transpose(view, (0, 2, 1, 3)) for view in views]
+    return views

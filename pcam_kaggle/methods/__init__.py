@@ -1,0 +1,1 @@
+"""Methods: what a recipe trains, all with the same five functions."""

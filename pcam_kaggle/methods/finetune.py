@@ -1,0 +1,141 @@
+"""Fine-tuning: a network that learns from the pixels of augmented patches."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+
+from ..data.batches import Batches
+from ..data.decode import IMAGE_SHAPE
+from ..data.folds import Split
+from ..data.run import Patches, Run
+from ..inference.views import NUM_VIEWS, predict_views
+from ..system.device import Device, choose_jit_compile
+from ..system.records import Explanation
+from ..training.checkpoint import Checkpoint
+from ..training.epoch_log import EpochLog, name_memory_error
+from ..training.optimizer import make_callbacks, make_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetune:
+    """Train all layers of a network on random views of the patches.
+
+    Args:
+        build_network: function of `network` that returns a keras.Model, float32 (b, 96, 96, 3),
+            0 to 255, -> float32 (b, 1).
+        augment: function of a uint8 tensor (b, 96, 96, 3), `augmentation` and a random seed
+            that returns a float32 tensor of that shape.
+        network, augmentation, training: the parts of the settings that they read.
+        tta: test-time views, "none", "flip" or "dihedral".
+        explainer: function as `explain_maps`, or None.
+    """
+
+    build_network: Callable
+    augment: Callable
+    network: object
+    augmentation: object
+    training: object
+    tta: str = "none"
+    explainer: Callable | None = None
+
+    @property
+    def num_views(self) -> int:
+        """Views that a prediction is averaged over."""
+        return NUM_VIEWS[self.tta]
+
+    def build(self) -> keras.Model:
+        """The network with its first weights; refuses weights that do not fit."""
+        return self.build_network(self.network)
+
+    def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
+        """Patches as `fit` and `predict` read them: as they are."""
+        return patches
+
+    def fit(
+        self, patches: Patches, split: Split, checkpoint: Checkpoint | None = None, watchers=()
+    ) -> tuple:
+        """Train one network and validate it on the fold that is held out.
+
+        Args:
+            patches: as `prepare` returns them.
+            split: the positions, the random seed and the network's name.
+            checkpoint: where training resumes and is saved, or None.
+            watchers: more callbacks, which may stop the training.
+
+        Returns:
+            The trained network and its history, a DataFrame with a row per epoch. With early
+            stopping its weights are the best by val_loss, else the last epoch's.
+
+        Raises:
+            FloatingPointError: the loss is no longer a finite number.
+            MemoryError: a batch does not fit into the device's memory.
+            ValueError: a checkpoint that is damaged or of another run.
+        """
+        settings = self.training
+        policy = keras.config.dtype_policy()
+        keras.backend.clear_session()  # frees the last network, and resets the policy
+        keras.config.set_dtype_policy(policy)
+        keras.utils.set_random_seed(split.seed)
+        images, labels, size = patches.images, patches.labels, settings.batch_size
+        batches = Batches(images, split.train, size, labels, shuffle_seed=split.seed)
+        network, model = self.compile(settings.epochs * len(batches), split.seed)
+
+        # The log first: it reads the rate before the plateau lowers it. The checkpoint
+        # after all that it saves, and before what may stop the training.
+        log = EpochLog(split.name, settings.epochs)
+        callbacks = [log, *make_callbacks(settings)]
+        first_epoch = 0
+        if checkpoint:
+            first_epoch = checkpoint.restore(model, log, callbacks[1:])
+            batches.skip_epochs(first_epoch)
+            callbacks.append(checkpoint)
+        with name_memory_error(size):
+            model.fit(
+                batches,
+                validation_data=Batches(images, split.valid, size, labels),
+                initial_epoch=first_epoch,
+                epochs=settings.epochs,
+                callbacks=[*callbacks, *watchers],
+                shuffle=False,  # Batches does, in an order that can be resumed
+                verbose=0,
+            )
+        return network, pd.DataFrame(log.rows)
+
+    def compile(self, num_steps: int, seed: int) -> tuple:
+        """The network, and the model that trains it on augmented patches."""
+        settings = self.training
+        network = self.build()
+        inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+        model = keras.Model(inputs, network(self.augment(inputs, self.augmentation, seed)))
+        model.compile(
+            optimizer=make_optimizer(settings, num_steps),
+            loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+            metrics=["accuracy", keras.metrics.AUC(name="auc")],
+            steps_per_execution=settings.steps_per_execution,
+            jit_compile=choose_jit_compile(),
+        )
+        return network, model
+
+    def predict(self, network: keras.Model, images: np.ndarray, positions=None) -> tuple:
+        """Probabilities of tumor over all views, and from the patches as they are.
+
+        Args:
+            network: as `fit` returns it.
+            images: uint8 array (n, 96, 96, 3).
+            positions: int array (m,) of those to predict; None for all.
+
+        Returns:
+            Two float32 arrays (m,).
+        """
+        return predict_views(network, images, positions, self.tta)
+
+    def explain(
+        self, network: keras.Model, patches: Patches, positions: np.ndarray, oof: np.ndarray
+    ) -> Explanation | None:
+        """Explain some patches of a validation fold, by the function given, if any."""
+        if self.explainer is None:
+            return None
+        return self.explainer(network, patches, positions, oof, self.network.crop_size)

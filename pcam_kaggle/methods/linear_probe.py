@@ -1,0 +1,233 @@
+"""Linear probing: a frozen network's features once, then heads within seconds."""
+
+import functools
+import tempfile
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..data.batches import Batches
+from ..data.folds import Split
+from ..data.run import Patches, Run, start_budget
+from ..models.transformer import load_backbone
+from ..models.transformer_settings import HeadSettings, TransformerSettings
+from ..system.clock import Budget
+from ..system.device import Device, choose_jit_compile
+from ..system.records import Explanation
+from ..system.workers import run_jobs
+from ..training.epoch_log import EpochLog
+from ..training.optimizer import make_callbacks, make_optimizer
+from ..training.settings import TrainingSettings
+from .features import extract_features
+
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # 1 / L2 penalty, chosen within training
+HIDDEN_UNITS = 256
+
+
+class LinearProbe:
+    """Train a head on the features of a frozen transformer.
+
+    Args:
+        network: which transformer.
+        head: what learns from its features.
+        training: how, for head="mlp".
+        tta: views over which the features are averaged.
+        explainer: function as `explain_tokens`, or None.
+    """
+
+    num_views = 1  # of a prediction: the views are in the features
+
+    def __init__(
+        self,
+        network: TransformerSettings,
+        head: HeadSettings,
+        training: TrainingSettings,
+        tta: str = "none",
+        explainer: Callable | None = None,
+    ):
+        self.network = network
+        self.head = head
+        self.training = training
+        self.tta = tta
+        self.explainer = explainer
+        self.backbone = None
+
+    def __getstate__(self):
+        return {**vars(self), "backbone": None}  # each process loads its own
+
+    def build(self) -> keras.Model:
+        """The frozen transformer, loaded once per process.
+
+        Raises:
+            ImportError, FileNotFoundError, ValueError: it cannot be loaded.
+        """
+        if self.backbone is None:
+            settings, policy = self.network, keras.config.dtype_policy()
+            self.backbone = load_backbone(
+                settings.weights, settings.input_size, settings.crop_size, policy.compute_dtype
+            )
+        return self.backbone
+
+    def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
+        """The patches with float16 features (n, dim) for images.
+
+        Several workers extract a share each; the parts are kept in features/.
+
+        Raises:
+            ValueError: there is no time for all of them.
+            FloatingPointError: features that are not finite in this precision.
+        """
+        budget, num_workers = start_budget(run), device.num_workers
+        images = (patches.images, patches.test_images)
+        extract = functools.partial(
+            extract_share,
+            method=self,
+            policy=device.policy,
+            folder=run.output / "features",
+            fingerprint=run.fingerprint,
+            attached=run.data,
+            max_hours=budget.max_hours,
+        )
+        if num_workers > 1:
+            jobs = [((n, num_workers), budget.left()) for n in range(num_workers)]
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+                shares = (num_workers, device.num_gpus, scratch)
+                for _ in run_jobs(extract, images, jobs, *shares):
+                    pass
+        train, test = extract(images, (0, 1), budget.left())
+        run.clock.end("features", len(train) + len(test))
+        return Patches(train, patches.labels, test, patches.pixels)
+
+    def fit(
+        self, patches: Patches, split: Split, checkpoint: object = None, watchers: list = ()
+    ) -> tuple:
+        """Train one head on the features of all folds but one.
+
+        head="logistic" is logistic regression with the L2 penalty chosen by 3-fold
+        cross-validation within the training folds; head="mlp" one hidden layer. Neither takes
+        long enough for checkpoints or forecasts.
+
+        Args:
+            patches: as `prepare` returns them.
+            split: the positions, the random seed and the head's name.
+            checkpoint, watchers: not used.
+
+        Returns:
+            The head, for `predict`, and its history.
+        """
+        if self.head.head == "logistic":
+            return fit_logistic(patches.images, patches.labels, split)
+        return fit_mlp(self.training, self.head.dropout_rate, patches, split)
+
+    def predict(
+        self, head: object, features: np.ndarray, positions: np.ndarray | None = None
+    ) -> tuple:
+        """As `Finetune.predict`; the views are in the features, so that both agree."""
+        predictions = apply_head(head, features, positions)
+        return predictions, predictions
+
+    def explain(
+        self, head: object, patches: Patches, positions: np.ndarray, predictions: np.ndarray
+    ) -> Explanation | None:
+        """Explain some patches of a validation fold, by the function given, if any."""
+        if self.explainer is None:
+            return None
+        return self.explainer(
+            self.build(), head, patches, positions, predictions, self.network.crop_size
+        )
+
+
+def extract_share(
+    images: tuple,
+    share: tuple,
+    seconds_left: float,
+    *,
+    method: LinearProbe,
+    policy: str,
+    folder: object,
+    fingerprint: str,
+    attached: object,
+    max_hours: float,
+) -> list:
+    """A worker's share of the features of the training and of the test patches."""
+    keras.config.set_dtype_policy(policy)
+    budget = Budget(max_hours, seconds_left)
+    return [
+        extract_features(
+            method.build(), part, method.tta, name, folder, fingerprint, attached, budget, share
+        )
+        for name, part in zip(("train", "test"), images)
+    ]
+
+
+def apply_head(
+    head: object, features: np.ndarray, positions: np.ndarray | None = None
+) -> np.ndarray:
+    """The probability of tumor: float32 array (m,)."""
+    chosen = features if positions is None else features[positions]
+    if isinstance(head, keras.Model):
+        return head.predict(chosen, batch_size=4096, verbose=0)[:, 0]
+    return head.predict_proba(chosen.astype("float32"))[:, 1].astype("float32")
+
+
+def fit_logistic(features: np.ndarray, labels: np.ndarray, split: Split) -> tuple:
+    """Logistic regression on standardized features, and its one row of history."""
+    regression = LogisticRegressionCV(
+        Cs=STRENGTHS,
+        cv=StratifiedKFold(3, shuffle=True, random_state=split.seed),
+        scoring="roc_auc",
+        max_iter=1000,
+    )
+    head = make_pipeline(StandardScaler(), regression)
+    head.fit(features[split.train].astype("float32"), labels[split.train])
+    row = {"epoch": 1}
+    for prefix, positions in (("", split.train), ("val_", split.valid)):
+        predictions, truth = apply_head(head, features, positions), labels[positions]
+        row[f"{prefix}accuracy"] = accuracy_score(truth, predictions > 0.5)
+        row[f"{prefix}auc"] = roc_auc_score(truth, predictions)
+        row[f"{prefix}loss"] = log_loss(truth, predictions, labels=[0, 1])
+    return head, pd.DataFrame([row])
+
+
+def fit_mlp(
+    settings: TrainingSettings, dropout_rate: float, patches: Patches, split: Split
+) -> tuple:
+    """One hidden layer on standardized features, and its history."""
+    features, labels, size = patches.images, patches.labels, settings.batch_size
+    keras.utils.set_random_seed(split.seed)
+    scale = layers.Normalization()
+    scale.adapt(features[split.train].astype("float32"))
+    head = keras.Sequential(
+        [
+            keras.Input(features.shape[1:]),
+            scale,
+            layers.Dropout(dropout_rate),
+            layers.Dense(HIDDEN_UNITS, activation="relu"),
+            layers.Dropout(dropout_rate),
+            layers.Dense(1, activation="sigmoid", dtype="float32"),
+        ]
+    )
+    batches = Batches(features, split.train, size, labels, shuffle_seed=split.seed)
+    head.compile(
+        optimizer=make_optimizer(settings, num_steps=settings.epochs * len(batches)),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy", keras.metrics.AUC(name="auc")],
+        jit_compile=choose_jit_compile(),
+    )
+    log = EpochLog(split.name, settings.epochs)
+    head.fit(
+        batches,
+        validation_data=Batches(features, split.valid, 4096, labels),
+        epochs=settings.epochs,
+        callbacks=[log, *make_callbacks(settings)],
+        verbose=0,
+    )
+    return head, pd.DataFrame(log.rows)

@@ -1,0 +1,1 @@
+"""The networks: float pixels in, one probability out."""

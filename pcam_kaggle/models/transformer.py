@@ -1,0 +1,116 @@
+"""A pathology foundation model, frozen: a vision transformer as a Keras model.
+
+A transformer that saw millions of patches of other tissue (Midnight: DINOv2 ViT-g/14 on TCGA,
+Karasikov et al. 2025) describes a patch better than a network trained on this competition alone
+can. It is too large to tune here.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..data.decode import IMAGE_SHAPE
+from ..system.paths import walk_mounts
+from .build import resize_center
+
+MODEL_TYPES = ("dinov2", "dinov2_with_registers", "vit")
+PIXEL_SCALE = (0.5, 0.5)  # mean and deviation of RGB from 0 to 1: Midnight's
+
+
+def load_backbone(
+    weights: str, input_size: int = 224, crop_size: int = 96, dtype: str = "float32"
+) -> keras.Model:
+    """The frozen transformer, with its preprocessing and pooling.
+
+    Args:
+        weights: str, "hf://owner/name", or a folder in the format of transformers (config.json
+            and model.safetensors) or of keras-hub: a path, or the name of one attached to the
+            kernel. Its model type is one of MODEL_TYPES.
+        input_size: int, side in pixels to which the patch is resized; position embeddings of
+            DINOv2 are interpolated to it, a ViT takes its own size only.
+        crop_size: int, even, side in pixels of the center that is seen at all.
+        dtype: str, of weights and arithmetic: "float32", "float16" or "bfloat16".
+
+    Returns:
+        keras.Model: uint8 (b, 96, 96, 3) -> float32 (b, 2 * dim): the class token beside the
+        mean of the patch tokens.
+
+    Raises:
+        ImportError: keras-hub is not installed.
+        FileNotFoundError: no such folder.
+        ValueError: another kind of model, or an input_size that it cannot take.
+    """
+    preset = weights if "://" in weights else str(find_folder(weights))
+    try:
+        import keras_hub
+        from safetensors import SafetensorError
+    except ImportError as error:
+        raise ImportError(
+            "foundation models need keras-hub: python -m pip install -e "
+            f'".[foundation]" (Kaggle has it). Received: {error}'
+        ) from error
+    try:
+        backbone = keras_hub.models.Backbone.from_preset(
+            preset, image_shape=(input_size, input_size, 3), dtype=dtype
+        )
+    except (ValueError, TypeError, OSError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"weights: {weights} cannot be loaded for {input_size} pixels. Expected: a "
+            f"model of type {', '.join(MODEL_TYPES)} (a vit with its classifier, as "
+            "keras-hub reads it), a size that is a multiple of its patches, for vit "
+            f"its own. Received: {str(error).splitlines()[0]}"
+        ) from error
+    backbone.trainable = False
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+    pixels = resize_center(ops.cast(inputs, "float32"), crop_size, input_size)
+    mean, deviation = read_pixel_scale(preset)
+    tokens = ops.cast(backbone((pixels / 255.0 - mean) / deviation), "float32")
+    first_patch = 1 + getattr(backbone, "num_register_tokens", 0)
+    patches = ops.mean(tokens[:, first_patch:], axis=1)
+    return keras.Model(inputs, ops.concatenate([tokens[:, 0], patches], axis=-1))
+
+
+def read_pixel_scale(preset: str) -> tuple:
+    """Mean and deviation of the pixels (RGB from 0 to 1) that a model was trained on.
+
+    From the preprocessor_config.json beside its weights; Midnight's if there is none.
+
+    Returns:
+        Two float32 arrays (3,) or numbers.
+    """
+    name = "preprocessor_config.json"
+    path = Path(preset) / name
+    if preset.startswith("hf://"):
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            path = Path(hf_hub_download(preset.removeprefix("hf://"), name))
+        except EntryNotFoundError:
+            return PIXEL_SCALE
+    if not path.is_file():
+        return PIXEL_SCALE
+    settings = json.loads(path.read_text("utf-8"))
+    scale = (settings["image_mean"], settings["image_std"])
+    return tuple(np.array(values, "float32") for values in scale)
+
+
+def find_folder(name: str) -> Path:
+    """A folder given as a path, or by its name among the kernel's inputs.
+
+    Raises:
+        FileNotFoundError: neither; says where it looked.
+    """
+    root = Path(os.environ.get("PCAM_INPUT") or "/kaggle/input")
+    attached = [place for place, _ in walk_mounts(root) if place.name == name]
+    found = [Path(name)] * Path(name).is_dir() + attached
+    if not found:
+        raise FileNotFoundError(
+            "expected a folder that exists here, or one of that name in a dataset or "
+            f"model attached to the kernel under {root}. Received: {name!r}"
+        )
+    return found[0]

@@ -1,0 +1,37 @@
+"""Recipes: a program each, which names its settings and tells how a run goes.
+
+A recipe module has a docstring, `SETTINGS`, `parts()` and `main(run)`.
+"""
+
+import importlib
+from pathlib import Path
+
+from ..system.files import read_json
+
+
+def run_recipe(
+    name: str,
+    overrides: dict | None = None,
+    data: Path | str | None = None,
+    output: Path | str | None = None,
+) -> dict:
+    """Run a recipe in this process, from the package.
+
+    Args:
+        name: the recipe's, such as "fast".
+        overrides: dict of settings, such as {"epochs": 3, "folds": (0, 1)}.
+        data, output: folders that stand in for PCAM_INPUT and PCAM_WORKING, or None.
+
+    Returns:
+        dict, as written to run.json.
+
+    Raises:
+        ModuleNotFoundError: no such recipe.
+        FileNotFoundError, OSError, ValueError: bad input.
+    """
+    from ..data.run import open_run
+
+    recipe = importlib.import_module(f".{name}", __name__)
+    run = open_run(name, recipe.parts(), recipe.SETTINGS, overrides, data=data, output=output)
+    recipe.main(run)
+    return read_json(run.output / "run.json")

@@ -1,0 +1,103 @@
+"""DenseNet-121 at a larger input on five folds, with a check for other stains.
+
+ImageNet's DenseNet-121, all layers trained, on five folds in one GPU session. Two more
+networks each train on one color of stain and are tested on the other: they say what a
+laboratory that was not trained on would cost. Blend the run with others for more.
+"""
+
+import numpy as np
+
+from ..analysis.cleaning import clean_folds
+from ..analysis.gradcam import explain_maps
+from ..analysis.patches import measure_patches
+from ..analysis.settings import CleaningSettings, StainFoldSettings
+from ..analysis.stains import make_stain_folds
+from ..augmentation.flips import augment_patches
+from ..augmentation.settings import AugmentationSettings
+from ..data.folds import make_folds
+from ..data.run import Run, load_patches
+from ..data.settings import DataSettings
+from ..inference.calibration import calibrate_oof
+from ..inference.calibration_settings import CalibratedSettings
+from ..inference.ensemble import average_members
+from ..inference.submission import write_submission
+from ..methods.finetune import Finetune
+from ..models.pretrained import build_pretrained
+from ..models.pretrained_settings import PretrainedSettings
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+from ..training.members import fit_members
+from ..training.results import announce, finish_run, gather_oof
+from ..training.settings import TrainingSettings
+from ..training.stain_check import score_stains, warn_of_gap
+
+SETTINGS = {
+    "architecture": "densenet121",
+    "weights": "imagenet",
+    "input_size": 160,
+    "epochs": 4,
+    "stain_jitter": 0.1,
+    "brightness": 0.1,
+    "contrast": 0.1,
+    "precision": "auto",
+    "stain_check": True,
+}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {
+        "data": DataSettings,
+        "folds": StainFoldSettings,
+        "cleaning": CleaningSettings,
+        "network": PretrainedSettings,
+        "augmentation": AugmentationSettings,
+        "training": TrainingSettings,
+        "prediction": CalibratedSettings,
+        "machine": MachineSettings,
+    }
+
+
+def main(run: Run) -> None:
+    """Train the folds and the stain check, average, write the submission."""
+    settings, tables = run.settings, run.competition
+    device = set_up_device(settings.machine)
+    method = Finetune(
+        build_pretrained,
+        augment_patches,
+        network=settings.network,
+        augmentation=settings.augmentation,
+        training=settings.training,
+        tta=settings.prediction.tta,
+        explainer=explain_maps,
+    )
+    network = announce(method.build())  # its weights are checked before an image is read
+
+    labels, seed = tables.train["label"], settings.data.seed
+    folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    patches = load_patches(run)  # every file decoded once
+    colors = measure_patches(patches.pixels)
+    stain_folds = None
+    if settings.folds.stain_check or settings.folds.split == "stain":
+        stain_folds = make_stain_folds(colors, patches.labels, tables.slides)
+    if settings.folds.split == "stain":
+        folds = stain_folds
+    clean = settings.cleaning.clean
+    folds, cleaned = clean_folds(clean, folds, patches.pixels, run, colors)
+    ensemble = fit_members(method, patches, folds, run, device)
+    oof = gather_oof(run, folds, ensemble.members)
+
+    stain_auc = None
+    if settings.folds.stain_check:
+        stain_folds = np.where(folds < 0, -1, stain_folds)
+        stains = fit_members(method, patches, stain_folds, run, device, kind="stain")
+        stain_auc = score_stains(stains, patches.labels)
+        ensemble = warn_of_gap(ensemble, stains, oof, stain_auc)
+
+    calibration = calibrate_oof(oof, settings.prediction.calibration)
+    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+    write_submission(
+        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+    )
+    findings = {"cleaned": cleaned, "stain_auc": stain_auc, "calibration": calibration}
+    finish_run(run, device, network, folds, ensemble, **findings)

@@ -1,0 +1,26 @@
+"""The course notebook's first system as published: VGG16 from scratch.
+
+VGG16 with batch normalization, trained with Adam on a part of the patches, with the notebook's
+affine augmentation, early stopping and a rate that falls on a plateau. Set `labels=hard` to
+reproduce its exact submission.
+"""
+
+from ..methods.course import main, parts  # noqa: F401
+
+SETTINGS = {
+    "architecture": "my_vgg16",
+    "num_images": 12_000,
+    "num_folds": 5,
+    "folds": (0,),
+    "augmentation": "affine",
+    "epochs": 20,
+    "batch_size": 96,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "label_smoothing": 0.0,
+    "early_stopping_patience": 5,
+    "plateau_patience": 3,
+    "tta": "none",
+}

@@ -1,0 +1,76 @@
+"""A small network on the shipped patches: the whole path in two minutes.
+
+Five convolutions, average and max pooling, trained from random weights on three folds. It needs
+no GPU, no account and no download. The test patches are predicted in four views, which are
+averaged.
+"""
+
+from ..analysis.gradcam import explain_maps
+from ..augmentation.flips import augment_patches
+from ..augmentation.settings import AugmentationSettings
+from ..data.folds import make_folds
+from ..data.run import Run, load_patches
+from ..data.settings import DataSettings, FoldSettings
+from ..inference.calibration import calibrate_oof
+from ..inference.calibration_settings import CalibratedSettings
+from ..inference.ensemble import average_members
+from ..inference.submission import write_submission
+from ..methods.finetune import Finetune
+from ..models.settings import NetworkSettings
+from ..models.small import build_small
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+from ..training.members import fit_members
+from ..training.results import announce, finish_run, gather_oof
+from ..training.settings import TrainingSettings
+
+SETTINGS = {
+    "num_folds": 3,
+    "epochs": 25,
+    "batch_size": 32,
+    "learning_rate": 4e-3,
+    "steps_per_execution": 8,
+    "tta": "flip",
+}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {
+        "data": DataSettings,
+        "folds": FoldSettings,
+        "network": NetworkSettings,
+        "augmentation": AugmentationSettings,
+        "training": TrainingSettings,
+        "prediction": CalibratedSettings,
+        "machine": MachineSettings,
+    }
+
+
+def main(run: Run) -> None:
+    """Train a network per fold, average their predictions, write the submission."""
+    settings, tables = run.settings, run.competition
+    device = set_up_device(settings.machine)
+    method = Finetune(
+        build_small,
+        augment_patches,
+        network=settings.network,
+        augmentation=settings.augmentation,
+        training=settings.training,
+        tta=settings.prediction.tta,
+        explainer=explain_maps,
+    )
+    network = announce(method.build())  # its weights are checked before an image is read
+
+    labels, seed = tables.train["label"], settings.data.seed
+    folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    patches = load_patches(run)  # every file decoded once
+    ensemble = fit_members(method, patches, folds, run, device)
+
+    oof = gather_oof(run, folds, ensemble.members)
+    calibration = calibrate_oof(oof, settings.prediction.calibration)
+    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+    write_submission(
+        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+    )
+    finish_run(run, device, network, folds, ensemble, calibration=calibration)

@@ -1,0 +1,73 @@
+"""One DenseNet-121 on one fold: a score within the hour.
+
+ImageNet's DenseNet-121, all layers trained, with average and max pooling side by side. Random
+flips, transpositions and stains vary each patch. One fold is held out to measure the network;
+the test patches are predicted in eight views, which are averaged.
+"""
+
+from ..augmentation.flips import augment_patches
+from ..augmentation.settings import AugmentationSettings
+from ..data.folds import make_folds
+from ..data.run import Run, load_patches
+from ..data.settings import DataSettings, FoldSettings
+from ..inference.ensemble import average_members
+from ..inference.settings import PredictionSettings
+from ..inference.submission import write_submission
+from ..methods.finetune import Finetune
+from ..models.pretrained import build_pretrained
+from ..models.pretrained_settings import PretrainedSettings
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+from ..training.members import fit_members
+from ..training.results import announce, finish_run
+from ..training.settings import TrainingSettings
+
+SETTINGS = {
+    "architecture": "densenet121",
+    "weights": "imagenet",
+    "folds": (0,),
+    "epochs": 4,
+    "stain_jitter": 0.1,
+    "brightness": 0.1,
+    "contrast": 0.1,
+    "precision": "auto",
+}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {
+        "data": DataSettings,
+        "folds": FoldSettings,
+        "network": PretrainedSettings,
+        "augmentation": AugmentationSettings,
+        "training": TrainingSettings,
+        "prediction": PredictionSettings,
+        "machine": MachineSettings,
+    }
+
+
+def main(run: Run) -> None:
+    """Train a network per fold, average their predictions, write the submission."""
+    settings, tables = run.settings, run.competition
+    device = set_up_device(settings.machine)
+    method = Finetune(
+        build_pretrained,
+        augment_patches,
+        network=settings.network,
+        augmentation=settings.augmentation,
+        training=settings.training,
+        tta=settings.prediction.tta,
+    )
+    network = announce(method.build())  # its weights are checked before an image is read
+
+    labels, seed = tables.train["label"], settings.data.seed
+    folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    patches = load_patches(run)  # every file decoded once
+    ensemble = fit_members(method, patches, folds, run, device)
+
+    test = average_members(ensemble.members, settings.prediction.ensemble)
+    write_submission(
+        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+    )
+    finish_run(run, device, network, folds, ensemble)

@@ -1,0 +1,81 @@
+"""Settings of ImageNet's DenseNet-121 or another pretrained network.
+
+Optuna's TPE tries learning rates, batch sizes, regularization and color augmentation, each on
+one fold of the patches, and stops trials that lag behind the median.
+"""
+
+from ..augmentation.flips import augment_patches
+from ..augmentation.settings import AugmentationSettings
+from ..data.folds import make_folds
+from ..data.run import Run, load_patches
+from ..data.settings import DataSettings, FoldSettings
+from ..methods.finetune import Finetune
+from ..models.pretrained import build_pretrained
+from ..models.pretrained_settings import PretrainedSettings
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+from ..system.settings import Settings
+from ..training.results import announce
+from ..training.settings import TrainingSettings
+from ..training.study import Range, run_study
+from ..training.study_settings import StudySettings
+
+SETTINGS = {
+    "architecture": "densenet121",
+    "weights": "imagenet",
+    "folds": (0,),
+    "epochs": 4,
+    "stain_jitter": 0.1,
+    "brightness": 0.1,
+    "contrast": 0.1,
+    "precision": "auto",
+}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {
+        "study": StudySettings,
+        "data": DataSettings,
+        "folds": FoldSettings,
+        "network": PretrainedSettings,
+        "augmentation": AugmentationSettings,
+        "training": TrainingSettings,
+        "machine": MachineSettings,
+    }
+
+
+def space() -> dict:
+    """What is tried."""
+    return {
+        "learning_rate": Range(5e-5, 1e-3, log=True),
+        "batch_size": (32, 64, 128),
+        "weight_decay": Range(1e-4, 0.1, log=True),
+        "dropout_rate": Range(0.0, 0.6),
+        "label_smoothing": Range(0.0, 0.1),
+        "stain_jitter": Range(0.0, 0.2),
+        "brightness": Range(0.0, 0.2),
+        "contrast": Range(0.0, 0.2),
+    }
+
+
+def make_method(settings: Settings) -> Finetune:
+    """The method of one trial."""
+    return Finetune(
+        build_pretrained,
+        augment_patches,
+        network=settings.network,
+        augmentation=settings.augmentation,
+        training=settings.training,
+    )
+
+
+def main(run: Run) -> None:
+    """Try sets of settings on one fold; write the table of trials."""
+    settings, tables = run.settings, run.competition
+    device = set_up_device(settings.machine)
+    announce(make_method(settings).build())
+    labels, seed = tables.train["label"], settings.data.seed
+    folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    patches = load_patches(run)  # every file decoded once
+    run_study(make_method, space(), parts(), patches, folds, run, device)

@@ -1,0 +1,70 @@
+"""A frozen pathology transformer of 1.1 billion parameters under a linear head.
+
+Midnight (DINOv2 ViT-g/14, Karasikov et al. 2025) never saw a Camelyon slide. It turns each
+patch into features once; logistic regression learns the label from them, with the penalty
+chosen within the training folds. It needs the internet or attached weights.
+"""
+
+from ..data.folds import make_folds
+from ..data.run import Run, load_patches
+from ..data.settings import DataSettings, FoldSettings
+from ..inference.calibration import calibrate_oof
+from ..inference.calibration_settings import CalibratedSettings
+from ..inference.ensemble import average_members
+from ..inference.submission import write_submission
+from ..methods.linear_probe import LinearProbe
+from ..methods.token_maps import explain_tokens
+from ..models.transformer_settings import HeadSettings, TransformerSettings
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+from ..training.members import fit_members
+from ..training.results import announce, finish_run, gather_oof
+from ..training.settings import TrainingSettings
+
+SETTINGS = {
+    "weights": "hf://kaiko-ai/midnight",
+    "input_size": 224,
+    "tta": "none",
+    "precision": "auto",
+}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {
+        "data": DataSettings,
+        "folds": FoldSettings,
+        "network": TransformerSettings,
+        "head": HeadSettings,
+        "training": TrainingSettings,
+        "prediction": CalibratedSettings,
+        "machine": MachineSettings,
+    }
+
+
+def main(run: Run) -> None:
+    """Train a head per fold, average their predictions, write the submission."""
+    settings, tables = run.settings, run.competition
+    device = set_up_device(settings.machine)
+    method = LinearProbe(
+        network=settings.network,
+        head=settings.head,
+        training=settings.training,
+        tta=settings.prediction.tta,
+        explainer=explain_tokens,
+    )
+    network = announce(method.build())  # its weights are checked before an image is read
+
+    labels, seed = tables.train["label"], settings.data.seed
+    folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    patches = load_patches(run)  # every file decoded once
+    patches = method.prepare(patches, run, device)  # pixels become features
+    ensemble = fit_members(method, patches, folds, run, device)
+
+    oof = gather_oof(run, folds, ensemble.members)
+    calibration = calibrate_oof(oof, settings.prediction.calibration)
+    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+    write_submission(
+        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+    )
+    finish_run(run, device, network, folds, ensemble, calibration=calibration)

@@ -1,0 +1,72 @@
+"""A D4-equivariant DenseNet from random weights: no download, one view.
+
+Its output is the same for all eight symmetries of a patch (Veeling et al. 2018), so that
+neither augmentation nor test-time views are needed. It has few parameters and takes long to
+train. `architecture=resnet34` trains the ResNet-34 of He et al. (2015).
+"""
+
+from ..analysis.gradcam import explain_maps
+from ..augmentation.flips import augment_patches
+from ..augmentation.settings import AugmentationSettings
+from ..data.folds import make_folds
+from ..data.run import Run, load_patches
+from ..data.settings import DataSettings, FoldSettings
+from ..inference.ensemble import average_members
+from ..inference.settings import PredictionSettings
+from ..inference.submission import write_submission
+from ..methods.finetune import Finetune
+from ..models.scratch import build_scratch
+from ..models.scratch_settings import ScratchSettings
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+from ..training.members import fit_members
+from ..training.results import announce, finish_run
+from ..training.settings import TrainingSettings
+
+SETTINGS = {
+    "architecture": "p4m_densenet",
+    "epochs": 8,
+    "learning_rate": 2e-3,
+    "augmentation": "none",
+    "tta": "none",
+}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {
+        "data": DataSettings,
+        "folds": FoldSettings,
+        "network": ScratchSettings,
+        "augmentation": AugmentationSettings,
+        "training": TrainingSettings,
+        "prediction": PredictionSettings,
+        "machine": MachineSettings,
+    }
+
+
+def main(run: Run) -> None:
+    """Train a network per fold, average their predictions, write the submission."""
+    settings, tables = run.settings, run.competition
+    device = set_up_device(settings.machine)
+    method = Finetune(
+        build_scratch,
+        augment_patches,
+        network=settings.network,
+        augmentation=settings.augmentation,
+        training=settings.training,
+        tta=settings.prediction.tta,
+        explainer=explain_maps,
+    )
+    network = announce(method.build())  # its weights are checked before an image is read
+
+    labels, seed = tables.train["label"], settings.data.seed
+    folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    patches = load_patches(run)  # every file decoded once
+    ensemble = fit_members(method, patches, folds, run, device)
+
+    test = average_members(ensemble.members, settings.prediction.ensemble)
+    write_submission(
+        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+    )
+    finish_run(run, device, network, folds, ensemble)

@@ -1,0 +1,1 @@
+"""Settings, paths, files, clock, device and workers: what every run needs."""

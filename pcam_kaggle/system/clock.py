@@ -1,0 +1,104 @@
+"""Time: what is left of a run's hours, and what each stage takes."""
+
+import dataclasses
+import os
+import sys
+import time
+
+RESERVE = 120  # seconds kept for the ensemble and the files
+
+
+class OutOfTimeError(RuntimeError):
+    """A network cannot end in time; its checkpoint stays for the next session."""
+
+
+class Budget:
+    """What is left of a run's hours, by a clock that no change of date moves.
+
+    Args:
+        max_hours: float, from now on.
+        seconds_left: float, what another process had left of them, or None.
+    """
+
+    def __init__(self, max_hours: float, seconds_left: float | None = None):
+        self.max_hours = max_hours
+        if seconds_left is None:
+            seconds_left = 3600 * max_hours - RESERVE
+        self.end = time.monotonic() + seconds_left
+
+    def left(self) -> float:
+        """Seconds left."""
+        return self.end - time.monotonic()
+
+    def refuse(self, label: str, needed: float) -> ValueError:
+        """The error for what needs more seconds than there are."""
+        return ValueError(
+            f"max_hours: {label} takes about {say_time(needed)}, {say_time(self.left())} are left. "
+            f"Try: fewer epochs or a smaller input_size. Received: max_hours={self.max_hours:g}"
+        )
+
+
+def say_time(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    if seconds < 120:
+        return f"{max(0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of a run: seconds, images, and the process's peak memory in GiB.
+
+    `peak_gib` is None on Windows, which does not tell.
+    """
+
+    seconds: float
+    images: int
+    images_per_second: float
+    peak_gib: float | None
+
+
+class Clock:
+    """Time consecutive stages; `stages` maps their names to a Stage each."""
+
+    def __init__(self):
+        self.stages = {}
+        self.started = self.last = time.perf_counter()
+
+    def end(self, name: str, num_images: int) -> None:
+        """Close the stage that started when the one before it ended."""
+        now = time.perf_counter()
+        seconds, self.last = now - self.last, now
+        self.stages[name] = Stage(seconds, num_images, num_images / seconds, measure_peak())
+
+    def total(self) -> float:
+        """Seconds since the clock was made."""
+        return time.perf_counter() - self.started
+
+
+def measure_peak() -> float | None:
+    """Largest resident memory of this process so far in GiB; None on Windows."""
+    if os.name == "nt":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2 ** (30 if sys.platform == "darwin" else 20)
+
+
+def sum_stages(parts: list) -> dict:
+    """Add up the stages of several networks.
+
+    Args:
+        parts: list of dicts of stage names and Stage, all with the same names.
+
+    Returns:
+        dict of names and Stage; the peak is the largest.
+    """
+    sums = {}
+    for name in parts[0]:
+        stages = [part[name] for part in parts]
+        peak = max((stage.peak_gib for stage in stages if stage.peak_gib), default=None)
+        seconds, images = (sum(getattr(s, key) for s in stages) for key in ("seconds", "images"))
+        sums[name] = Stage(seconds, images, images / seconds, peak)
+    return sums

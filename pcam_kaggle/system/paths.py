@@ -1,0 +1,114 @@
+"""Where the competition data, attached weights and the output folder are."""
+
+import fnmatch
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .files import write_beside
+
+COMPETITION = "histopathologic-cancer-detection"
+MAX_DEPTH = 7  # a model mount is models/<owner>/<model>/<framework>/<variation>/<n>
+MAX_FOLDERS = 2_000
+IMAGES = ("train", "test")  # folders that are not searched
+
+
+def find_data(folder: Path | str | None = None) -> Path:
+    """The competition folder: train/, test/, train_labels.csv, sample_submission.csv.
+
+    Looks into `folder`, else into PCAM_INPUT, else into Kaggle's /kaggle/input, else into data/
+    and the current folder. Kaggle mounts a competition at competitions/<slug> or at <slug>;
+    failing both, a search of bounded depth looks for train_labels.csv.
+
+    Raises:
+        FileNotFoundError: no such folder, or one that lacks a part; names the places.
+    """
+    given = folder or os.environ.get("PCAM_INPUT")
+    roots = [Path(given)] if given else [Path("/kaggle/input"), Path("data"), Path()]
+    for root in roots:
+        for place in (root / "competitions" / COMPETITION, root / COMPETITION, root):
+            if (place / "train_labels.csv").is_file():
+                return check_parts(place)
+    searched = roots if given else roots[:1]
+    for root in searched:
+        for place, files in walk_mounts(root):
+            if "train_labels.csv" in files:
+                return check_parts(place)
+    raise FileNotFoundError(
+        f"competition data not found. Expected: a folder {COMPETITION} with train_labels.csv, "
+        "train/, test/ and sample_submission.csv. On Kaggle, add the competition as input; at "
+        f"home, download and unzip it (kaggle competitions download {COMPETITION}) and name the "
+        f"folder with --data or PCAM_INPUT. Received: {', '.join(map(list_root, roots))}"
+    )
+
+
+def find_attached(pattern: str, folder: Path | str | None = None) -> list:
+    """The paths of a name, or a pattern such as fold*.npz, among the kernel's inputs.
+
+    Searches PCAM_INPUT or /kaggle/input, never the competition's image folders.
+    """
+    root = Path(folder or os.environ.get("PCAM_INPUT") or "/kaggle/input")
+    return [
+        place / name
+        for place, files in walk_mounts(root)
+        for name in sorted(fnmatch.filter(files, pattern))
+    ]
+
+
+def open_output(folder: Path | str | None = None) -> Path:
+    """The output folder, created if needed and checked to be writable.
+
+    `folder`, else PCAM_WORKING, else /kaggle/working, else working/ in this folder.
+
+    Raises:
+        OSError: it cannot be made or written to; names the folder.
+    """
+    kaggle = Path("/kaggle/working")
+    default = kaggle if kaggle.is_dir() else Path("working")
+    output = Path(folder or os.environ.get("PCAM_WORKING") or default)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with write_beside(output / "probe") as partial:
+            partial.write_bytes(b"probe")
+        (output / "probe").unlink()
+    except OSError as error:
+        raise OSError(
+            f"cannot write to the output folder {output}: {error}. Expected: a folder "
+            "that can be written, named with --out or PCAM_WORKING."
+        ) from error
+    return output
+
+
+def check_parts(folder: Path) -> Path:
+    """The folder, if the parts of the competition are all there."""
+    parts = ("train", "test", "sample_submission.csv")
+    missing = [part for part in parts if not (folder / part).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} is not the whole competition: it lacks {', '.join(missing)}. "
+            f"Expected: {', '.join(parts)} beside train_labels.csv."
+        )
+    return folder
+
+
+def walk_mounts(root: Path) -> Iterator:
+    """Pairs of folder and its file names, in a fixed order, image folders left out."""
+    level = [root] if root.is_dir() else []
+    num_folders = 0
+    for _ in range(MAX_DEPTH + 1):
+        deeper = []
+        for folder in level[: MAX_FOLDERS - num_folders]:
+            num_folders += 1
+            entries = sorted(folder.iterdir())
+            yield folder, {entry.name for entry in entries if entry.is_file()}
+            deeper += [entry for entry in entries if entry.is_dir() and entry.name not in IMAGES]
+        level = deeper
+
+
+def list_root(root: Path) -> str:
+    """A folder and what lies in it, for an error message."""
+    if not root.is_dir():
+        return f"{root.absolute()} (no such folder)"
+    names = sorted(entry.name for entry in root.iterdir())
+    listing = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    return f"{root.absolute()} ({listing or 'empty'})"

@@ -1,0 +1,1 @@
+"""Training machinery: optimizer, checkpoints, time, several networks, studies."""

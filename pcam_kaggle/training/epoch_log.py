@@ -1,0 +1,68 @@
+"""One line per epoch, and errors of a training that say what to change."""
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+OUT_OF_MEMORY = re.compile("resource_?exhausted|out of memory", re.IGNORECASE)
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Print one aligned line per epoch, keep it as a row, stop at a loss of NaN.
+
+    Args:
+        label: str, the start of each line.
+        num_epochs: int, of the whole run.
+    """
+
+    def __init__(self, label: str, num_epochs: int):
+        super().__init__()
+        self.label = label
+        self.num_epochs = num_epochs
+        self.rows = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        train_seconds = self.trained - self.started
+        row = {"epoch": epoch + 1, **logs}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["seconds"] = time.perf_counter() - self.started
+        row["train_seconds"] = train_seconds
+        if not np.isfinite([row["loss"], row["val_loss"]]).all():
+            raise FloatingPointError(
+                f"{self.label}, epoch {epoch + 1}: the loss is not a finite number. "
+                f"Try: a lower learning_rate. Received: loss={row['loss']}, "
+                f"val_loss={row['val_loss']}, learning_rate={row['learning_rate']:.1e}"
+            )
+        self.rows.append(row)
+        print(
+            f"{self.label} epoch {epoch + 1:>2}/{self.num_epochs} | loss {row['loss']:.4f} acc "
+            f"{row['accuracy']:.4f} auc {row['auc']:.4f} | val {row['val_loss']:.4f} "
+            f"{row['val_accuracy']:.4f} {row['val_auc']:.4f} | lr {row['learning_rate']:.1e}"
+            f" {row['seconds']:6.1f} s",
+            flush=True,
+        )
+
+
+@contextlib.contextmanager
+def name_memory_error(batch_size: int) -> Iterator:
+    """Say which setting to change where a device runs out of memory."""
+    try:
+        yield
+    except Exception as error:  # each backend has a class of its own for it
+        if not OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
+            raise
+        raise MemoryError(
+            f"batch_size: a batch of {batch_size} does not fit into the device's "
+            f"memory. Try: batch_size={max(1, batch_size // 2)}, with half the "
+            f"learning_rate, or a smaller input_size. Received: batch_size={batch_size}"
+        ) from error

@@ -1,0 +1,88 @@
+"""When a run will end, forecast after a minute, and what cannot end in time."""
+
+import datetime
+import time
+
+import keras
+
+from ..system.clock import Budget, OutOfTimeError, say_time
+
+FORECAST_AFTER = 60  # seconds of training, compilation left out
+TRAINING_COST = 3  # of an image trained on, where a prediction costs 1
+
+
+class Forecast(keras.callbacks.Callback):
+    """Say after a minute when the run will end; stop what cannot end in time.
+
+    Args:
+        name: the network's.
+        budget: what is left of the run's time.
+        workload: numbers of patches that are trained on and validated in an epoch, and that are
+            predicted at the end, each view counted.
+        num_rounds: how many networks the run trains one after the other.
+        is_alone: no other network of the run has ended yet. Then a forecast beyond the budget
+            is an error; a later delay ends the training early, so that there is a network to
+            submit. Otherwise this network is given up.
+    """
+
+    def __init__(self, name: str, budget: Budget, workload: tuple, num_rounds: int, is_alone: bool):
+        super().__init__()
+        self.name, self.budget = name, budget
+        self.num_train, self.num_valid, self.num_predicted = workload
+        self.num_rounds, self.is_alone = num_rounds, is_alone
+        self.was_cut_short = self.has_forecast = False
+        self.first_call, self.num_calls = None, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """After a minute: forecast from the compiled calls since the first."""
+        now = time.monotonic()
+        self.first_call = self.first_call or now
+        elapsed = now - self.first_call
+        if not self.has_forecast and elapsed >= FORECAST_AFTER:
+            self.has_forecast = True
+            num_steps = self.num_calls * self.model.steps_per_execution
+            self.forecast(elapsed, num_steps / self.params["steps"])
+        self.num_calls += 1
+
+    def forecast(self, elapsed: float, num_epochs: float) -> None:
+        """Print when the run ends, if this is its first network; refuse a late end."""
+        epoch = elapsed / num_epochs
+        cost = epoch / (TRAINING_COST * self.num_train)  # seconds of one prediction
+        num_left = self.params["epochs"] - self.first_epoch
+        network = num_left * (epoch + self.num_valid * cost) + self.num_predicted * cost
+        left = self.budget.left()
+        if network - elapsed > left:
+            if self.is_alone:
+                raise self.budget.refuse(self.name, network - elapsed)
+            raise OutOfTimeError
+        if self.is_alone:
+            rest = self.num_rounds * network - elapsed
+            end = datetime.datetime.now(datetime.UTC)
+            end += datetime.timedelta(seconds=min(rest, left))
+            rounds = f", {self.num_rounds} of them" if self.num_rounds > 1 else ""
+            over = ", when max_hours ends it" if rest > left else ""
+            print(
+                f"forecast: {say_time(network)} for a network{rounds}; the run ends about "
+                f"{end:%H:%M} UTC{over}",
+                flush=True,
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.first_call is None:
+            self.first_epoch = epoch
+        self.epoch_started = time.monotonic()
+
+    def on_test_begin(self, logs=None):
+        self.test_started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Is there time for the epochs that are left, and for the predictions?"""
+        now = time.monotonic()
+        num_left = self.params["epochs"] - 1 - epoch
+        cost = (now - self.test_started) / self.num_valid
+        needed = num_left * (now - self.epoch_started) + self.num_predicted * cost
+        if not num_left or needed < self.budget.left():
+            return
+        if not self.is_alone:
+            raise OutOfTimeError
+        self.was_cut_short = self.model.stop_training = True

@@ -1,0 +1,209 @@
+"""The networks of a run: each trained, predicted and saved as soon as it is done."""
+
+import dataclasses
+import functools
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from ..data.folds import Split, split_fold
+from ..data.run import Patches, Run, start_budget
+from ..system.clock import Budget, Clock, OutOfTimeError, say_time
+from ..system.device import Device
+from ..system.records import Ensemble, Member, load_member, save_member, take_attached
+from ..system.workers import run_jobs
+from .checkpoint import Checkpoint
+from .forecast import Forecast
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One network to train, and what a worker needs to know of its run.
+
+    `kind` is "fold" or "stain", `num_rounds` how many networks are trained one after the other,
+    `folder` where a file per network is kept.
+    """
+
+    kind: str
+    fold: int
+    seed: int
+    num_rounds: int
+    folder: Path
+    fingerprint: str
+    policy: str
+    max_hours: float
+
+    @property
+    def name(self) -> str:
+        """The network's name in the log and in run.json."""
+        return f"{self.kind} {self.fold} seed {self.seed}"
+
+    @property
+    def path(self) -> Path:
+        """The file of the network's predictions."""
+        return self.folder / f"{self.kind}{self.fold}_seed{self.seed}.npz"
+
+
+def fit_members(
+    method: object, patches: Patches, folds: np.ndarray, run: Run, device: Device, kind="fold"
+) -> Ensemble:
+    """Train the networks of every fold and random seed; finished ones are loaded.
+
+    Args:
+        method: Finetune, or another method with fit, predict and explain.
+        patches: as the method's `prepare` returns them.
+        folds: int array (n,), the validation fold of every patch.
+        run: Run.
+        device: Device.
+        kind: "fold", or "stain" for folds from `make_stain_folds`: one network each, validated
+            on the color of stain that it did not see, without test patches.
+
+    Returns:
+        Ensemble.
+
+    Raises:
+        ValueError: no network could be finished in time.
+    """
+    take_attached(run.output, run.fingerprint, run.data)
+    jobs = list_jobs(run, device, kind)
+    if kind == "stain":
+        patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
+    work = functools.partial(finish_member, method=method, folds=folds)
+    budget, members = start_budget(run), []
+    # The time left is read when a worker takes the job.
+    jobs_in_time = ((job, budget.left()) for job in jobs)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        num_workers = min(device.num_workers, len(jobs))
+        for job, member in run_jobs(
+            work, patches, jobs_in_time, num_workers, device.num_gpus, scratch
+        ):
+            if member is None:
+                continue
+            members.append(member)
+            if not job.path.exists() and not member.was_cut_short:  # of another machine
+                save_member(job.path, member, run.fingerprint)
+            auc = roc_auc_score(patches.labels[member.positions], member.oof)
+            epochs, seconds = len(member.history), member.stages["train"].seconds
+            print(f"{job.name} out-of-fold AUC {auc:.4f}, {epochs} epochs in {seconds:.0f} s")
+    if not members and kind == "fold":
+        raise ValueError(
+            "max_hours: no network could be finished; what was started is kept. Try: repeat the "
+            f"command (push --resume). Received: max_hours={budget.max_hours:g}"
+        )
+    members.sort(key=lambda member: (member.fold, member.seed))
+    done = {(member.fold, member.seed) for member in members}
+    return Ensemble(members, [job.name for job in jobs if (job.fold, job.seed) not in done])
+
+
+def list_jobs(run: Run, device: Device, kind: str) -> list:
+    """The networks of a run; a fold's seeds are the same for any subset of folds."""
+    settings, seed = run.settings.folds, run.settings.data.seed
+    pairs = [
+        (fold, seed + fold * settings.num_seeds + number)
+        for fold in settings.folds or range(settings.num_folds)
+        for number in range(settings.num_seeds)
+    ]
+    if kind == "stain":
+        pairs = [(0, seed), (1, seed)]
+    make_job = functools.partial(
+        Job,
+        kind=kind,
+        num_rounds=-(-len(pairs) // device.num_workers),
+        folder=run.output / "folds",
+        fingerprint=run.fingerprint,
+        policy=device.policy,
+        max_hours=run.settings.machine.max_hours,
+    )
+    return [make_job(fold=fold, seed=seed) for fold, seed in pairs]
+
+
+def finish_member(
+    patches: Patches, job: Job, seconds_left: float, *, method: object, folds: np.ndarray
+) -> tuple:
+    """Load one network from its file, or train and save it.
+
+    Returns:
+        The job and a Member, or None where there is no time for it.
+    """
+    keras.config.set_dtype_policy(job.policy)
+    checkpoint = Checkpoint(job.path.with_name(f"checkpoint_{job.path.name}"), job.fingerprint)
+    if job.path.exists():
+        print(f"{job.name} was finished before, taken from {job.path}")
+        checkpoint.path.unlink(missing_ok=True)
+        return job, load_member(job.path)
+    budget = Budget(job.max_hours, seconds_left)
+    known = find_seconds(job.folder)
+    needed = 0 if checkpoint.path.exists() else max(known, default=0)
+    if needed >= budget.left():
+        left = say_time(budget.left())
+        print(f"{job.name} is not started: it takes {say_time(needed)}, {left} are left")
+        return job, None
+    split = split_fold(folds, job.fold, job.seed, job.name)
+    num_train, num_valid = len(split.train), len(split.valid)
+    num_predicted = (num_valid + len(patches.test_images)) * method.num_views
+    workload = (num_train, num_valid, num_predicted)
+    watcher = Forecast(job.name, budget, workload, job.num_rounds, is_alone=not known)
+    try:
+        member = train_member(method, patches, job, split, checkpoint, watcher)
+    except OutOfTimeError:
+        print(f"{job.name} cannot end within max_hours: kept for --resume")
+        return job, None
+    if member.was_cut_short:
+        print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")
+    else:
+        save_member(job.path, member, job.fingerprint)
+        checkpoint.path.unlink(missing_ok=True)
+    return job, member
+
+
+def train_member(
+    method, patches: Patches, job: Job, split: Split, checkpoint: Checkpoint, watcher: Forecast
+) -> Member:
+    """Train one network; predict its validation fold and the test patches.
+
+    Args:
+        method, patches: as for `fit_members`.
+        job, split: which network it is, and its share of the patches.
+        checkpoint: where training resumes and is saved.
+        watcher: what stops a training that cannot end in time.
+
+    Raises:
+        OutOfTimeError, ValueError: there is no time for it, as `Forecast` says.
+    """
+    positions, test, num_test = split.valid, np.zeros(0, "float32"), len(patches.test_images)
+    clock = Clock()
+    network, history = method.fit(patches, split, checkpoint, [watcher])
+    clock.end("train", len(split.train) * (len(history) - checkpoint.num_done))
+    oof, one_view = method.predict(network, patches.images, positions)
+    clock.end("predict_oof", len(oof))
+    if num_test:
+        test, _ = method.predict(network, patches.test_images)
+        clock.end("predict_test", num_test)
+    explanation = None
+    if job.kind == "fold":
+        explanation = method.explain(network, patches, positions, one_view)
+    if explanation:
+        clock.end("explain", len(explanation.shown))
+    history.insert(0, "seed", job.seed)
+    history.insert(0, "fold", job.fold)
+    return Member(
+        fold=job.fold,
+        seed=job.seed,
+        positions=positions,
+        oof=oof,
+        oof_one_view=one_view,
+        test=test,
+        history=history,
+        stages=clock.stages,
+        was_cut_short=watcher.was_cut_short,
+        explanation=explanation,
+    )
+
+
+def find_seconds(folder: Path) -> list:
+    """Seconds that each finished network of a folder took."""
+    members = [load_member(path) for path in folder.glob("[fs]*_seed*.npz")]
+    return [sum(stage.seconds for stage in member.stages.values()) for member in members]

@@ -1,0 +1,49 @@
+"""The optimizer, its learning rate over the run, and when training stops."""
+
+from keras import callbacks, optimizers
+
+from .settings import TrainingSettings
+
+
+def make_optimizer(settings: TrainingSettings, num_steps: int) -> optimizers.Optimizer:
+    """The optimizer with its learning rate over `num_steps` steps."""
+    rate = settings.learning_rate
+    if settings.schedule == "cosine":
+        warmup_steps = round(settings.warmup * num_steps)
+        rate = optimizers.schedules.CosineDecay(
+            rate / 25 if warmup_steps else rate,
+            decay_steps=max(1, num_steps - warmup_steps),
+            warmup_target=rate if warmup_steps else None,
+            warmup_steps=warmup_steps,
+            alpha=0.01,
+        )
+    options = {
+        "weight_decay": settings.weight_decay or None,
+        "global_clipnorm": settings.gradient_clip or None,
+    }
+    if settings.ema_momentum:  # Keras applies the average when fit ends
+        options.update(use_ema=True, ema_momentum=settings.ema_momentum)
+    if settings.optimizer == "sgd":
+        options.update(momentum=0.9, nesterov=True)
+    kinds = {"adam": optimizers.Adam, "adamw": optimizers.AdamW, "sgd": optimizers.SGD}
+    optimizer = kinds[settings.optimizer](rate, **options)
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def make_callbacks(settings: TrainingSettings) -> list:
+    """ReduceLROnPlateau and EarlyStopping, where their patience is not 0.
+
+    With averaged weights, validation uses the average as well.
+    """
+    made = [callbacks.SwapEMAWeights()] if settings.ema_momentum else []
+    if settings.plateau_patience:
+        factor, patience = settings.plateau_factor, settings.plateau_patience
+        made.append(callbacks.ReduceLROnPlateau("val_loss", factor, patience))
+    if settings.early_stopping_patience:
+        patience = settings.early_stopping_patience
+        made.append(
+            callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
+        )
+    return made

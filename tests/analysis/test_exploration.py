@@ -1,0 +1,130 @@
+"""The numbers of an exploration against its patches, and the files it writes."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pcam_kaggle.analysis.exploration import (
+    average_classes,
+    count_pixels,
+    explore,
+    summarize_slides,
+)
+from pcam_kaggle.analysis.exploration_files import describe_exploration, write_exploration
+from pcam_kaggle.analysis.patches import measure_patches
+from pcam_kaggle.analysis.stains import measure_hue
+
+PICTURES = {
+    f"data_{name}.png" for name in ("labels", "samples", "pixels", "means", "oddities", "stains")
+}
+
+
+@pytest.fixture(scope="module")
+def training(genuine):
+    """51 genuine patches, and a table of their ids and labels."""
+    images = [np.asarray(Image.open(io.BytesIO(c))) for _, c, _ in genuine[:51]]
+    rows = [(name[:-4], label) for name, _, label in genuine[:51]]
+    return np.stack(images), pd.DataFrame(rows, columns=["id", "label"])
+
+
+def test_an_exploration_says_what_the_patches_are(training):
+    images, table = training
+    copied = np.concatenate([images, images[:2], np.zeros_like(images[:1])])
+    ids = [*table["id"], "copy0", "copy1", "black"]
+    labels = np.array([*table["label"], table["label"][0], 1 - table["label"][1], 0])
+    found = explore(copied, ids, labels, slides=["a", "b"] * 27)
+    summary = json.loads(json.dumps(found.summary))
+    positive = int(labels.sum())
+    assert summary["labels"] == {"0": 54 - positive, "1": positive}
+    assert summary["positive_share"] == positive / 54
+    assert summary["blank"]["black"]["ids"] == ["black"]
+    assert summary["duplicates"]["exact_pairs"] == 2
+    assert summary["duplicates"]["label_conflicts"] == 1
+    assert [table["id"][0], "copy0", 0] in summary["duplicates"]["pairs"]
+    assert sum(stain["patches"] for stain in summary["stains"]) == (
+        (found.patches["blank"] == "").sum()
+    )
+    sizes = np.bincount(found.patches["stain"][found.patches["stain"] >= 0])
+    assert sorted(sizes, reverse=True) == sizes.tolist()
+    assert summary["slides"]["slides"] == 2
+
+
+def test_counts_and_means_are_those_of_the_pixels(training):
+    images, table = training
+    labels = table["label"].to_numpy()
+    counts, means = count_pixels(images, labels), average_classes(images, labels)
+    for label in (0, 1):
+        chosen = images[labels == label]
+        assert means[label] == pytest.approx(chosen.mean(axis=0))
+        for channel in range(3):
+            values, numbers = np.unique(chosen[..., channel], return_counts=True)
+            assert counts[label, channel, values].tolist() == numbers.tolist()
+            assert counts[label, channel].sum() == numbers.sum()
+
+
+def test_two_laboratories_are_two_stains(training):
+    """Half of the patches of one stain, their blue three times as transparent."""
+    images, table = training
+    one = measure_hue(measure_patches(images))[:, 1] > 0.55
+    density = -np.log((images[one] + 1.0) / 256)
+    density[::2, :, :, 2] /= 3
+    stained = np.round(256 * np.exp(-density) - 1).astype("uint8")
+    patches = explore(stained, table["id"][one], table["label"][one]).patches
+    known = patches["stain"] >= 0
+    is_even = np.arange(len(patches)) % 2 == 0
+    agreement = (patches["stain"] == is_even)[known].mean()
+    assert known.sum() > 20
+    assert max(agreement, 1 - agreement) > 0.95
+
+
+def test_slides_are_counted():
+    summary = summarize_slides(["a", "a", "b", "c", "c"], np.array([0, 1, 0, 1, 1]))
+    assert summary["slides"] == 3
+    assert summary["slides_without_tumor"] == 1
+    assert summary["slides_of_tumor_alone"] == 1
+
+
+@pytest.mark.parametrize("num_images, label", [(51, None), (3, 0), (1, 1)])
+def test_the_pictures_are_drawn_for_any_folder(training, tmp_path, num_images, label):
+    images, table = training
+    labels = table["label"].to_numpy()
+    if label is not None:  # a class alone
+        labels = np.full(51, label)
+    part = slice(0, num_images)
+    found = explore(images[part], table["id"][part], labels[part])
+    out = tmp_path / "out"
+    out.mkdir()
+    names = write_exploration(found, images[part], out)
+    assert set(names) == PICTURES | {"exploration.json", "patches.csv"}
+    assert {path.name for path in out.iterdir()} == set(names)
+    assert json.loads((out / "exploration.json").read_text()) == found.summary
+    for name in PICTURES:
+        picture = np.asarray(Image.open(out / name).convert("RGB"))
+        assert picture.shape[1] >= 1200
+        assert (picture < 200).any(axis=2).mean() > 0.002, name  # ink
+
+
+def test_the_files_and_lines_of_an_exploration_are_those_of_its_patches(training, tmp_path):
+    images, table = training
+    slides = [f"s{n % 5}" for n in range(51)]
+    test = {"test_images": images[:16], "test_ids": table["id"][:16]}
+    found = explore(images, table["id"], table["label"], slides, **test)
+    write_exploration(found, images, tmp_path)
+    patches = pd.read_csv(tmp_path / "patches.csv", dtype={"hash": str, "id": str})
+    assert patches["id"].tolist() == table["id"].tolist()
+    assert patches["label"].tolist() == table["label"].tolist()
+    assert patches["hash"].str.fullmatch("[0-9a-f]{16}").all()
+    assert patches["stain"].tolist() == found.patches["stain"].tolist()
+    assert found.summary["test"]["patches"] == 16
+    assert "positive" not in found.summary["test"]["blank"]["white"]
+    lines = describe_exploration(found.summary)
+    assert lines[0] == "train      51 patches of 96x96x3 uint8"
+    assert any(line.startswith("slides     5, ") for line in lines)
+    assert lines[-1].startswith("test       16 patches, brightness ")
+    alone = explore(images, table["id"], table["label"]).summary
+    assert {"slides", "test"} == set(found.summary) - set(alone)
+    assert not any(line[:4] == "test" for line in describe_exploration(alone))

@@ -1,0 +1,53 @@
+"""Colors of stain: the same patches in one cluster, and folds that hold one out."""
+
+import numpy as np
+import pytest
+
+from pcam_kaggle.analysis.patches import measure_patches
+from pcam_kaggle.analysis.stains import cluster_stains, make_stain_folds, measure_hue
+
+
+def make_stained(count=60):
+    """Two pink patches, then a violet one, and so on, with labels that alternate."""
+    random = np.random.default_rng(0)
+    colors = np.array([[230, 150, 190], [120, 80, 170]])
+    images = colors[np.arange(count) % 3 // 2][:, None, None]
+    images = images + random.integers(-40, 25, (count, 96, 96, 3))
+    patches = measure_patches(np.clip(images, 0, 255).astype("uint8"))
+    return patches, np.arange(count) // 3 % 2
+
+
+def test_the_hue_is_that_of_the_stain_however_much_there_is():
+    density = np.array([0.3, 0.8, 0.4])
+    images = [np.exp(-k * density) * 256 - 1 for k in (0.5, 1, 2)]
+    images = np.stack([np.full((96, 96, 3), np.round(color)) for color in images])
+    hue = measure_hue(measure_patches(images.astype("uint8")))
+    assert hue == pytest.approx(np.tile([0.375, 0.5], (3, 1)), abs=0.02)
+
+
+def test_the_largest_cluster_is_the_first_and_blank_patches_are_in_none():
+    patches, _ = make_stained()
+    patches.loc[:2, "blank"] = "white"
+    assert cluster_stains(patches).tolist() == [-1] * 3 + [0, 0, 1] * 19
+    assert cluster_stains(patches[:4]).tolist() == [-1, -1, -1, 0]
+
+
+def test_a_fold_holds_out_a_whole_stain():
+    patches, labels = make_stained()
+    folds = make_stain_folds(patches, labels)
+    assert folds.tolist() == [0, 0, 1] * 20  # the larger cluster first
+    assert (make_stain_folds(patches, labels) == folds).all()
+
+
+def test_a_slide_has_one_stain_even_where_its_patches_differ():
+    patches, labels = make_stained()
+    slides = np.where(np.arange(60) % 3 == 2, "violet", "pink")
+    slides[:6] = "pink"  # two violet patches among them
+    folds = make_stain_folds(patches, labels, slides)
+    assert (folds == (slides == "violet")).all()
+
+
+def test_a_stain_with_one_label_is_refused():
+    patches, _ = make_stained()
+    with pytest.raises(ValueError, match="both labels in both colors of stain"):
+        make_stain_folds(patches, (np.arange(60) % 3 == 2).astype(int))

@@ -1,0 +1,117 @@
+"""What Kaggle's client pushes: titles, inputs, machine, and the owner."""
+
+import json
+
+import pytest
+from slugify import slugify
+
+from kernel.bundle.header import make_slug, make_title
+from kernel.bundle.metadata import PLACEHOLDER, TEMPLATE, fill_metadata, find_owner, write_kernel
+from kernel.bundle.page import bundle_kernel
+from kernel.bundle.recipes import list_recipes
+
+DOWNLOADS = {  # recipes whose networks start from weights of the internet
+    "best",
+    "course_study",
+    "course_vgg16",
+    "fast",
+    "fast_study",
+    "midnight",
+    "midnight_study",
+}
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_metadata_is_complete_and_private(home, name):
+    metadata = fill_metadata(name)
+    owner, slug = metadata["id"].split("/")
+    assert owner == PLACEHOLDER
+    assert slug == slugify(metadata["title"]) == make_slug(name) and len(slug) >= 5
+    assert metadata["code_file"] == f"{slug}.py"
+    assert metadata["is_private"] is True and metadata["kernel_type"] == "script"
+    assert metadata["enable_gpu"] is (name != "explore")
+    machine = None if name == "explore" else "NvidiaTeslaT4"
+    assert metadata.get("machine_shape") == machine
+    assert metadata["competition_sources"] == ["histopathologic-cancer-detection"]
+    assert metadata["enable_internet"] is (name in DOWNLOADS)
+
+
+@pytest.mark.parametrize(
+    "overrides, title",
+    [
+        (None, "PCam course my vgg16"),
+        ({"epochs": 3, "folds": ()}, "PCam course my vgg16"),
+        ({"folds": (0, 1)}, "PCam course my vgg16 folds 0 1"),
+    ],
+)
+def test_some_folds_are_a_kernel_of_their_own(overrides, title):
+    assert make_title("course_my_vgg16", overrides) == title
+    assert make_slug("course_my_vgg16", overrides) == slugify(title)
+
+
+@pytest.mark.parametrize(
+    "name, overrides, datasets, internet",
+    [
+        ("fast", {}, ["me/densenet"], False),
+        ("fast", {"weights": "none"}, [], False),
+        ("fast", {"weights": "model.keras"}, [], False),
+        ("midnight", {"weights": "hf://a/b"}, [], True),
+        ("midnight", {"weights": "folder"}, [], False),
+        ("course_study", {}, ["me/vgg16"], False),
+        ("course_vgg16", {"weights": "none"}, [], False),
+        ("demo", {}, [], False),
+    ],
+)
+def test_the_internet_is_on_where_weights_are_missing(home, name, overrides, datasets, internet):
+    metadata = fill_metadata(name, overrides, dataset_sources=datasets)
+    assert metadata["enable_internet"] is internet
+    assert metadata["dataset_sources"] == datasets
+
+
+def test_resume_attaches_the_output_of_the_kernel(home):
+    metadata = fill_metadata("fast", {"folds": (1,)}, owner="me", resume=True)
+    assert metadata["id"] == "me/pcam-fast-folds-1"
+    assert metadata["kernel_sources"] == ["me/pcam-fast-folds-1"]
+
+
+def test_the_template_at_the_top_is_that_of_its_recipe(home):
+    template = json.loads(TEMPLATE.read_text("utf-8"))
+    filled = fill_metadata("fast")
+    code_file = f"kernel/dist/pcam-fast/{filled['code_file']}"
+    assert template == {**filled, "code_file": code_file}
+
+
+def test_a_kernel_is_a_folder_of_two_files(home, tmp_path):
+    script, bundle = write_kernel("demo", {"epochs": 3}, dist=tmp_path)
+    assert script == tmp_path / "pcam-demo" / "pcam-demo.py"
+    assert script.read_bytes() == bundle.source.encode("utf-8")
+    assert bundle == bundle_kernel("demo", {"epochs": 3})
+    metadata = script.with_name("kernel-metadata.json")
+    assert json.loads(metadata.read_text("utf-8")) == fill_metadata("demo")
+    assert sorted(script.parent.iterdir()) == [metadata, script]
+
+
+def test_the_owner_comes_from_the_credentials(home, monkeypatch, tmp_path):
+    assert find_owner() is None
+    kaggle = home / ".kaggle"
+    kaggle.mkdir()
+    (kaggle / "credentials.json").write_text('{"username": "oauth"}')
+    assert find_owner() == "oauth"
+    (kaggle / "kaggle.json").write_text('{"username": "legacy", "key": "secret"}')
+    assert find_owner() == "legacy"
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "kaggle.json").write_text('{"username": "other", "key": "secret"}')
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(folder))
+    assert find_owner() == "other"
+    monkeypatch.setenv("KAGGLE_USERNAME", "variable")
+    assert find_owner() == "variable"
+
+
+def test_a_broken_credential_is_named_and_never_quoted(home):
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle" / "kaggle.json").write_text('{"key": "secret123')
+    with pytest.raises(ValueError, match=r"kaggle\.json: expected the JSON") as error:
+        find_owner()
+    assert "secret123" not in str(error.value)
+    assert error.value.__suppress_context__

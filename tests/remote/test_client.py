@@ -1,0 +1,285 @@
+"""The client against the sandbox: credentials, retries, time-outs, clear errors."""
+
+import dataclasses
+import json
+import socket
+import time
+import types
+import zipfile
+
+import pytest
+import requests
+import tenacity
+from conftest import SLUG, run_python
+
+from kernel.folders import ROOT
+from kernel.remote import transport
+from kernel.remote.client import Client
+from kernel.remote.errors import KaggleError, LostAnswer
+from kernel.remote.transport import choose_pause
+from kernel.sandbox.faults import Fault
+
+SECRET = "0123456789abcdef0123456789abcdef"
+HTML = {"status": 200, "headers": {"Content-Type": "text/html"}}
+
+
+def get_competition(client):
+    return client.call("competitions", "get_competition", competition_name=SLUG)
+
+
+def use_key(monkeypatch, user, key):
+    """The two variables, in the place of the token."""
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", user)
+    monkeypatch.setenv("KAGGLE_KEY", key)
+
+
+def test_the_tests_cannot_reach_another_machine():
+    with pytest.raises(PermissionError, match=r"may not connect to '192\.0\.2\.1'"):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    assert "PermissionError: a test may not connect" in run_python(["-c", code]).stderr
+
+
+def test_a_token_names_its_owner(sandbox, monkeypatch):
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    client = Client()
+    assert (client.username, client.service) == ("sandbox", "sandbox")
+    assert get_competition(client).title == "Histopathologic Cancer Detection"
+
+
+def test_user_name_and_key_from_variables_and_from_the_file(sandbox, home, monkeypatch):
+    use_key(monkeypatch, "student", sandbox.service.key)
+    assert get_competition(Client()).evaluation_metric == "AUC - ROC"
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    (home / ".kaggle").mkdir()
+    credential = {"username": "teacher", "key": sandbox.service.key}
+    (home / ".kaggle" / "kaggle.json").write_text(json.dumps(credential))
+    client = Client()
+    assert client.username == "teacher" and get_competition(client)
+
+
+def test_a_stale_access_token_does_not_spoil_a_good_key(sandbox, home, monkeypatch):
+    use_key(monkeypatch, "student", sandbox.service.key)
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle" / "access_token").write_text("stale")
+    assert get_competition(Client())
+    sandbox.script("IntrospectToken", Fault(401, {"code": 401, "message": "expired"}))
+    client = Client()
+    assert client.username == "student" and get_competition(client)
+
+
+def test_no_credentials_is_one_message_with_three_ways(sandbox, home, monkeypatch):
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    result = run_python([ROOT / "build.py", "push", "demo"])
+    assert result.returncode == 1 and result.stdout == ""
+    for way in ("kaggle auth login", "kaggle.json", "KAGGLE_USERNAME and KAGGLE_KEY"):
+        assert way in result.stderr
+    assert str(home) in result.stderr
+    assert "SaveKernel" not in sandbox.calls
+
+
+def test_a_token_that_is_refused_and_nothing_else(sandbox, monkeypatch):
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", SECRET)
+    with pytest.raises(KaggleError, match="an access token that was refused") as error:
+        Client()
+    assert SECRET not in str(error.value)
+
+
+def test_refused_credentials_say_so_and_are_not_shown(sandbox, monkeypatch):
+    use_key(monkeypatch, "student", SECRET)
+    with pytest.raises(KaggleError, match="the credentials were refused") as error:
+        get_competition(Client())
+    assert error.value.status == 401 and SECRET not in str(error.value)
+
+
+def test_a_home_that_cannot_be_written_is_named(sandbox, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "file" / "folder"))
+    result = run_python([ROOT / "build.py", "push", "demo"])
+    assert result.returncode == 1
+    assert "settings folder" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_no_secret_is_printed_even_under_verbose(sandbox, monkeypatch, tmp_path):
+    use_key(monkeypatch, "student", sandbox.service.key)
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import pathlib, build; "
+        f"build.RUNS = pathlib.Path({str(tmp_path / 'runs')!r}); "
+        "sys.exit(build.main(['run', 'demo']))"
+    )
+    result = run_python(["-c", code], VERBOSE="1", KAGGLE_LOG_LEVEL="DEBUG")
+    assert result.returncode == 0, result.stderr
+    basic = requests.auth._basic_auth_str("student", sandbox.service.key)
+    for secret in (sandbox.service.key, basic):
+        assert secret not in result.stdout + result.stderr
+        for path in (tmp_path / "runs").rglob("*"):
+            assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["LOCAL", "TEST", "localhost"])
+def test_a_misspelt_environment_never_reaches_kaggle(sandbox, monkeypatch, name):
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", name)
+    with pytest.raises(KaggleError, match=f"expected LOCALHOST.*Received: {name!r}"):
+        Client()
+
+
+def test_the_sandbox_is_never_sought_on_another_machine(sandbox, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://192.0.2.1:80")
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:80")
+    with pytest.raises(KaggleError, match=r"expected a server on this machine"):
+        Client()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(500),
+        Fault(502),
+        Fault(503, {"code": 503, "message": "busy"}),
+        Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"}),
+        Fault(**HTML),
+        Fault(drop=True),
+        Fault(cut=20),
+        Fault(hang=3),
+    ],
+    ids=["500", "502", "503", "429", "html", "drop", "cut", "hang"],
+)
+def test_a_read_is_repeated_until_it_is_answered(sandbox, fault):
+    client = Client()
+    times = 1 if fault.hang else 2
+    sandbox.script("GetCompetition", dataclasses.replace(fault, times=times))
+    assert get_competition(client).max_daily_submissions == 5
+    assert sandbox.calls.count("GetCompetition") > 1
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        (Fault(503, times=-1), "HTTP 503: try later"),
+        (Fault(**HTML, times=-1), "received a web page instead of an answer"),
+        (Fault(drop=True, times=-1), "the connection failed"),
+        (Fault(404, {"code": 404, "message": "Not found"}), "404, Not found"),
+        (Fault(403, {"code": 403, "message": "denied"}), "accept its rules"),
+        (Fault(200, {"code": 400, "message": "bad"}), "bad"),
+        (Fault(patch={"tags": 5}), "install --upgrade kaggle"),
+    ],
+    ids=["503", "html", "drop", "404", "403", "error in 200", "unknown answer"],
+)
+def test_an_error_that_stays_is_said_in_plain_words(sandbox, fault, words, monkeypatch):
+    monkeypatch.setattr(transport, "PATIENCE", 0.2)
+    client = Client()
+    sandbox.script("GetCompetition", fault)
+    with pytest.raises(KaggleError, match=words) as error:
+        get_competition(client)
+    assert "://" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(500), Fault(503), Fault(**HTML), Fault(drop=True), Fault(hang=3)],
+    ids=["500", "503", "html", "drop", "hang"],
+)
+def test_a_write_is_never_repeated(sandbox, fault):
+    client = Client()
+    sandbox.script("CreateSubmission", fault)
+    with pytest.raises(LostAnswer):
+        client.call("competitions", "create_submission", competition_name=SLUG)
+    assert sandbox.calls.count("CreateSubmission") == 1
+
+
+def test_a_write_that_was_turned_away_is_repeated(sandbox):
+    client = Client()
+    turned_away = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
+    sandbox.script("CreateSubmission", turned_away)
+    with pytest.raises(KaggleError, match="The file was not uploaded"):
+        client.call("competitions", "create_submission", competition_name=SLUG)
+    assert sandbox.calls.count("CreateSubmission") == 2
+
+
+@pytest.mark.parametrize("header, seconds", [("7", 7), ("junk", 0.5 * 4), (None, 0.5 * 4)])
+def test_retry_after_is_honored(header, seconds):
+    response = requests.Response()
+    response.headers["Retry-After"] = header
+    state = tenacity.RetryCallState(None, None, (), {})
+    state.set_result(response)
+    state.attempt_number = 3
+    assert choose_pause(state) == seconds
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(503, times=-1),
+        Fault(hang=3, times=-1),
+        Fault(200, "data: {half\n\ndata: 5\n", {"Content-Type": "text/event-stream"}),
+    ],
+    ids=["503", "silence", "no log"],
+)
+def test_a_log_is_asked_for_once_and_may_be_anything(sandbox, fault):
+    client = Client()
+    sandbox.script("logs", fault)
+    assert client.read_live_log("sandbox/pcam-demo", 1) == []
+    assert sandbox.calls.count("logs") == 1
+
+
+def test_pages_are_followed_to_the_end(sandbox):
+    client = Client()
+    files = client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG)
+    names = [file.name for file in files]
+    assert len(names) == len(set(names)) == 67 + 2
+    sandbox.script("ListDataFiles", Fault(patch={"nextPageToken": "1"}, times=-1))
+    with pytest.raises(KaggleError, match="received the same page twice"):
+        list(client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG))
+
+
+def test_a_download_that_is_cut_is_resumed_and_whole(sandbox, competition, tmp_path, monkeypatch):
+    sandbox.script("data", Fault(cut=100))
+    quick = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr("kaggle.api.kaggle_api_extended.time", quick)
+    path = tmp_path / "sample.csv"
+    Client().download_data_file(SLUG, "sample_submission.csv", path)
+    assert (
+        path.read_bytes() == (competition / path.with_stem("sample_submission").name).read_bytes()
+    )
+
+
+def test_an_error_page_is_never_saved_as_the_file(sandbox, tmp_path):
+    sandbox.script("data", Fault(403, "<html>expired</html>"))
+    path = tmp_path / "sample.csv"
+    with pytest.raises(KaggleError, match="403"):
+        Client().download_data_file(SLUG, "sample_submission.csv", path)
+    assert not path.exists()
+
+
+def test_a_file_that_kaggle_zips_is_unwrapped(sandbox, competition, tmp_path):
+    sample = competition / "sample_submission.csv"
+    content = sample.read_bytes()
+    sample.unlink()
+    with zipfile.ZipFile(sample, "w") as archive:
+        archive.writestr(sample.name, content)
+    path = tmp_path / "sample.csv"
+    Client().download_data_file(SLUG, "sample_submission.csv", path)
+    assert path.read_bytes() == content
+
+
+def test_importing_the_client_prints_and_asks_nothing(sandbox):
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import kernel.remote.client"
+    result = run_python(["-c", code, ROOT])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert sandbox.calls == []
+
+
+def test_only_one_module_imports_kaggle():
+    found = [
+        path.name
+        for path in [*(ROOT / "kernel").rglob("*.py"), ROOT / "build.py"]
+        if "dist" not in path.parts
+        for line in path.read_text("utf-8").splitlines()
+        if line.strip().startswith(("import kaggle", "from kaggle"))
+    ]
+    assert set(found) == {"api.py"}

@@ -1,0 +1,319 @@
+"""Pushing: sent once, refused in plain words, recorded."""
+
+import json
+import threading
+
+import pytest
+from conftest import run_python
+
+import build
+from kernel.bundle.metadata import write_kernel
+from kernel.bundle.page import bundle_kernel
+from kernel.bundle.recipes import list_recipes, read_recipe
+from kernel.folders import ROOT
+from kernel.records import PushRecord, read_record
+from kernel.remote import push as push_module
+from kernel.remote.client import Client
+from kernel.remote.errors import KaggleError
+from kernel.remote.push import push_kernel
+from kernel.remote.quota import expect_hours
+from kernel.report.measurements import find_gpu_hours
+from kernel.sandbox.faults import Fault
+
+SLOW_DOWN = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def count_pushes(sandbox):
+    return sandbox.calls.count("SaveKernel")
+
+
+def list_versions(sandbox, slug="sandbox/pcam-demo"):
+    return sandbox.service.state["kernels"].get(slug, {"versions": []})["versions"]
+
+
+def wait_for(sandbox, ref="sandbox/pcam-demo", number=1):
+    sandbox.service.sessions[ref, number].thread.join()
+
+
+def test_a_push_sends_the_built_folder_and_records_it(sandbox, runs, capsys):
+    run = push_kernel(Client(), "demo", {"epochs": 3}, runs=runs)
+    bundle = bundle_kernel("demo", {"epochs": 3})
+    (version,) = list_versions(sandbox)
+    assert version["request"]["text"] == bundle.source
+    assert version["request"]["isPrivate"] is True
+    assert version["request"]["machineShape"] == "NvidiaTeslaT4"
+    assert version["request"]["sessionTimeoutSeconds"] == 3600
+    record = read_record(run, PushRecord)
+    assert run == runs / f"pcam-demo-{bundle.build_id}"
+    assert record.version == 1 and record.build_id == bundle.build_id
+    assert (record.kernel, record.settings) == ("sandbox/pcam-demo", {"epochs": 3})
+    assert record.url.endswith("/code/sandbox/pcam-demo")
+    assert len(record.commit) == 40 and record.dirty in (True, False)
+    assert "30.0 of 30 h left this week" in capsys.readouterr().out
+
+
+def test_some_folds_are_a_kernel_of_their_own(sandbox, runs, monkeypatch):
+    monkeypatch.setattr(build, "RUNS", runs)
+    for folds in ("0,1", "2"):
+        assert build.main(["push", "demo", "epochs=3", "--folds", folds]) == 0
+    kernels = {"sandbox/pcam-demo-folds-0-1": (0, 1), "sandbox/pcam-demo-folds-2": (2,)}
+    assert set(sandbox.service.state["kernels"]) == set(kernels)
+    for name, folds in kernels.items():
+        (version,) = list_versions(sandbox, name)
+        source = bundle_kernel("demo", {"epochs": 3, "folds": folds}).source
+        assert version["request"]["text"] == source
+        wait_for(sandbox, name)
+
+
+def test_the_official_command_line_pushes_the_same_folder(sandbox):
+    script, bundle = write_kernel("course_vgg16", {"epochs": 3})
+    words = ["-m", "kaggle", "kernels", "push", "-p", script.parent]
+    result = run_python(words)
+    assert result.returncode == 0, result.stderr
+    assert "successfully pushed" in result.stdout
+    assert "warning" not in result.stdout.lower()
+    (version,) = list_versions(sandbox, "sandbox/pcam-course-vgg16")
+    assert version["request"]["text"] == bundle.source
+    assert version["request"]["newTitle"] == "PCam course vgg16"
+
+
+def test_the_same_push_again_finds_the_version(open_sandbox, runs, tmp_path):
+    sandbox = open_sandbox("wait")
+    client = Client()
+    run = push_kernel(client, "demo", runs=runs)
+    before = read_record(run, PushRecord)
+    assert push_kernel(client, "demo", runs=runs) == run
+    (tmp_path / "sandbox/kernels/sandbox/pcam-demo/v1/go").touch()
+    wait_for(sandbox)
+    push_kernel(client, "demo", runs=runs)
+    assert count_pushes(sandbox) == 1 and read_record(run, PushRecord) == before
+
+
+def test_a_version_that_failed_is_pushed_again(open_sandbox, runs):
+    sandbox = open_sandbox("fail")
+    client = Client()
+    push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    run = push_kernel(client, "demo", runs=runs)
+    assert len(list_versions(sandbox)) == 2
+    assert read_record(run, PushRecord).version == 2
+
+
+def test_a_push_that_was_interrupted_before_its_record_is_taken_up(sandbox, runs):
+    client = Client()
+    run = push_kernel(client, "demo", runs=runs)
+    (run / "push.json").unlink()
+    push_kernel(client, "demo", runs=runs)
+    assert count_pushes(sandbox) == 1 and read_record(run, PushRecord).version == 1
+
+
+def test_other_settings_are_another_run(sandbox, runs):
+    client = Client()
+    first = push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    second = push_kernel(client, "demo", {"epochs": 9}, runs=runs)
+    assert first != second and len(list_versions(sandbox)) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(500, after=True), Fault(drop=True, after=True), Fault(hang=2, after=True)],
+    ids=["500", "drop", "hang"],
+)
+def test_a_lost_answer_is_resolved_by_looking(sandbox, runs, fault):
+    sandbox.script("SaveKernel", fault)
+    run = push_kernel(Client(), "demo", runs=runs)
+    assert len(list_versions(sandbox)) == 1
+    assert read_record(run, PushRecord).version == 1
+
+
+def test_a_push_that_never_arrived_is_not_recorded_and_can_be_repeated(sandbox, runs):
+    client = Client()
+    sandbox.script("SaveKernel", Fault(drop=True))
+    with pytest.raises(KaggleError, match="it searches before it sends"):
+        push_kernel(client, "demo", runs=runs)
+    assert list_versions(sandbox) == [] and not list(runs.glob("*/push.json"))
+    push_kernel(client, "demo", runs=runs)
+    assert len(list_versions(sandbox)) == 1
+
+
+def test_a_lost_answer_after_an_older_version_of_the_same_text(open_sandbox, runs):
+    sandbox = open_sandbox("fail")
+    client = Client()
+    push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    sandbox.script("SaveKernel", Fault(drop=True))
+    with pytest.raises(KaggleError, match="no new version shows"):
+        push_kernel(client, "demo", runs=runs)
+    assert len(list_versions(sandbox)) == 1
+
+
+def test_a_full_gpu_queue_is_waited_for(open_sandbox, runs, tmp_path, capsys):
+    sandbox = open_sandbox("wait")
+    client = Client()
+    push_kernel(client, "demo", {"epochs": 1}, runs=runs)
+    push_kernel(client, "demo", {"epochs": 2}, runs=runs)
+    folder = tmp_path / "sandbox/kernels/sandbox/pcam-demo"
+
+    def free_one(line):
+        print(line)
+        if "Maximum batch GPU session count of 2 reached" in line:
+            (folder / "v1" / "go").touch()
+
+    run = push_kernel(client, "demo", {"epochs": 3}, runs=runs, say=free_one)
+    assert read_record(run, PushRecord).version == 3
+    assert "Trying again in" in capsys.readouterr().out
+    (folder / "v2" / "go").touch()
+    assert sandbox.calls.count("SaveKernel") >= 4
+
+
+def test_a_gpu_queue_that_stays_full_is_given_up(open_sandbox, runs, monkeypatch):
+    sandbox = open_sandbox("wait")
+    client = Client()
+    monkeypatch.setattr(push_module, "GPU_PATIENCE", 1.5)
+    for epochs in (1, 2):
+        push_kernel(client, "demo", {"epochs": epochs}, runs=runs)
+    with pytest.raises(KaggleError, match="Maximum batch GPU session count"):
+        push_kernel(client, "demo", {"epochs": 3}, runs=runs)
+    assert len(list_versions(sandbox)) == 2
+
+
+def test_a_rate_limit_is_waited_for(sandbox, runs):
+    sandbox.script("SaveKernel", SLOW_DOWN)
+    push_kernel(Client(), "demo", runs=runs)
+    assert count_pushes(sandbox) == 2 and len(list_versions(sandbox)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        (Fault(patch={"error": "Kernel not found"}), "belongs to the credentials"),
+        (Fault(patch={"error": "Quota exceeded"}), "refused the push: Quota exceeded"),
+        (
+            Fault(patch={"invalidCompetitionSources": ["no-such"]}),
+            "does not know these inputs .*competition: no-such",
+        ),
+        (Fault(patch={"invalidDatasetSources": ["a/b"]}), "dataset: a/b"),
+        (Fault(patch={"versionNumber": 0}), "no version number"),
+        (Fault(patch={"ref": "/code/sandbox/pcam-demo-2x"}), "another kernel of that"),
+        (Fault(403, {"code": 403, "message": "denied"}), "HTTP 403, denied"),
+        (Fault(401, {"code": 401, "message": "who"}), "the credentials were refused"),
+    ],
+)
+def test_what_is_refused_is_fatal_and_not_recorded(sandbox, runs, fault, words):
+    sandbox.script("SaveKernel", fault)
+    with pytest.raises(KaggleError, match=words):
+        push_kernel(Client(), "demo", runs=runs)
+    assert not list(runs.glob("*/push.json"))
+
+
+def test_another_owner_s_kernel_is_refused(sandbox, runs, monkeypatch):
+    client = Client()
+    client.username = "teacher"
+    with pytest.raises(KaggleError, match="teacher/pcam-demo belongs to the cred"):
+        push_kernel(client, "demo", runs=runs)
+
+
+def test_a_source_over_the_limit_is_refused_by_the_service(sandbox, runs, monkeypatch):
+    bundle = bundle_kernel("demo")
+    monkeypatch.setattr("kernel.sandbox.kernels.MAX_SOURCE", len(bundle.source.encode()))
+    with pytest.raises(KaggleError, match="less than 1 megabytes"):
+        push_kernel(Client(), "demo", runs=runs)
+
+
+def test_a_title_of_another_slug_stops_before_anything_is_sent(sandbox, runs, monkeypatch):
+    monkeypatch.setattr("kernel.bundle.metadata.make_title", lambda *_: "PCam: other")
+    with pytest.raises(ValueError, match="expected a title whose slug is 'pcam-demo'"):
+        push_kernel(Client(), "demo", runs=runs)
+    assert count_pushes(sandbox) == 0
+
+
+def test_two_pushes_at_once_start_one_run(open_sandbox, runs):
+    sandbox = open_sandbox("wait")
+    clients = [Client(), Client()]
+    found, lines = [], []
+    threads = [
+        threading.Thread(
+            target=lambda client=client: found.append(
+                push_kernel(client, "demo", runs=runs, say=lines.append)
+            )
+        )
+        for client in clients
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1 and len(list_versions(sandbox)) == 1
+    assert any("is this build: not pushed again" in line for line in lines)
+
+
+def test_resume_attaches_the_kernel_s_own_output(open_sandbox, runs):
+    sandbox = open_sandbox("fail")
+    client = Client()
+    with pytest.raises(ValueError, match=r"--resume: expected.*Received: no version"):
+        push_kernel(client, "demo", resume=True, runs=runs)
+    push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    with pytest.raises(ValueError, match="Received: another build"):
+        push_kernel(client, "demo", {"epochs": 3}, resume=True, runs=runs)
+    run = push_kernel(client, "demo", resume=True, runs=runs)
+    _, resumed = list_versions(sandbox)
+    assert resumed["request"]["kernelDataSources"] == ["sandbox/pcam-demo"]
+    assert read_record(run, PushRecord).kernel_sources == ("sandbox/pcam-demo",)
+    inputs = sandbox.service.folder / "kernels/sandbox/pcam-demo/v2/input"
+    assert (inputs / "pcam-demo").resolve().parts[-2:] == ("v1", "working")
+
+
+def test_hours_scale_with_the_work_and_bound_the_session(sandbox, runs):
+    for name in list_recipes():
+        recipe = read_recipe(name)
+        usual = find_gpu_hours(name) if recipe.uses_gpu else None
+        assert expect_hours(recipe) == usual, name
+    fast, usual = read_recipe("fast"), find_gpu_hours("fast")
+    work = {"folds": (0, 1), "epochs": 6}  # the recipe's: one fold, four epochs
+    assert expect_hours(fast, work) == pytest.approx(usual * 3)
+    assert expect_hours(fast, {"architecture": "xception"}) is None
+    study = read_recipe("fast_study")
+    half = {"trials": read_recipe("fast_study").changes.get("trials", 20) // 2}
+    assert expect_hours(study, half) == pytest.approx(find_gpu_hours("fast_study") / 2)
+    run = push_kernel(Client(), "demo", hours=0.5, runs=runs)
+    (version,) = list_versions(sandbox)
+    assert version["request"]["sessionTimeoutSeconds"] == 1800
+    assert read_record(run, PushRecord).timeout_hours == 0.5
+
+
+def test_a_recipe_without_gpu_says_nothing_of_the_quota(sandbox, runs, capsys):
+    run = push_kernel(Client(), "explore", runs=runs)
+    (version,) = list_versions(sandbox, "sandbox/pcam-explore")
+    assert version["request"].get("enableGpu") is not True
+    assert version["request"]["sessionTimeoutSeconds"] == 12 * 3600
+    record = read_record(run, PushRecord)
+    assert (record.timeout_hours, record.expected_hours) == (12, None)
+    assert "GPU" not in capsys.readouterr().out
+    assert "GetAcceleratorQuotaStatistics" not in sandbox.calls
+
+
+def test_unknown_gpu_hours_do_not_stop_a_push(sandbox, runs, capsys):
+    sandbox.script("GetAcceleratorQuotaStatistics", Fault(404, {"code": 404, "message": ""}))
+    push_kernel(Client(), "demo", runs=runs)
+    assert "left this week: unknown" in capsys.readouterr().out
+
+
+def test_wrong_settings_are_refused_before_credentials_are_asked_for(home):
+    result = run_python([ROOT / "build.py", "push", "demo", "epoch=3"])
+    assert result.returncode == 2 and "Did you mean 'epochs'" in result.stderr
+
+
+def test_push_json_is_whole_json(sandbox, runs):
+    run = push_kernel(Client(), "demo", runs=runs)
+    text = (run / "push.json").read_text("utf-8")
+    assert json.loads(text) and text.endswith("}\n")
+    (run / "push.json").write_text(text[:40])
+    with pytest.raises(ValueError, match=r"push\.json: expected a JSON object"):
+        push_kernel(Client(), "demo", runs=runs)

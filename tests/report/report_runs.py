@@ -1,0 +1,180 @@
+"""Finished runs, studies and explorations made of random numbers, without training."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from kernel.report.assessment import assess_run, read_members
+from kernel.report.pictures import draw_pictures
+from kernel.report.reading import find_stains
+from pcam_kaggle.system.records import Explanation, Member, save_member
+
+SETTINGS = {
+    "architecture": "densenet121",
+    "weights": "imagenet",
+    "input_size": 96,
+    "num_images": 0,
+    "num_folds": 2,
+    "folds": [],
+    "num_seeds": 1,
+    "epochs": 3,
+    "batch_size": 32,
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "augmentation": "dihedral",
+    "tta": "flip",
+    "ensemble": "mean",
+    "labels": "probability",
+}
+IDS = [f"{number:040x}" for number in range(60)]
+TEST_IDS = [f"{number:040x}" for number in range(100, 116)]
+
+
+def make_run(folder, seed=0, folds=(0, 1), noise=1.0):
+    """Write a finished run of two folds, or of some, as schema 2 has it."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    labels = np.arange(60) % 3 // 2
+    odds = random.normal(2.0 * labels - 1, noise)
+    oof = pd.DataFrame({"id": IDS, "label": labels, "fold": np.arange(60) % 2})
+    oof["prediction"] = 1 / (1 + np.exp(-odds))
+    oof = oof[oof["fold"].isin(folds)]
+    oof.to_csv(folder / "oof.csv", index=False)
+    submission = pd.DataFrame({"id": TEST_IDS, "label": random.random(16)})
+    submission.to_csv(folder / "submission.csv", index=False)
+    pd.DataFrame([*make_history(folds)]).to_csv(folder / "history.csv", index=False)
+    write_members(folder, oof, folds, random)
+    record = {
+        "schema": 2,
+        "recipe": "fast",
+        "build_id": f"{seed:010x}",
+        "settings": SETTINGS,
+        "counts": {"train": 60, "positive": 20, "test": 16},
+        "device": "cpu:0, backend tensorflow",
+        "packages": {"keras": "3.13.2"},
+        "precision": "float32",
+        "num_parameters": 7_039_553,
+        "num_trainable": 6_955_905,
+        "fold_auc": {str(fold): 0.9 for fold in folds},
+        "oof_auc": 0.9 - seed / 100,
+        "oof_auc_interval": [0.85 - seed / 100, 0.95 - seed / 100],
+        "warnings": [],
+        "not_trained": [],
+        "seconds": 100.0,
+        "finished": "2026-11-24T22:53:58.409579+00:00",
+        "files": ["submission.csv", "oof.csv", "history.csv"],
+    }
+    write_record(folder, record)
+    return folder
+
+
+def make_history(folds):
+    """The rows of a history.csv."""
+    for fold in folds:
+        for epoch in (1, 2, 3):
+            numbers = {"accuracy": 0.8, "loss": 0.5, "auc": 0.95, "val_accuracy": 0.7}
+            numbers |= {"val_loss": 0.6, "val_auc": 0.9}
+            yield {"fold": fold, "seed": fold, "epoch": epoch, **numbers}
+
+
+def write_members(folder, oof, folds, random):
+    """The files of the networks, with four explained patches each."""
+    for fold in folds:
+        predictions = oof.loc[oof["fold"] == fold, "prediction"].to_numpy()
+        member = Member(
+            fold=fold,
+            seed=fold,
+            history=pd.DataFrame({"epoch": [1]}),
+            positions=np.flatnonzero(np.arange(60) % 2 == fold),
+            oof=predictions,
+            oof_one_view=np.clip(predictions + random.normal(0, 0.2, 30), 0, 1),
+            test=random.random(16),
+            stages={},
+            explanation=Explanation(
+                shown=np.arange(4),
+                maps=random.random((4, 96, 96)).astype("float16"),
+                patches=random.integers(0, 255, (4, 96, 96, 3)).astype("uint8"),
+            ),
+        )
+        save_member(folder / "folds" / f"fold{fold}_seed{fold}.npz", member, "f" * 10)
+
+
+def make_exploration(folder, images):
+    """Write an exploration of the patches of `make_run`, as recipe explore does."""
+    from pcam_kaggle.analysis.exploration import explore
+    from pcam_kaggle.analysis.exploration_files import write_exploration
+
+    folder.mkdir(parents=True)
+    labels = np.arange(60) % 3 // 2
+    files = write_exploration(explore(images, IDS, labels), images, folder)
+    write_record(folder, {"schema": 2, "recipe": "explore", "files": files})
+    return folder
+
+
+def make_study(folder):
+    """Write a study of two trials."""
+    folder.mkdir(parents=True)
+    study = {
+        "trials": 2,
+        "fold": 0,
+        "winner": 1,
+        "winner_auc": 0.91,
+        "overrides": {"epochs": 20},
+        "importance": {"epochs": 0.7},
+    }
+    kept = {"build_id": "0123456789", "settings": SETTINGS, "precision": "float32"}
+    kept |= {"recipe": "fast_study", "device": "cpu:0", "packages": {}}
+    write_record(folder, {"schema": 2, **kept, "study": study})
+    rows = ["number,state,value", "0,COMPLETE,0.9", "1,COMPLETE,0.91"]
+    (folder / "study.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def make_old(folder):
+    """Turn a run into one of schema 1, with an exploration of its own."""
+    record = read_run_json(folder)
+    settings = {"recipe": "seed_resnet34", **record["settings"], "figures": True}
+    settings["architecture"] = "resnet34_seed"
+    adds = {"auc_one_view": 0.89, "test_correlation": 0.8}
+    by_stain = {"stain": 0, "patches": 60, "auc": 0.9, "sensitivity": 0.8}
+    by_stain = [{**by_stain, "specificity": 0.7}]
+    old = {"settings": settings, "evaluation": {"adds": adds, "by_stain": by_stain}}
+    for name in ("schema", "recipe", "files"):
+        del record[name]
+    write_record(folder, {**record, **old})
+    summary = {
+        "labels": {"0": 40, "1": 20},
+        "positive_share": 1 / 3,
+        "brightness": {"no tumour": 200.0, "tumour": 180.0},
+        "tissue": {"no tumour": 0.78, "tumour": 0.95},
+        "blank": {"black": {"patches": 1}},
+        "duplicates": {"exact_pairs": 0, "near_pairs": 0, "label_conflicts": 0},
+        "stains": [{"patches": 60}],
+    }
+    (folder / "exploration.json").write_text(json.dumps(summary))
+    (folder / "data_labels.png").touch()
+    for path in (folder / "folds").iterdir():
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name != "patches"}
+        np.savez(path, **kept)
+    return folder
+
+
+def read_run_json(folder):
+    return json.loads((folder / "run.json").read_text("utf-8"))
+
+
+def write_record(folder, record):
+    (folder / "run.json").write_text(json.dumps(record), "utf-8")
+
+
+def draw(runs):
+    """Assess the first run and draw the pictures, as `write_report` does."""
+    members = read_members(runs[0])
+    assessment = None
+    if runs[0].oof is not None:
+        assessment = assess_run(runs[0], members, find_stains(runs))
+    draw_pictures(runs, members, assessment)
+    return assessment

@@ -1,0 +1,79 @@
+"""Measured numbers: one source for list, page headers and the documents' tables."""
+
+import re
+
+import pytest
+
+from kernel.bundle.recipes import list_recipes
+from kernel.folders import ROOT
+from kernel.report import measurements
+from kernel.report.measurements import (
+    DEFAULT_GPU_HOURS,
+    describe_result,
+    find_gpu_hours,
+    read_measurements,
+    render_all_measurements,
+    render_readme_table,
+    replace_table,
+    update_documents,
+)
+
+TABLES = {"README.md": render_readme_table, ".github/kaggler.md": render_all_measurements}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_documents_show_the_measurements(name):
+    text = (ROOT / name).read_text("utf-8")
+    remedy = "run kernel.report.measurements.update_documents()"
+    assert replace_table(text, TABLES[name]()) == text, remedy
+
+
+def test_documents_are_updated_between_their_markers(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "ROOT", tmp_path)
+    (tmp_path / ".github").mkdir()
+    for name in TABLES:
+        text = "before\n\n<!-- measurements -->\nold\n<!-- /measurements -->\n\nafter\n"
+        (tmp_path / name).write_text(text)
+    update_documents()
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert text.startswith("before\n\n<!-- measurements -->\n| recipe |")
+    assert text.endswith(" |\n<!-- /measurements -->\n\nafter\n")
+    (tmp_path / "README.md").write_text("no markers")
+    with pytest.raises(ValueError, match="expected the markers"):
+        update_documents()
+
+
+def test_rows_are_of_recipes_that_exist_and_say_all_that_belongs_to_a_number():
+    rows = read_measurements()
+    assert {row.recipe for row in rows} <= {*list_recipes(), "blend"}
+    for row in rows:
+        assert set(row.shown.split()) <= {"list", "readme", "all"}
+        assert row.measured in ("", "home", "kaggle", "course notebook")
+        numbers = (row.public_auc, row.private_auc, row.oof_auc)
+        assert all(re.fullmatch(r"(0\.\d+)?", number) for number in numbers)
+        if any(numbers):
+            assert row.measured and row.scored_on
+        if row.measured == "home" and any(numbers):
+            assert row.command.startswith("python build.py ")
+        assert not row.gpu_hours or float(row.gpu_hours) >= 0
+        assert not any("|" in text or "\n" in text for text in vars(row).values())
+
+
+def test_a_result_says_what_was_measured_and_what_was_not():
+    text = describe_result("fast")
+    assert text.startswith("AUC 0.954 on 2,907 public patches, 0.982 out of fold (")
+    assert "Command: python build.py train fast num_folds=10" in text
+    assert "Not measured on Kaggle yet." in text
+    assert "Estimated GPU time on Kaggle: 0.5 h." in text
+    assert describe_result("scratch_study").startswith("Not measured yet.")
+    text = describe_result("course_vgg16")
+    assert "in the course notebook, with hard labels" in text
+    assert "Not measured with this package yet." in text
+    assert describe_result("explore").endswith("Not measured on Kaggle yet.")
+    assert describe_result("my_own_recipe") == "Not measured yet."
+
+
+def test_every_recipe_has_an_estimate():
+    assert find_gpu_hours("fast") == 0.5
+    assert find_gpu_hours("explore") == 0
+    assert find_gpu_hours("my_own_recipe") == DEFAULT_GPU_HOURS

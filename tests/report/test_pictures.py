@@ -1,0 +1,108 @@
+"""The pictures of a run are drawn at home, once, and again when its files change."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from report_runs import draw, make_exploration, make_run, make_study
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from kernel.report.reading import read_run
+from pcam_kaggle.system.records import load_member, save_member
+
+PICTURES = {"curves.png", "roc.png", "scores.png", "errors.png", "gradcam.png"}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+def draw_all(*folders):
+    return draw([read_run(folder, folders[0]) for folder in folders])
+
+
+def age(path, seconds):
+    """Give a file another time."""
+    time = path.stat().st_mtime + seconds
+    os.utime(path, (time, time))
+
+
+def read_times(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.png")}
+
+
+def test_only_missing_and_outdated_pictures_are_drawn(run):
+    draw_all(run)
+    drawn = read_times(run)
+    assert set(drawn) == PICTURES
+    draw_all(run)
+    assert read_times(run) == drawn
+    for path in run.glob("*.png"):
+        age(path, -10)
+    age(run / "oof.csv", -20)
+    age(run / "evaluation.json", -20)
+    before = read_times(run)
+    draw_all(run)  # those of oof.csv are newer than it
+    after = read_times(run)
+    assert {name for name in after if after[name] != before[name]} == {"curves.png", "gradcam.png"}
+    (run / "roc.png").unlink()
+    draw_all(run)
+    assert (run / "roc.png").is_file()
+
+
+def test_an_exploration_adds_the_errors_by_stain(run, tmp_path):
+    evaluation = draw_all(run).evaluation
+    assert evaluation.by_stain == ()
+    assert Image.open(run / "errors.png").width == 600
+    images = np.random.default_rng(0).integers(90, 215, (60, 96, 96, 3))
+    explored = make_exploration(tmp_path / "eda", images.astype("uint8"))
+    age(explored / "patches.csv", -100)  # explored before the first report
+    patches = pd.read_csv(explored / "patches.csv")
+    patches.iloc[10:].to_csv(explored / "patches.csv", index=False)
+    for path in run.glob("*.png"):
+        age(path, -10)
+    evaluation = draw_all(run, explored).evaluation
+    assert sum(scores.patches for scores in evaluation.by_stain) == 50
+    assert Image.open(run / "errors.png").width == 1200
+    written = json.loads((run / "evaluation.json").read_text())
+    assert written["auc"] == evaluation.auc
+
+
+def test_a_study_is_drawn_wherever_it_stands(run, tmp_path):
+    studies = [make_study(tmp_path / name) for name in ("first", "second")]
+    assert draw_all(*studies) is None
+    assert draw_all(run, *studies) is not None
+    assert all((study / "study.png").is_file() for study in studies)
+
+
+def test_networks_that_explain_nothing_leave_no_maps(run):
+    for path in (run / "folds").iterdir():
+        member = dataclasses.replace(load_member(path), explanation=None)
+        save_member(path, member, "f" * 10)
+    draw_all(run)
+    assert not (run / "gradcam.png").exists()
+
+
+def test_views_seeds_and_likeness_are_measured_from_the_networks_files(run):
+    assessment = draw_all(run)
+    members = [load_member(path) for path in sorted((run / "folds").iterdir())]
+    tests = [member.test for member in members]
+    assert assessment.test_correlation == pytest.approx(spearmanr(*tests).statistic)
+    oof = pd.read_csv(run / "oof.csv")
+    auc = roc_auc_score(oof["label"], oof["prediction"])
+    assert assessment.seed_aucs == pytest.approx([auc])
+    assert 0.5 < assessment.auc_one_view != auc
+    (run / "folds" / "fold1_seed1.npz").unlink()  # not all of them are here
+    assert draw_all(run).auc_one_view is None
+
+
+def test_a_damaged_network_is_named(run):
+    (run / "folds" / "fold1_seed1.npz").write_bytes(b"PK\x03\x04 damaged")
+    with pytest.raises(ValueError, match=r"fold1_seed1\.npz is damaged"):
+        draw_all(run)

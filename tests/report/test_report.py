@@ -1,0 +1,297 @@
+"""The report: what it says, what it keeps of its author's words, what it refuses."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import run_python
+from report_runs import (
+    draw,
+    make_exploration,
+    make_old,
+    make_run,
+    make_study,
+    read_run_json,
+    write_record,
+)
+from sklearn.metrics import roc_auc_score
+
+from kernel.blend import blend_runs
+from kernel.report import writer
+from kernel.report.notebook import build_notebook
+from kernel.report.outline import tell
+from kernel.report.reading import check_runs, read_run
+from kernel.report.story import SLOTS, Cell
+from kernel.report.words import gather_words, parse_words
+from kernel.report.writer import find_repository, write_report
+
+SECTIONS = [
+    "1. Problem and data",
+    "2. Exploration",
+    "3. Architectures",
+    "4. Results and analysis",
+    "5. Conclusion",
+    "6. Repository and leaderboard",
+]
+EXPLORE = "`python build.py eda --data DIR`, then `python build.py report RUN runs/eda`"
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    """A run with its pictures and an exploration, made once: copy them."""
+    folder = tmp_path_factory.mktemp("templates")
+    run = make_run(folder / "pcam-fast-0000000000")
+    draw([read_run(run, run)])
+    images = np.random.default_rng(0).integers(90, 215, (60, 96, 96, 3))
+    make_exploration(folder / "eda", images.astype("uint8"))
+    return folder
+
+
+@pytest.fixture
+def run(templates, tmp_path):
+    name = "pcam-fast-0000000000"
+    return shutil.copytree(templates / name, tmp_path / "runs" / name)
+
+
+@pytest.fixture
+def other(run):
+    """Another run of the same competition, half of it: no history, one fold."""
+    folder = make_run(run.with_name("other"), seed=1, folds=(0,))
+    (folder / "history.csv").unlink()
+    record = read_run_json(folder)
+    record["not_trained"] = ["fold 1 seed 1"]
+    record["warnings"] = ["warning: no time for fold 1 seed 1"]
+    write_record(folder, record)
+    return folder
+
+
+@pytest.fixture
+def explored(templates, run):
+    return shutil.copytree(templates / "eda", run.with_name("eda"))
+
+
+def read_notebook(run):
+    return nbformat.read(run / "report.ipynb", nbformat.NO_CONVERT)
+
+
+def story_of(*folders):
+    """All that a report says, without executing its notebook."""
+    runs = [read_run(folder, folders[0]) for folder in folders]
+    check_runs(runs)
+    cells = tell(runs, draw(runs), dict.fromkeys(SLOTS, ""), None)
+    return "\n".join(cell.source for cell in cells)
+
+
+def test_a_report_is_a_page_and_an_executed_notebook(run, other, explored):
+    scores = {"submission": 1, "public_score": "0.81234", "private_score": ""}
+    (run / "submit.json").write_text(json.dumps(scores))
+    shutil.copy(explored / "data_labels.png", run / "leaderboard.png")
+    blend = blend_runs([run, other], runs=run.parent, say=lambda line: None)
+    said = []
+    folders = [run, other, blend, explored]
+    page = write_report(folders, "https://example.org/us", said.append)
+    assert page == run / "report.html"
+    assert "0 of 5 sections have your own words" in said[0]
+    text = page.read_text("utf-8")
+    assert re.findall(r"<h2[^>]*>(.+?)<a", text) == SECTIONS
+    auc = json.loads((run / "evaluation.json").read_text())["auc"]
+    assert f"AUC out of fold is {auc:.4f}" in text
+    assert "0.81234" in text and "<th>other</th>" in text and blend.name in text
+
+    images = re.findall(r"<img ([^>]*)>", re.sub(r"base64,[\w+/=\s]+", "", text))
+    num_pictures = len([*run.glob("*.png"), *explored.glob("*.png")])
+    assert num_pictures == 5 + 1 + 6
+    assert len(images) == num_pictures == text.count("<strong>Figure ")
+    assert all(re.search(r'alt="[^"]{10,}"', image) for image in images)
+    addresses = re.findall(r"""(?:src|href)=["'](?!data:|#)([^"']+)""", text)
+    assert addresses == ["https://example.org/us"]
+    assert "<script" not in text and "pd.DataFrame" not in text
+    assert "Your words" not in text
+
+    notebook = read_notebook(run)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "stream"]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == num_pictures
+    assert str(run) not in nbformat.writes(notebook)
+
+
+def test_every_sentence_of_the_conclusion_points_at_a_figure_that_is_there(run):
+    text = story_of(run)
+    conclusion = text[text.index("## 5.") : text.index("## 6.")]
+    known = re.findall(r"\*\*Figure (\d+)\.\*\*", text)
+    assert known == [str(n) for n in range(1, len(known) + 1)]
+    named = re.findall(r"Figure (\d+)", conclusion)
+    assert len(named) >= 4 and set(named) <= set(known)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    point = evaluation["operating_points"]["specificity 95 %"]
+    assert f"{point['sensitivity']:.1%} of the tumor patches" in conclusion
+    oof = pd.read_csv(run / "oof.csv")
+    views = [np.load(run / "folds" / f"fold{n}_seed{n}.npz")["oof_one_view"] for n in (0, 1)]
+    one_view = np.stack(views, axis=1).ravel()  # the folds take turns
+    gain = evaluation["auc"] - roc_auc_score(oof["label"], one_view)
+    assert f"Test-time views change the AUC out of fold by {gain:+.4f}" in conclusion
+
+
+def test_a_run_without_history_and_with_missing_networks_is_told(run, other):
+    text = story_of(other)
+    assert "no `history.csv`" in text and "Learning curves" not in text
+    assert "There was no time for fold 1 seed 1" in text
+    assert "- warning: no time for fold 1 seed 1" in text
+
+
+def test_a_report_says_how_to_add_an_exploration(run, explored):
+    text = story_of(run)
+    assert f"To add an exploration of the patches: {EXPLORE}." in text
+    assert f"To add the errors by color of stain: {EXPLORE}." in text
+    text = story_of(run, explored)
+    assert EXPLORE not in text and '"../eda/data_stains.png"' in text
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert sum(row["patches"] for row in evaluation["by_stain"]) == 60
+    assert "of the stains is the hardest" in text
+
+
+def test_a_run_of_an_older_version_is_told(run):
+    shutil.copy(make_old(run) / "oof.csv", run / "gradcam.png")
+    text = story_of(run)
+    assert "# Histopathologic Cancer Detection: seed_resnet34" in text
+    assert "is course_resnet34, the notebook's" in text and "resnet34_seed" not in text
+    assert "78% (no tumor) and 95% (tumor)" in text
+    assert EXPLORE not in text  # it has both
+    assert '"gradcam.png"' in text  # stays, since it cannot be drawn again
+    assert (run / "gradcam.png").read_text().startswith("id,")
+    assert "correlate by 0.800" in text
+
+
+def test_a_blend_is_told_as_a_run_is(run, other):
+    blend = blend_runs([run, other], runs=run.parent, say=lambda line: None)
+    text = story_of(blend, run)
+    assert "A blend of 2 runs" in text and f"The members of {blend.name}" in text
+    assert '"roc.png"' in text and "Test-time views" not in text
+
+
+def test_a_study_is_told_alone_and_beside_a_run(run):
+    study = make_study(run.with_name("study"))
+    for text in (story_of(study), story_of(run, study)):
+        assert "`epochs=20`" in text and "reached 0.9100 in 2 trials" in text
+        assert "epochs mattered most (70% of the variance)" in text
+    assert '"../study/study.csv"' in text and (study / "study.png").is_file()
+    text = story_of(run, study, make_study(run.with_name("second")))
+    known = re.findall(r"\*\*Figure (\d+)\.\*\*", text)
+    assert known == [str(n) for n in range(1, len(known) + 1)]
+
+
+def test_the_author_s_words_are_kept_wherever_they_were_written(run):
+    gather_words(run)
+    path = run / "words.md"
+    text = path.read_text("utf-8")
+    assert [line[3:] for line in text.splitlines() if line[:3] == "## "] == list(SLOTS)
+    words = "I chose it, because **it is small**.\n\n## Really\n\n- é"
+    path.write_text(text.replace("## results\n", f"## results\n{words}\n"), "utf-8")
+    kept = gather_words(run)
+    assert kept["results"] == words
+    runs = [read_run(run, run)]
+    notebook = build_notebook(tell(runs, draw(runs), kept, None))
+
+    # As Jupyter saves it.
+    (cell,) = [c for c in notebook.cells if c.metadata.get("pcam_slot") == "problem"]
+    assert "Your words (problem)" in cell.source
+    cell.source = "Cancer is a problem."
+    nbformat.write(notebook, run / "report.ipynb")
+    kept = gather_words(run)
+    assert kept["results"] == words and kept["problem"] == "Cancer is a problem."
+    assert parse_words(path.read_text("utf-8")) == kept
+
+    path.write_text(path.read_text("utf-8").replace("Cancer is", "This is"), "utf-8")
+    with pytest.raises(ValueError, match="'problem' to be changed in one of them"):
+        gather_words(run)
+    assert "This is a problem" in path.read_text("utf-8")
+
+
+def test_words_become_a_part_of_the_page(run):
+    gather_words(run)
+    text = (run / "words.md").read_text("utf-8")
+    words = "## results\n**it is small**\n\n## Really\n"
+    (run / "words.md").write_text(text.replace("## results\n", words), "utf-8")
+    write_report([run], say=lambda line: None)
+    page = (run / "report.html").read_text("utf-8")
+    assert "<strong>it is small</strong>" in page and ">Really<" in page
+
+
+def test_runs_of_different_competitions_are_refused(run, other):
+    rows = pd.read_csv(other / "submission.csv")
+    rows["id"] = ["f" * 40, *rows["id"][1:]]
+    rows.to_csv(other / "submission.csv", index=False)
+    with pytest.raises(ValueError, match=r"runs of one competition.*15 in common"):
+        story_of(run, other)
+
+
+@pytest.mark.parametrize(
+    "remove, message",
+    [
+        ("run.json", r"expected a finished run, blend, study or exploration, with run"),
+        ("oof.csv", r"oof\.csv is not there"),
+    ],
+)
+def test_an_unfinished_run_is_refused(run, remove, message):
+    (run / remove).unlink()
+    with pytest.raises(ValueError, match=message):
+        story_of(run)
+
+
+def test_an_exploration_is_refused_as_the_first(run, explored):
+    with pytest.raises(ValueError, match=r"eda is an exploration.*report RUN eda"):
+        story_of(explored, run)
+
+
+def test_a_run_given_twice_is_refused(run):
+    with pytest.raises(ValueError, match="each run once"):
+        story_of(run, run)
+
+
+def test_a_notebook_that_fails_leaves_the_report_as_it_was(run, monkeypatch):
+    (run / "report.html").write_text("before")
+    cells = [Cell("1 / 0", is_code=True)]
+    monkeypatch.setattr(writer, "tell", lambda *arguments: cells)
+    with pytest.raises(ValueError, match="notebook failed.*ZeroDivisionError"):
+        write_report([run], say=lambda line: None)
+    assert (run / "report.html").read_text() == "before"
+    assert not (run / "report.ipynb").exists()
+
+
+def test_reporting_loads_no_framework_and_no_client():
+    code = (
+        "import sys, kernel.report.writer, kernel.report.measurements\n"
+        "print(*{'keras', 'tensorflow', 'jax', 'kaggle', 'optuna'} & set(sys.modules))"
+    )
+    result = run_python(["-c", code])
+    assert result.returncode == 0 and not result.stdout.strip(), result.stdout
+
+
+@pytest.mark.parametrize(
+    "origin, expected",
+    [
+        ("git@github.com:me/pcam.git", "https://github.com/me/pcam"),
+        ("ssh://git@github.com/me/pcam", "https://github.com/me/pcam"),
+        ("https://me:ghp_secret@github.com/me/pcam.git", "https://github.com/me/pcam"),
+        ("https://github.com/me/pcam", "https://github.com/me/pcam"),
+        ("/home/me/pcam", None),
+        ("", None),
+    ],
+)
+def test_the_repository_s_address_is_a_page_without_passwords(
+    tmp_path, monkeypatch, origin, expected
+):
+    monkeypatch.setattr(writer, "ROOT", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    if origin:
+        command = ["git", "-C", tmp_path, "remote", "add", "origin", origin]
+        subprocess.run(command, check=True)
+    assert find_repository() == expected

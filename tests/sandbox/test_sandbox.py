@@ -1,0 +1,297 @@
+"""The sandbox: it runs kernels as Kaggle does, scores, keeps boards, and asks who."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import SLUG, TESTS, read_rows, run_python, write_rows
+from sklearn.metrics import roc_auc_score
+
+import build
+from kernel.folders import ROOT
+from kernel.remote.client import Client
+from kernel.remote.push import push_kernel
+from kernel.sandbox.judge import Judge, Scored, read_solution, read_teams
+from kernel.sandbox.server import Sandbox
+from kernel.sandbox.sessions import Session
+
+REPORT = """
+import json, os, sys, tempfile
+from pathlib import Path
+root = Path(os.environ["PCAM_INPUT"])
+labels = root / "competitions/histopathologic-cancer-detection/train_labels.csv"
+def attempt(what):
+    try:
+        what()
+    except OSError as error:
+        return error.errno
+tried = [
+    attempt(lambda: labels.write_text("x")),
+    attempt(lambda: open(labels, "a")),
+    attempt(lambda: (root / "new").mkdir()),
+    attempt(lambda: labels.unlink()),
+    attempt(lambda: labels.rename(root / "other")),
+    attempt(lambda: labels.read_text() and None),
+]
+print("cwd", os.getcwd(), tempfile.gettempdir())
+print("an error line", file=sys.stderr)
+report = {"tried": tried, "environment": dict(os.environ)}
+Path("report.json").write_text(json.dumps(report))
+"""
+
+
+@pytest.fixture
+def session(tmp_path, competition):
+    """A function that runs a text as a kernel, to its end."""
+
+    def run_text(text, **options):
+        mounts = {f"competitions/{SLUG}": competition}
+        session = Session(tmp_path / "session", text, mounts, **options)
+        session.run()
+        return session
+
+    return run_text
+
+
+def test_a_kernel_has_kaggle_s_folders_and_none_of_our_secrets(session, monkeypatch, competition):
+    for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "AWS_SECRET", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "secret123")
+    before = (competition / "train_labels.csv").read_bytes()
+    done = session(REPORT)
+    assert done.status == "COMPLETE", done.log
+    report = json.loads((done.folder / "working" / "report.json").read_text())
+    read_only = 30
+    assert report["tried"] == [read_only] * 5 + [None]
+    assert (competition / "train_labels.csv").read_bytes() == before
+    assert "secret123" not in str(report["environment"])
+    assert report["environment"]["KAGGLE_KERNEL_RUN_TYPE"] == "Batch"
+    assert Path(report["environment"]["HOME"]) == done.folder
+    (cwd,) = (e["data"] for e in done.log if e["stream_name"] == "stdout")
+    assert cwd.split() == ["cwd", str(done.folder / "working"), str(done.folder / "temp")]
+    (error,) = (e["data"] for e in done.log if e["stream_name"] == "stderr")
+    assert error == "an error line\n"
+
+
+def test_a_kernel_that_fails_ends_in_error(session):
+    done = session("print('before'); raise SystemExit(3)")
+    assert (done.status, done.failure) == ("ERROR", "Your notebook failed with exit code 3.")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="process groups")
+def test_a_stopped_kernel_takes_its_children_with_it(tmp_path, competition):
+    text = (
+        "import subprocess, sys, time\n"
+        "code = 'import time; time.sleep(99)'\n"
+        "child = subprocess.Popen([sys.executable, '-c', code])\n"
+        "open('child', 'w').write(str(child.pid))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(99)\n"
+    )
+    session = Session(tmp_path / "session", text, {})
+    session.thread.start()
+    while not session.log:
+        time.sleep(0.01)
+    session.stop()
+    assert session.status == "CANCEL_ACKNOWLEDGED"
+    pid = int((session.folder / "working" / "child").read_text())
+    until = time.monotonic() + 10  # a signal takes a moment to arrive
+    while is_running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def is_running(pid):
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_scores_are_roc_auc_on_each_part(solution):
+    judge = Judge(solution)
+    rows = read_rows(solution)
+    lines = [f"{i},{n % 5 / 5}" for n, (i, *_) in enumerate(rows)]
+    text = "\n".join(["id,label", *lines])
+    scores = judge.score(text.encode())
+    for part in ("Public", "Private"):
+        kept = [(int(t), n % 5) for n, (_, t, p) in enumerate(rows) if p == part]
+        assert scores[part] == pytest.approx(roc_auc_score(*zip(*kept)))
+    shuffled = "\n".join(["id,label", *reversed(text.splitlines()[1:])])
+    assert judge.score(shuffled.encode()) == scores
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda lines: lines[:-1], "must have 16 rows. This one has 15"),
+        (lambda lines: [*lines[:-1], "nobody,0.5"], "ids that are not in the solution"),
+        (lambda lines: [*lines[:-1], lines[1]], "or twice"),
+        (lambda lines: [*lines[:-1], lines[-1][:41] + "x"], "not numbers"),
+        (lambda lines: [*lines[:-1], lines[-1][:41] + "inf"], "not numbers"),
+        (lambda lines: ["id,score", *lines[1:]], "columns id,label"),
+        (lambda lines: ["\0"], "columns id,label|not a CSV"),
+    ],
+)
+def test_a_wrong_submission_is_refused_with_the_reason(solution, change, reason):
+    judge = Judge(solution)
+    lines = ["id,label", *[f"{i},0.5" for i, *_ in read_rows(solution)]]
+    with pytest.raises(ValueError, match=reason):
+        judge.score("\n".join(change(lines)).encode())
+
+
+@pytest.mark.parametrize(
+    "rows, header, reason",
+    [
+        ([("a", 0, "Public")], ("id", "label", "Split"), "columns id,label,Usage"),
+        ([("a", 0, "Public"), ("b", 0, "Public")], None, "both in the Public part"),
+        ([("a", 0, "Test")], None, "Usage Public or Private. Received: Test"),
+        ([("a", 0, "Public"), ("a", 1, "Public")], None, "every id once"),
+        ([("a", 0, "Private"), ("b", 1, "Private")], None, "rows of Usage Public"),
+    ],
+)
+def test_a_wrong_solution_is_named(tmp_path, rows, header, reason):
+    path = tmp_path / "solution.csv"
+    write_rows(path, rows, header or ("id", "label", "Usage"))
+    with pytest.raises(ValueError, match=rf"solution\.csv: expected .*{reason}"):
+        read_solution(path)
+
+
+def test_wrong_teams_are_named(tmp_path):
+    path = tmp_path / "teams.csv"
+    write_rows(path, [("A", 0.9, "x")], ("team", "public", "private"))
+    with pytest.raises(ValueError, match=r"teams\.csv: expected the columns team,"):
+        read_teams(path)
+
+
+def test_a_team_stands_by_its_best_and_late_ones_do_not_stand(solution):
+    judge = Judge(solution, [("A", 0.7, 0.7)])
+    day = "2026-01-01"
+    submissions = [
+        Scored("me", day, {"Public": 0.6, "Private": 0.9}, late=False),
+        Scored("me", day, {"Public": 0.8, "Private": 0.5}, late=False),
+        Scored("late", day, {"Public": 1.0}, late=True),
+        Scored("error", day, {}, late=False),
+    ]
+    public = judge.rank_teams(submissions, "Public")
+    assert [row[1:3] for row in public] == [("me", "0.8000"), ("A", "0.7000")]
+    private = judge.rank_teams(submissions, "Private")
+    assert [row[1:3] for row in private] == [("A", "0.7000"), ("me", "0.5000")]
+
+
+def test_versions_submissions_and_boards_outlive_the_sandbox(
+    open_sandbox, tmp_path, competition, solution
+):
+    sandbox = open_sandbox("slow")
+    push_kernel(Client(), "demo", runs=tmp_path / "runs")
+    sandbox.close()
+    again = open_sandbox()
+    kernel = again.service.state["kernels"]["sandbox/pcam-demo"]
+    assert [v["status"] for v in kernel["versions"]] == ["CANCEL_ACKNOWLEDGED"]
+    run = push_kernel(Client(), "demo", runs=tmp_path / "runs")
+    assert json.loads((run / "push.json").read_text())["version"] == 2
+
+
+def test_it_asks_for_credentials_and_listens_here_only(sandbox):
+    assert sandbox.server.server_address[0] == "127.0.0.1"
+    url = f"{sandbox.url}/api/v1/competitions.CompetitionApiService/GetCompetition"
+    body = {"competitionName": SLUG}
+    session = requests.Session()
+    session.trust_env = False
+    assert session.post(url, json=body).status_code == 401
+    assert session.post(url, json=body, auth=("me", "wrong")).status_code == 401
+    assert session.post(url, json=body, auth=("me", sandbox.service.key)).ok
+    for path in ("/file/x/y", "/data/00000000/train_labels.csv", "/solution.csv"):
+        assert session.get(sandbox.url + path).status_code == 403
+    signed = f"{sandbox.url}/data/{sandbox.service.signature}"
+    assert session.get(f"{signed}/%2e%2e/%2e%2e/%2e%2e/solution.csv").status_code == 404
+
+
+def test_nobody_sees_another_s_kernel(sandbox, tmp_path, monkeypatch):
+    push_kernel(Client(), "demo", runs=tmp_path / "runs")
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", "other")
+    words = ["-m", "kaggle", "kernels", "status", "sandbox/pcam-demo"]
+    result = run_python(words)
+    assert result.returncode == 1 and "Permission" in result.stdout + result.stderr
+
+
+def test_the_official_command_line_speaks_to_it(sandbox, tmp_path):
+    run = push_kernel(Client(), "demo", runs=tmp_path / "runs")
+    sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
+    for words, expected in [
+        (["kernels", "status", "sandbox/pcam-demo"], "COMPLETE"),
+        (["kernels", "files", "sandbox/pcam-demo"], "submission.csv"),
+        (["kernels", "logs", "sandbox/pcam-demo"], "epoch  1/1"),
+        (["competitions", "files", SLUG], "train_labels.csv"),
+        (["competitions", "leaderboard", SLUG, "--show"], ""),
+        (["competitions", "submissions", SLUG], "No submissions found"),
+        (["quota"], "30"),
+    ]:
+        result = run_python(["-m", "kaggle", *words])
+        assert result.returncode == 0, (words, result.stdout, result.stderr)
+        assert expected in result.stdout, (words, result.stdout)
+    assert run.exists()
+
+
+def test_a_board_of_one_s_own_from_the_command_line(competition, solution, home):
+    words = [ROOT / "build.py", "sandbox", "--data", competition, "--solution", solution]
+    words += ["--folder", home / "board", "--deadline", "2030-01-01"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS / "guard")}
+    # A shell may have SIGINT ignored, which a process would inherit.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    signal.signal(signal.SIGINT, before)
+    try:
+        lines = []
+        while not lines or "Ctrl-C" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], "it ended"
+        exports = [line.split()[1] for line in lines if line.startswith("  export")]
+        variables = dict(word.split("=", 1) for word in exports)
+        result = run_python(["-m", "kaggle", "competitions", "files", SLUG], **variables)
+        assert "sample_submission.csv" in result.stdout, result.stderr
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and "stopped" in rest
+    assert "Kaggle's" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (["--data", "nowhere", "--solution", "s.csv"], "competition data not found"),
+        (["--data", ".", "--solution", "s.csv", "--deadline", "soon"], "--deadline"),
+    ],
+)
+def test_a_board_that_cannot_be_is_refused(words, reason, home, tmp_path, capsys):
+    try:
+        exit_code = build.main(["sandbox", *words, "--folder", str(tmp_path)])
+    except SystemExit as error:
+        exit_code = error.code
+    assert exit_code in (1, 2) and reason in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_an_error(sandbox, competition, solution, tmp_path):
+    with pytest.raises(OSError):
+        Sandbox(competition, solution, tmp_path / "second", port=sandbox.server.server_port)
+
+
+def test_the_environment_is_given_back(sandbox, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    with sandbox.entered():
+        assert os.environ["HTTP_PROXY"] == sandbox.url
+        assert "NO_PROXY" not in os.environ
+    assert os.environ["HTTP_PROXY"] == "http://127.0.0.1:9"
+    assert os.environ["NO_PROXY"] == "example.org"

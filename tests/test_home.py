@@ -1,0 +1,115 @@
+"""The commands that run here: train, resume, explore, tune."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import TINY, read_rows, run_python, write_rows
+
+import build
+from kernel.bundle.metadata import write_kernel
+from kernel.folders import ROOT
+from pcam_kaggle.system.provenance import compute_build_id
+
+BUILD = ROOT / "build.py"
+WORDS = [f"{name}={value}" for name, value in TINY.items()]
+
+
+def run_build(*words):
+    """One command in this process; its exit code."""
+    return build.main([str(word) for word in words])
+
+
+def test_train_runs_the_built_file_keeps_its_results_and_resumes(
+    competition, tmp_path, home, capfd
+):
+    script, _ = write_kernel("demo")
+    pushed = script.read_bytes()
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle" / "kaggle.json").write_text("broken")  # credentials are not read
+    out = tmp_path / "out"
+    words = ["train", "demo", "--data", competition.parents[1], "--out", out, *WORDS]
+    assert run_build(*words, "--resume") == 1
+    assert "--resume: expected networks of an earlier run" in capfd.readouterr().err
+    assert run_build(*words) == 0
+    assert f"results   {out}" in capfd.readouterr().out
+    run = json.loads((out / "run.json").read_text())
+    assert run["edited"] is False and run["settings"]["epochs"] == TINY["epochs"]
+    assert len(read_rows(out / "submission.csv")) == 16
+    built = out / f"pcam-demo-{run['build_id']}.py"
+    assert compute_build_id(built.read_text("utf-8")) == run["build_id"]
+    assert script.read_bytes() == pushed
+
+    submission = (out / "submission.csv").read_bytes()
+    (out / "folds" / "fold1_seed1.npz").unlink()
+    assert run_build(*words, "--resume") == 0
+    assert "fold 0 seed 0 was finished before" in capfd.readouterr().out
+    assert (out / "submission.csv").read_bytes() == submission
+
+
+def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_build("train", "demo", "--data", tmp_path, "--out", out) == 1
+    assert "competition data not found" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_kernel_that_fails_fails_the_command(competition, tmp_path, capfd):
+    min((competition / "test").iterdir()).write_bytes(b"no image")
+    out = tmp_path / "out"
+    words = ["train", "demo", "--data", competition, "--out", out, *WORDS]
+    assert run_build(*words) == 1
+    error = capfd.readouterr().err
+    assert "not a TIFF" in error
+    assert error.strip().splitlines()[-1].endswith("failed, exit code 1")
+    # Nothing but the script that failed.
+    (left,) = out.iterdir()
+    assert left.name.startswith("pcam-demo-") and left.suffix == ".py"
+
+
+def test_an_output_that_cannot_be_written_is_named(competition, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    assert run_build("train", "demo", "--data", competition, "--out", out) == 1
+    assert "cannot write to the output folder" in capsys.readouterr().err
+
+
+def test_eda_is_the_recipe_explore_run_here(competition, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    slides = tmp_path / "slides.csv"
+    labels = pd.read_csv(competition / "train_labels.csv")
+    rows = [(patch_id, f"s{n % 5}") for n, patch_id in enumerate(labels["id"])]
+    write_rows(slides, rows, ("id", "slide"))
+    assert run_build("eda", "--data", competition, "--slides", slides) == 0
+    text, out = capfd.readouterr().out, tmp_path / "runs" / "eda"
+    for line in ("51 patches of 96x96x3", "16 patches", "slides ", f"results   {out}"):
+        assert line in text
+    table = pd.read_csv(out / "patches.csv", dtype={"hash": str, "id": str})
+    assert len(table) == 51 and table["hash"].str.fullmatch("[0-9a-f]{16}").all()
+    assert table.set_index("id")["label"].to_dict() == (labels.set_index("id")["label"].to_dict())
+    summary = json.loads((out / "exploration.json").read_text())
+    assert summary["test"]["patches"] == 16 and summary["slides"]["slides"] == 5
+    run = json.loads((out / "run.json").read_text())
+    assert run["recipe"] == "explore" and "exploration.json" in run["files"]
+    assert all((out / name).is_file() for name in run["files"])
+
+
+def test_eda_of_a_folder_without_test_images_is_refused(competition, tmp_path, capfd):
+    words = ["eda", "--data", competition, "--out", tmp_path / "eda"]
+    shutil.rmtree(competition / "test")
+    assert run_build(*words) == 1
+    assert "it lacks test" in capfd.readouterr().err
+    assert not (tmp_path / "eda").exists()
+
+
+@pytest.mark.slow
+def test_a_study_at_home_is_resumed_by_the_same_command(competition, tmp_path):
+    words = ["tune", "demo_study", "--data", competition, "--out", tmp_path / "study"]
+    words += ["epochs=1", "num_folds=2", "folds=0", "--trials"]
+    for num_trials in (1, 2):
+        result = run_python([BUILD, *words, num_trials])
+        assert result.returncode == 0, result.stderr
+        trials = pd.read_csv(tmp_path / "study" / "study.csv")
+        assert trials["number"].tolist() == list(range(num_trials))
+    assert "trial 0:" not in result.stdout and "trial 1: AUC" in result.stdout
