@@ -16,21 +16,16 @@ from .bundle.page import bundle_kernel
 
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
     """Print what can be built, without a framework."""
-    from pcam_kaggle.models.course_settings import COURSE
-    from pcam_kaggle.models.pretrained_settings import PRETRAINED
-    from pcam_kaggle.models.scratch_settings import SCRATCH
-
     from .bundle.recipes import list_recipes, read_recipe
+    from .report.catalog import load_networks
     from .report.measurements import describe_result
 
     for name in list_recipes():
         print(f"{name}\n    {read_recipe(name).text}\n    {describe_result(name)}")
-    tables = {"pretrained": PRETRAINED, "from scratch": SCRATCH, "the course notebook's": COURSE}
-    for title, table in tables.items():
-        print(f"\n{title:<22} {'parameters':>11} {'trainable':>11}")
-        for name, row in table.items():
-            counts = f"{row.num_parameters:>11,} {row.num_trainable:>11,}"
-            print(f"{name:<22} {counts}  {row.text}")
+    print(f"\n{'network':<17} {'family':<11} {'parameters':>11} {'trainable':>11}")
+    for name, network in load_networks().items():
+        counts = f"{network.num_parameters:>11,} {network.num_trainable:>11,}"
+        print(f"{name:<17} {network.family:<11} {counts}  {network.text}")
 
 
 def build(args: argparse.Namespace, runs: Path) -> None:

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 from keras.src.legacy.preprocessing.image import apply_affine_transform
-from PIL import Image
-
 from pcam_kaggle.augment import AFFINE, Augment, random_affine, test_time_views, warp
+from PIL import Image
 
 test_time_views.__test__ = False  # a function of the package, not a test
 

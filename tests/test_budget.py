@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY
+from pcam_kaggle.budget import Budget, OutOfTimeError, say_time
+from pcam_kaggle.checkpoint import Checkpoint
+from pcam_kaggle.config import Config
+from pcam_kaggle.experiment import run_experiment
+from pcam_kaggle.jobs import train_member
 from test_train import FOLDS, IMAGES, LABELS
 from test_train import TINY as CONFIG
 
 from pcam_kaggle import budget as budget_module
 from pcam_kaggle import forecast as forecast_module
-from pcam_kaggle.budget import Budget, OutOfTimeError, say_time
-from pcam_kaggle.checkpoint import Checkpoint
-from pcam_kaggle.config import Config
 from pcam_kaggle.data import Patches
-from pcam_kaggle.experiment import run_experiment
-from pcam_kaggle.jobs import train_member
 
 PATCHES = Patches(IMAGES, LABELS, IMAGES[:5])
 NEVER, AT_ONCE = 1e9, 0.0

@@ -4,9 +4,9 @@ import os
 
 import numpy as np
 import pytest
+from pcam_kaggle.cache import load_cached
 
 from pcam_kaggle import cache, data
-from pcam_kaggle.cache import load_cached
 from pcam_kaggle.data import load_images, load_labels
 
 

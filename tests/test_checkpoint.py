@@ -6,10 +6,9 @@ import json
 import keras
 import numpy as np
 import pytest
-from test_train import FOLDS, IMAGES, LABELS, TINY
-
 from pcam_kaggle.checkpoint import Checkpoint, open_arrays
 from pcam_kaggle.train import train_fold
+from test_train import FOLDS, IMAGES, LABELS, TINY
 
 # All that has a state: dropout, jitter, averaged weights, the order of the images.
 EVERYTHING = dataclasses.replace(

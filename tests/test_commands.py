@@ -190,7 +190,8 @@ def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, capsys,
     sandbox.script(method, Fault(hang=1, after=True))
 
     def interrupt():
-        while method not in sandbox.calls:
+        until = time.monotonic() + 20
+        while method not in sandbox.calls and time.monotonic() < until:
             time.sleep(0.005)
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import read_rows, write_rows
+from pcam_kaggle.batches import Batches
 from PIL import Image
 
 from pcam_kaggle import data
-from pcam_kaggle.batches import Batches
 from pcam_kaggle.data import load_images, load_labels, load_sample
 
 

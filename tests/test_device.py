@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from conftest import TINY
-
 from pcam_kaggle.config import Config
 from pcam_kaggle.device import choose_jit_compile, choose_policy, find_capabilities
 from pcam_kaggle.experiment import run_experiment

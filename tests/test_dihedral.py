@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-
 from pcam_kaggle.augment import test_time_views as make_views
 from pcam_kaggle.dihedral import (
     ORDER,
@@ -15,6 +14,7 @@ from pcam_kaggle.dihedral import (
     make_quotients,
     turn,
 )
+
 from pcam_kaggle.models import build_model
 
 

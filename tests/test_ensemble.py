@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
-
 from pcam_kaggle.ensemble import ensemble_predictions
+from sklearn.metrics import roc_auc_score
 
 
 def test_mean_rank_and_logit_are_what_their_names_say():

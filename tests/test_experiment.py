@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, read_rows, write_rows
-from PIL import Image
-from sklearn.metrics import roc_auc_score
-
-from pcam_kaggle import jobs
 from pcam_kaggle.config import Config
 from pcam_kaggle.experiment import describe_calibration, run_experiment
 from pcam_kaggle.folds import make_stain_folds
 from pcam_kaggle.validation import calibrate
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from pcam_kaggle import jobs
 
 FILES = {"submission.csv", "run.json", "history.csv", "oof.csv", "folds"}
 PICTURES = {

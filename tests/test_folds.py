@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 from conftest import write_rows
-
 from pcam_kaggle.config import Config
-from pcam_kaggle.folds import (
-    draw_images,
-    load_slides,
-    make_folds,
-    make_stain_folds,
-)
+from pcam_kaggle.folds import draw_images, load_slides, make_folds, make_stain_folds
 
 LABELS = (np.random.default_rng(0).random(500) < 0.405).astype(int)
 SLIDES = np.array([f"slide{i}" for i in np.random.default_rng(1).integers(0, 40, 500)])

@@ -6,8 +6,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-
-from pcam_kaggle import foundation
 from pcam_kaggle.budget import Budget
 from pcam_kaggle.config import Config
 from pcam_kaggle.experiment import run_experiment
@@ -19,8 +17,10 @@ from pcam_kaggle.foundation import (
     load_backbone,
     train_head,
 )
-from pcam_kaggle.recipes import get_config
 from pcam_kaggle.validation import log_odds
+
+from pcam_kaggle import foundation
+from pcam_kaggle.recipes import get_config
 
 safetensors = pytest.importorskip("safetensors.numpy")
 

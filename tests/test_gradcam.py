@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-
 from pcam_kaggle.gradcam import choose_shown, differentiate, explain, split_network
+
 from pcam_kaggle.models import build_model
 
 

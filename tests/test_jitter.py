@@ -5,9 +5,8 @@ import io
 import numpy as np
 import pytest
 from keras import ops
-from PIL import Image
-
 from pcam_kaggle.jitter import HED_TO_DENSITY, Jitter, change_stain, translate
+from PIL import Image
 
 OFF = {"stain": 0.0, "brightness": 0.0, "contrast": 0.0, "translation": 0}
 

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 from conftest import FIXTURES
-
 from pcam_kaggle.augment import test_time_views as make_views
 from pcam_kaggle.config import ARCHITECTURES
-from pcam_kaggle.models import build_model, resize_centre
 from pcam_kaggle.networks import FROM_SCRATCH
 from pcam_kaggle.pretrained import BASES, scale_pixels
+
+from pcam_kaggle.models import build_model, resize_centre
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype("float32")
 TRAINED = [name for name, a in ARCHITECTURES.items() if not a.is_foundation]

@@ -5,9 +5,9 @@ import re
 
 import pytest
 from conftest import SLUG
+from pcam_kaggle.paths import find_attached, find_data, open_output, write_beside
 
 from kernel.bundle import PACKAGE
-from pcam_kaggle.paths import find_attached, find_data, open_output, write_beside
 
 
 def make_competition(root):

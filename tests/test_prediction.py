@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from pcam_kaggle.prediction import predict
 
 from pcam_kaggle.models import build_model
-from pcam_kaggle.prediction import predict
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3)).astype("uint8")
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-
 from pcam_kaggle.submission import check_submission, write_submission
 
 IDS = ["b", "a", "c"]

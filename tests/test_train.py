@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-
 from pcam_kaggle.config import Config
+from pcam_kaggle.train import make_callbacks, make_optimizer, name_memory_error, train_fold
+
 from pcam_kaggle.models import build_model
 from pcam_kaggle.recipes import get_config
-from pcam_kaggle.train import (
-    make_callbacks,
-    make_optimizer,
-    name_memory_error,
-    train_fold,
-)
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(48) % 2

@@ -7,12 +7,12 @@ import optuna
 import pandas as pd
 import pytest
 from conftest import TINY, run_python
+from pcam_kaggle.config import Config
+from pcam_kaggle.tuning import count_choices, list_first, run_study, suggest
 
 from kernel.bundle import bundle_kernel
 from pcam_kaggle import tuning
-from pcam_kaggle.config import Config
 from pcam_kaggle.recipes import RECIPES, Range, get_config
-from pcam_kaggle.tuning import count_choices, list_first, run_study, suggest
 
 SMALL = {**TINY, "epochs": 1, "trials": 3}
 CHOICES = {

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
-
 from pcam_kaggle.config import Config
 from pcam_kaggle.validation import (
     bootstrap_auc,
@@ -14,6 +12,7 @@ from pcam_kaggle.validation import (
     measure_seeds,
     warn_of_gap,
 )
+from sklearn.metrics import roc_auc_score
 
 RANDOM = np.random.default_rng(0)
 TRUE = RANDOM.random(20_000)

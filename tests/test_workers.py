@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, run_python
+from pcam_kaggle.workers import claim_number, run_jobs, take_share
 
 from kernel.bundle import bundle_kernel
-from pcam_kaggle.workers import claim_number, run_jobs, take_share
 
 
 def square(shared, number):

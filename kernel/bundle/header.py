@@ -62,7 +62,7 @@ def render_top(
             FUTURE,
             "",
             f'BUILD_ID = "{build_id}"  # sha256 of this text, ten digits; see run.json',
-            f'CODE_ID = "{code_id}"  # of the code that decides predictions; see resuming',
+            f'CODE_ID = "{code_id}"  # of the code that decides predictions: what may be resumed',
             "",
             render_settings(recipe),
             "",

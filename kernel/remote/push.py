@@ -7,8 +7,6 @@ from pathlib import Path
 import tenacity
 from slugify import slugify
 
-from pcam_kaggle.system.paths import COMPETITION
-
 from ..bundle.header import make_slug
 from ..bundle.metadata import write_kernel
 from ..bundle.page import Bundle
@@ -17,17 +15,14 @@ from ..folders import DIST, RUNS
 from ..locks import locked
 from ..records import FILES, PushRecord, now, read_record, write_record
 from ..runs import find_commit
+from .answers import GpuBusy, check_answer
 from .client import Client
-from .errors import KaggleError, LostAnswer, search_after_lost_answer
+from .errors import LostAnswer, search_after_lost_answer
 from .quota import choose_timeout, expect_hours, say_quota
 from .versions import find_kernel, find_same, is_same_source, make_page_url
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
-
-
-class GpuBusy(KaggleError):
-    """All GPUs that the account may use at once are taken."""
 
 
 def push_kernel(
@@ -190,61 +185,6 @@ def send_kernel(
         reraise=True,
     )
     return patiently(save)
-
-
-def check_answer(answer: object, metadata: dict, client: Client) -> None:
-    """Refuse an answer that says, inside an HTTP 200, that the push went wrong.
-
-    Raises:
-        GpuBusy: the account's GPUs are taken.
-        KaggleError: all else.
-    """
-    error = answer.error or ""
-    if "Maximum batch" in error:
-        raise GpuBusy(f"{client.service} says: {error}")
-    if "not found" in error:
-        raise KaggleError(
-            f"{client.service} says: {error} Expected: that {metadata['id']} belongs "
-            f"to the credentials, which are {client.username}'s."
-        )
-    if error:
-        raise KaggleError(f"{client.service} refused the push: {error}")
-    check_inputs(answer, metadata, client.service)
-    if not answer.version_number:
-        raise KaggleError("the answer to the push has no version number")
-    where = (answer.ref or answer.url or "").rstrip("/")
-    slug = metadata["id"].split("/")[1]
-    if where and not where.split("?")[0].endswith(slug):
-        raise KaggleError(
-            f"{client.service} filed the kernel as {where}. Expected: "
-            f"{metadata['id']}. Is there another kernel of that title? Rename or "
-            "delete it on kaggle.com."
-        )
-
-
-def check_inputs(answer: object, metadata: dict, service: str) -> None:
-    """Refuse an answer that leaves out inputs of the kernel.
-
-    Raises:
-        KaggleError: names the inputs.
-    """
-    invalid = [
-        f"{kind}: {', '.join(sources)}"
-        for kind, sources in {
-            "competition": answer.invalid_competition_sources,
-            "dataset": answer.invalid_dataset_sources,
-            "kernel": answer.invalid_kernel_sources,
-            "model": answer.invalid_model_sources,
-        }.items()
-        if sources
-    ]
-    if invalid:
-        raise KaggleError(
-            f"{service} does not know these inputs of {metadata['id']}: "
-            f"{'; '.join(invalid)}. Version {answer.version_number} runs without them "
-            f"and will fail. Expected: the competition {COMPETITION}, joined on its "
-            "page, and datasets of your own or public ones. Fix that and push again."
-        )
 
 
 def find_lost_version(client: Client, kernel_id: str, bundle: Bundle, before: object) -> int:

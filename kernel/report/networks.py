@@ -3,26 +3,12 @@
 import json
 import pathlib
 
-from pcam_kaggle.models.course_settings import COURSE
-from pcam_kaggle.models.pretrained_settings import PRETRAINED
-from pcam_kaggle.models.scratch_settings import SCRATCH
-from pcam_kaggle.models.settings import Architecture
 from pcam_kaggle.system.settings import name_settings
 
 from ..bundle.recipes import RENAMED, RENAMED_NETWORKS, read_recipe
+from .catalog import load_networks
 from .reading import ReportRun
 from .story import Story
-
-OTHER_NETWORKS = {  # networks without a table of architectures
-    "small_cnn": "five convolutions",
-    "midnight": "a frozen pathology transformer under a trained head",
-}
-ONLY_NETWORKS = {  # recipes whose settings name no network, since they have only one
-    "demo": "small_cnn",
-    "demo_study": "small_cnn",
-    "midnight_study": "midnight",
-}
-
 
 def tell_architectures(story: Story, runs: list) -> None:
     """Section 3."""
@@ -46,26 +32,20 @@ def tell_architectures(story: Story, runs: list) -> None:
 
 def find_network(run: ReportRun) -> str:
     """The name of a run's network, in today's spelling."""
-    only = ONLY_NETWORKS.get(run.recipe, run.recipe)
-    name = run.settings.get("architecture", only)
+    name = run.record.get("network") or run.settings.get("architecture", run.recipe)
     return RENAMED_NETWORKS.get(name, name)
-
-
-def find_architecture(name: str) -> Architecture | None:
-    """The row of a network in its family's table, or None."""
-    return {**PRETRAINED, **SCRATCH, **COURSE}.get(name)
 
 
 def describe_network(run: ReportRun) -> dict:
     """A row of the table of networks."""
     name = find_network(run)
-    known = find_architecture(name)
+    known = load_networks().get(name)
     counts = {"parameters": run.record.get("num_parameters")}
     counts["trained"] = run.record.get("num_trainable")
     if known:
         counts = {"parameters": known.num_parameters, "trained": known.num_trainable}
     return {
-        "what it is": known.text if known else OTHER_NETWORKS.get(name, "-"),
+        "what it is": known.text if known else "-",
         **{text: f"{count:,}" if count else "-" for text, count in counts.items()},
         "starts from": name_weights(run.settings),
         "input": f"{run.settings['input_size']} pixels",
@@ -88,8 +68,8 @@ def describe_method(network: str, settings: dict) -> str:
         network: the network's name.
         settings: dict of settings by name, as run.json has them.
     """
-    known = find_architecture(network)
-    text = known.text if known else OTHER_NETWORKS.get(network)
+    known = load_networks().get(network)
+    text = known.text if known else ""
     parts = [f"The network is {network}{f', {text}' if text else ''}."]
     parts.append(f"It starts from {name_weights(settings)}.")
     if "num_folds" in settings:

@@ -18,7 +18,7 @@ for name in RUNS:
     settings = one.get("settings") or {"architecture": f"blend: {one.get('method')}"}
     low, high = one.get("oof_auc_interval", (None, None))
     rows[name] = {
-        "network": settings.get("architecture", one.get("recipe")),
+        "network": one.get("network") or settings.get("architecture", one.get("recipe")),
         "folds": len(one.get("fold_auc", {})) or "-",
         "AUC out of fold": round(one["oof_auc"], 4),
         "95 % interval": f"{low:.4f} to {high:.4f}" if low else "-",

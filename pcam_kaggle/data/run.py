@@ -126,7 +126,8 @@ def open_run(
     settings = compose(parts, changes, overrides)
     output = open_output(output)
     tables = read_competition(find_data(data), settings.data)
-    page = "" if build_id == "package" else Path(__main__.__file__).read_text("utf-8")
+    file = None if build_id == "package" else getattr(__main__, "__file__", None)
+    page = Path(file).read_text("utf-8") if file else ""  # a notebook has no file
     code = choose_code_id(page, build_id, code_id)
     edited = bool(page) and compute_build_id(page) != build_id
     fingerprint = make_fingerprint(code, settings.flat(), tables)
@@ -134,8 +135,7 @@ def open_run(
     train, test = tables.train, tables.test
     print(f"recipe   {recipe}, build {build_id}{', edited since' if edited else ''}")
     counts = f"{len(train):,} train ({train['label'].sum():,} positive), {len(test):,} test"
-    print(f"data     {tables.folder}: {counts}")
-    print(f"output   {output}", flush=True)
+    print(f"data     {tables.folder}: {counts}\noutput   {output}", flush=True)
     return Run(recipe, settings, tables, output, data, clock, build_id, code, edited, fingerprint)
 
 

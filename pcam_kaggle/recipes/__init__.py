@@ -4,9 +4,11 @@ A recipe module has a docstring, `SETTINGS`, `parts()` and `main(run)`.
 """
 
 import importlib
+import pkgutil
 from pathlib import Path
 
 from ..system.files import read_json
+from ..system.settings import unknown
 
 
 def run_recipe(
@@ -26,11 +28,13 @@ def run_recipe(
         dict, as written to run.json.
 
     Raises:
-        ModuleNotFoundError: no such recipe.
-        FileNotFoundError, OSError, ValueError: bad input.
+        FileNotFoundError, OSError, ValueError: no such recipe, or bad input.
     """
     from ..data.run import open_run
 
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    if name not in names:
+        raise ValueError(unknown("recipe", name, names))
     recipe = importlib.import_module(f".{name}", __name__)
     run = open_run(name, recipe.parts(), recipe.SETTINGS, overrides, data=data, output=output)
     recipe.main(run)

@@ -17,7 +17,8 @@ from ..system.machine_settings import MachineSettings
 from ..system.settings import Settings
 from ..training.results import announce
 from ..training.settings import TrainingSettings
-from ..training.study import Range, run_study
+from ..training.study import run_study
+from ..training.study_log import Range
 from ..training.study_settings import StudySettings
 
 SETTINGS = {

@@ -32,16 +32,15 @@ class EpochLog(keras.callbacks.Callback):
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        train_seconds = self.trained - self.started
-        row = {"epoch": epoch + 1, **logs}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        rate = float(self.model.optimizer.learning_rate)
+        row = {"epoch": epoch + 1, **logs, "learning_rate": rate}
         row["seconds"] = time.perf_counter() - self.started
-        row["train_seconds"] = train_seconds
+        row["train_seconds"] = self.trained - self.started
         if not np.isfinite([row["loss"], row["val_loss"]]).all():
             raise FloatingPointError(
-                f"{self.label}, epoch {epoch + 1}: the loss is not a finite number. "
-                f"Try: a lower learning_rate. Received: loss={row['loss']}, "
-                f"val_loss={row['val_loss']}, learning_rate={row['learning_rate']:.1e}"
+                f"{self.label}, epoch {epoch + 1}: the loss is not a finite number. Try: a lower "
+                f"learning_rate. Received: loss={row['loss']}, val_loss={row['val_loss']}, "
+                f"learning_rate={rate:.1e}"
             )
         self.rows.append(row)
         print(
@@ -62,7 +61,7 @@ def name_memory_error(batch_size: int) -> Iterator:
         if not OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
             raise
         raise MemoryError(
-            f"batch_size: a batch of {batch_size} does not fit into the device's "
-            f"memory. Try: batch_size={max(1, batch_size // 2)}, with half the "
-            f"learning_rate, or a smaller input_size. Received: batch_size={batch_size}"
+            f"batch_size: a batch of {batch_size} does not fit into the device's memory. Try: "
+            f"batch_size={max(1, batch_size // 2)}, half the learning_rate, or a smaller "
+            f"input_size. Received: batch_size={batch_size}"
         ) from error

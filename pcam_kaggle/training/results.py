@@ -25,6 +25,7 @@ class Scores:
 
     device: str
     precision: str
+    network: str
     num_parameters: int
     num_trainable: int
     fold_auc: dict
@@ -102,6 +103,7 @@ def score_run(
     return Scores(
         device=device.text,
         precision=device.policy,
+        network=network.name,
         num_parameters=network.count_params(),
         num_trainable=sum(int(np.prod(w.shape)) for w in network.trainable_weights),
         fold_auc=fold_auc,

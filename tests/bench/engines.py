@@ -26,7 +26,7 @@ os.environ["PYTHONPATH"] = str(ROOT)
 
 import joblib  # noqa: E402
 
-from kernel.demo import lay_out_demo  # noqa: E402
+from kernel.sandbox.demo import lay_out_demo  # noqa: E402
 from pcam_kaggle import get_config, run_experiment  # noqa: E402
 
 

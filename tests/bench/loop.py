@@ -33,9 +33,9 @@ sys.exit(build.main(sys.argv[3:]))
 
 
 def main():
-    from kernel.demo import DEADLINE, SHIPPED, lay_out_demo
-    from kernel.judge import read_teams
-    from kernel.sandbox import Sandbox
+    from kernel.sandbox.demo import DEADLINE, SHIPPED, lay_out_demo
+    from kernel.sandbox.judge import read_teams
+    from kernel.sandbox.server import Sandbox
 
     teams = read_teams(SHIPPED / "final_boards.csv")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
@@ -63,9 +63,9 @@ def main():
 def measure_steps(scratch):
     """Seconds of each step but the wait for the kernel, in one process and alone."""
     from kernel import commands
-    from kernel.client import Client
+    from kernel.remote.client import Client
     from kernel.runs import find_run
-    from kernel.watch import wait_for_kernel
+    from kernel.remote.watch import wait_for_kernel
 
     options = {"recipe": "demo", "overrides": {"epochs": 2}, "resume": False}
     options |= {"timeout": None, "message": None, "queue_timeout": 60}
@@ -99,9 +99,9 @@ def run_command(words, runs):
 
 def measure_sizes(sandbox, scratch):
     """Time and peak memory of long answers."""
-    from kernel.client import Client
-    from kernel.leaderboard import fetch_board
-    from kernel.output import download_output
+    from kernel.remote.client import Client
+    from kernel.remote.leaderboard import fetch_board
+    from kernel.remote.output import download_output
     from kernel.runs import find_run
 
     run = find_run(None, scratch / "alone")

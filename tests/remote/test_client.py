@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import socket
+import sys
 import time
 import types
 import zipfile
@@ -240,7 +241,8 @@ def test_pages_are_followed_to_the_end(sandbox):
 def test_a_download_that_is_cut_is_resumed_and_whole(sandbox, competition, tmp_path, monkeypatch):
     sandbox.script("data", Fault(cut=100))
     quick = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
-    monkeypatch.setattr("kaggle.api.kaggle_api_extended.time", quick)
+    kaggle = sys.modules["kaggle.api.kaggle_api_extended"]
+    monkeypatch.setattr(kaggle, "time", quick)
     path = tmp_path / "sample.csv"
     Client().download_data_file(SLUG, "sample_submission.csv", path)
     assert (

@@ -1,6 +1,7 @@
 """The output: complete or not at all, from the code that was pushed."""
 
 import json
+import sys
 import time
 import types
 
@@ -116,7 +117,8 @@ def test_folders_of_either_system_are_kept(tmp_path):
 def test_a_download_that_breaks_is_resumed(finish, tmp_path, fault, monkeypatch):
     sandbox, client, run = finish()
     quick = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
-    monkeypatch.setattr("kaggle.api.kaggle_api_extended.time", quick)
+    kaggle = sys.modules["kaggle.api.kaggle_api_extended"]
+    monkeypatch.setattr(kaggle, "time", quick)
     sandbox.script("file", fault)
     assert download_output(client, run, tmp_path / "runs") == 3
     assert len(read_rows(run / "submission.csv")) == 16
