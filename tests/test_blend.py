@@ -175,9 +175,12 @@ def write_folds(folder, folds, settings=None, seed=7):
     return folder
 
 
-def test_folds_that_ran_apart_become_the_run_of_all(tmp_path, capsys):
-    whole = write_folds(tmp_path / "whole", (0, 1, 2))
-    parts = [write_folds(tmp_path / "a", (0, 2)), write_folds(tmp_path / "b", (1,))]
+@pytest.mark.parametrize("settings", [{}, {"recipe": "seed_resnet34", "figures": True}])
+def test_folds_that_ran_apart_become_the_run_of_all(tmp_path, capsys, settings):
+    """Also those that older versions ran, under a recipe's old name."""
+    whole = write_folds(tmp_path / "whole", (0, 1, 2), settings)
+    parts = [write_folds(tmp_path / "a", (0, 2), settings)]
+    parts.append(write_folds(tmp_path / "b", (1,), settings))
     blend = blend_runs(parts, "mean", tmp_path / "runs")
     assert "2 runs of other folds of one recipe as one: a, b" in capsys.readouterr().out
     for name in ("oof.csv", "submission.csv"):
@@ -189,8 +192,9 @@ def test_folds_that_ran_apart_become_the_run_of_all(tmp_path, capsys):
     assert json.loads((both / "run.json").read_text())["members"] == ["a + b", "c"]
 
 
-def test_folds_of_other_settings_are_not_put_together(tmp_path):
-    parts = [write_folds(tmp_path / "a", (0, 2)), write_folds(tmp_path / "b", (1,), {"epochs": 9})]
+@pytest.mark.parametrize("other", [{"epochs": 9}, {"recipe": "demo"}])
+def test_folds_of_other_settings_are_not_put_together(tmp_path, other):
+    parts = [write_folds(tmp_path / "a", (0, 2)), write_folds(tmp_path / "b", (1,), other)]
     with pytest.raises(ValueError, match="none in common"):
         blend_runs(parts, "mean", tmp_path / "runs")
     with pytest.raises(ValueError, match="two or more different runs"):

@@ -16,7 +16,7 @@ def tell_architectures(story: Story, runs: list) -> None:
     rows = {}
     for run in runs:
         if "input_size" in run.settings:
-            rows.setdefault(find_network(run), describe_network(run))
+            rows.setdefault(find_network(run), make_network_row(run))
     if rows:
         text = json.dumps(rows, indent=4)
         story.table("networks", f"pd.DataFrame({text}).T", "The networks.")
@@ -36,7 +36,7 @@ def find_network(run: ReportRun) -> str:
     return RENAMED_NETWORKS.get(name, name)
 
 
-def describe_network(run: ReportRun) -> dict:
+def make_network_row(run: ReportRun) -> dict:
     """A row of the table of networks."""
     name = find_network(run)
     known = load_networks().get(name)

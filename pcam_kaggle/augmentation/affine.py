@@ -3,7 +3,7 @@
 import math
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from .affine_settings import CourseAugmentationSettings
 from .flips import RandomViews
@@ -19,8 +19,8 @@ AFFINE = {  # the notebook's ImageDataGenerator
 
 
 def augment_course(
-    patches: keras.KerasTensor, settings: CourseAugmentationSettings, seed: int
-) -> keras.KerasTensor:
+    patches: KerasTensor, settings: CourseAugmentationSettings, seed: int
+) -> KerasTensor:
     """As `augment_patches`, with the notebook's affine views as one more policy."""
     is_affine = settings.augmentation == "affine"
     layer = RandomAffine(seed) if is_affine else RandomViews(settings.augmentation, seed)
@@ -51,7 +51,7 @@ class RandomAffine(keras.layers.Layer):
         return random_affine(patches, self.random) if training else patches
 
 
-def random_affine(images, random):
+def random_affine(images: KerasTensor, random: object) -> KerasTensor:
     """Warp, mirror and shift the gray levels of each image by its own draws.
 
     images: float32 (b, side, side, c), 0 to 255.
@@ -77,7 +77,9 @@ def random_affine(images, random):
     return ops.clip(images + levels, low, high)
 
 
-def warp(images, angle, shift, shear, zoom):
+def warp(
+    images: KerasTensor, angle: KerasTensor, shift: tuple, shear: KerasTensor, zoom: tuple
+) -> KerasTensor:
     """The affine map of Keras's ImageDataGenerator about the center of the image.
 
     Args:

@@ -1,15 +1,13 @@
 """Exact views of the square: flips and transpositions, drawn per patch."""
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from .jitter import Jitter
 from .settings import AugmentationSettings
 
 
-def augment_patches(
-    patches: keras.KerasTensor, settings: AugmentationSettings, seed: int
-) -> keras.KerasTensor:
+def augment_patches(patches: KerasTensor, settings: AugmentationSettings, seed: int) -> KerasTensor:
     """Random views, then random colors, of training patches.
 
     Args:
@@ -40,7 +38,7 @@ class RandomViews(keras.layers.Layer):
         return ops.cast(patches, "float32")
 
 
-def random_flips(images, random, transpose: bool):
+def random_flips(images: KerasTensor, random: object, transpose: bool) -> KerasTensor:
     """Flip each image of a batch left-right and up-down, each with chance 1/2.
 
     `transpose` draws transpositions too: all eight symmetries of the square.

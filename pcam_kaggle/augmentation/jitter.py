@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 # Optical density of hematoxylin, eosin and DAB in red, green and blue
 # (Ruifrok & Johnston 2001, "Quantification of histochemical staining").
@@ -50,7 +50,7 @@ class Jitter(keras.layers.Layer):
         return ops.clip(images, 0.0, 255.0)
 
 
-def change_stain(images, scale, shift):
+def change_stain(images: KerasTensor, scale: KerasTensor, shift: KerasTensor) -> KerasTensor:
     """Scale and shift the amounts of the three stains.
 
     Amounts are linear in the optical density, so that all of it is one 3x3 matrix and one offset
@@ -67,7 +67,7 @@ def change_stain(images, scale, shift):
     return 256 * ops.exp(-changed) - 1
 
 
-def translate(images, shifts):
+def translate(images: KerasTensor, shifts: KerasTensor) -> KerasTensor:
     """Move each image by whole pixels, its border repeated outwards.
 
     Args:

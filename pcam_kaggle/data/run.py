@@ -181,7 +181,7 @@ def start_budget(run: Run) -> Budget:
     return Budget(hours, 3600 * hours - RESERVE - run.clock.total())
 
 
-def describe_run(run: Run, stages: dict, files: list) -> RunRecord:
+def make_record(run: Run, stages: dict, files: list) -> RunRecord:
     """The record of a run that ends now."""
     train, test = run.competition.train, run.competition.test
     positive = int(train["label"].sum())

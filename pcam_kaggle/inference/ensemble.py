@@ -12,7 +12,7 @@ def ensemble_predictions(
     Args:
         predictions: array (networks, n) of probabilities.
         method: "mean"; "rank", the mean of each network's ranks over n, which takes only their
-            order; "logit", the mean log-odds, which heeds the sure ones.
+            order; "logit", the mean log-odds, which weighs confident networks more.
         weights: array (networks,) that sums to 1, or None for equal ones.
 
     Returns:

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from ..data.batches import Batches
 from ..data.decode import IMAGE_SHAPE
@@ -41,7 +41,7 @@ def predict_views(
     return model.predict(batches, verbose=0)
 
 
-def test_time_views(images, tta: str) -> list:
+def test_time_views(images: KerasTensor, tta: str) -> list:
     """The views over which a prediction is averaged, a list of tensors.
 
     Each set of views is a group, so that the average is the same for every view of an image.

@@ -55,7 +55,7 @@ class Finetune:
         return patches
 
     def fit(
-        self, patches: Patches, split: Split, checkpoint: Checkpoint | None = None, watchers=()
+        self, patches: Patches, split: Split, checkpoint: Checkpoint | None = None, extra: list = ()
     ) -> tuple:
         """Train one network and validate it on the fold that is held out.
 
@@ -63,7 +63,7 @@ class Finetune:
             patches: as `prepare` returns them.
             split: the positions, the random seed and the network's name.
             checkpoint: where training resumes and is saved, or None.
-            watchers: more callbacks, which may stop the training.
+            extra: more callbacks, which may stop the training.
 
         Returns:
             The trained network and its history, a DataFrame with a row per epoch. With early
@@ -98,7 +98,7 @@ class Finetune:
                 validation_data=Batches(images, split.valid, size, labels),
                 initial_epoch=first_epoch,
                 epochs=settings.epochs,
-                callbacks=[*callbacks, *watchers],
+                callbacks=[*callbacks, *extra],
                 shuffle=False,  # Batches does, in an order that can be resumed
                 verbose=0,
             )
@@ -119,7 +119,7 @@ class Finetune:
         )
         return network, model
 
-    def predict(self, network: keras.Model, images: np.ndarray, positions=None) -> tuple:
+    def predict(self, network: keras.Model, images: np.ndarray, positions: object = None) -> tuple:
         """Probabilities of tumor over all views, and from the patches as they are.
 
         Args:

@@ -107,7 +107,7 @@ class LinearProbe:
         return Patches(train, patches.labels, test, patches.pixels)
 
     def fit(
-        self, patches: Patches, split: Split, checkpoint: object = None, watchers: list = ()
+        self, patches: Patches, split: Split, checkpoint: object = None, extra: list = ()
     ) -> tuple:
         """Train one head on the features of all folds but one.
 
@@ -118,7 +118,7 @@ class LinearProbe:
         Args:
             patches: as `prepare` returns them.
             split: the positions, the random seed and the head's name.
-            checkpoint, watchers: not used.
+            checkpoint, extra: not used.
 
         Returns:
             The head, for `predict`, and its history.

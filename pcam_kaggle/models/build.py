@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from ..data.decode import IMAGE_SHAPE
 from ..system.weights import find_weights, load_file
 
 
-def build_network(name: str, body: Callable, settings: object, has_base=False) -> keras.Model:
+def build_network(name: str, body: Callable, settings: object, has_base: bool) -> keras.Model:
     """Build a network: float32 (b, 96, 96, 3), RGB from 0 to 255 -> float32 (b, 1).
 
     Args:
@@ -34,7 +34,7 @@ def build_network(name: str, body: Callable, settings: object, has_base=False) -
     return network
 
 
-def resize_center(inputs, crop_size: int, input_size: int):
+def resize_center(inputs: KerasTensor, crop_size: int, input_size: int) -> KerasTensor:
     """Crop the center and resize it; both commute with the eight symmetries."""
     border = (IMAGE_SHAPE[0] - crop_size) // 2
     if border:
@@ -44,7 +44,7 @@ def resize_center(inputs, crop_size: int, input_size: int):
     return inputs
 
 
-def pooled_head(features, dropout_rate: float):
+def pooled_head(features: KerasTensor, dropout_rate: float) -> KerasTensor:
     """Average and max over the places of a feature map, side by side, then dropout."""
     average = layers.GlobalAveragePooling2D()(features)
     highest = layers.GlobalMaxPooling2D()(features)

@@ -1,7 +1,7 @@
 """The course notebook's three networks, as published."""
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from ..system.weights import load_base
 from .build import build_network
@@ -15,7 +15,7 @@ def build_course(settings: CourseNetworkSettings) -> keras.Model:
     return build_network(name, course_body, settings, has_base=name == "vgg16")
 
 
-def course_body(inputs, settings: CourseNetworkSettings):
+def course_body(inputs: KerasTensor, settings: CourseNetworkSettings) -> KerasTensor:
     """The network of the settings up to its last layer; inputs from 0 to 255."""
     if settings.architecture == "vgg16":
         return vgg16(inputs, settings.weights)
@@ -23,7 +23,7 @@ def course_body(inputs, settings: CourseNetworkSettings):
     return bodies[settings.architecture](inputs)
 
 
-def my_vgg16(inputs):
+def my_vgg16(inputs: KerasTensor) -> KerasTensor:
     """VGG16 with batch normalization from scratch, up to its last layer."""
     x = layers.Rescaling(1 / 255)(inputs)
     for block, (filters, num_layers) in enumerate(
@@ -43,13 +43,13 @@ def my_vgg16(inputs):
     return x
 
 
-def course_resnet34(inputs):
+def course_resnet34(inputs: KerasTensor) -> KerasTensor:
     """The notebook's "ResNet34" up to its last layer: zip() dropped half its stages."""
     stages = [(64, 1, 3), (64, 1, 4), (128, 2, 6), (128, 1, 3)]
     return residual_network(inputs, stages, use_bias=True, initializer="glorot_uniform")
 
 
-def vgg16(inputs, weights: str):
+def vgg16(inputs: KerasTensor, weights: str) -> KerasTensor:
     """VGG16 trained from block5_conv1 on, two hidden layers of 4096, dropout 0.5.
 
     Pixels are divided by 255 as in the notebook, not as VGG16 was trained.

@@ -12,7 +12,7 @@ Veeling et al. 2018 applied them to PatchCamelyon). How:
 2. *Group convolution* (GroupConv2D): a filter now also spans the eight orientations. To
    apply it in orientation g, its pixels are turned by g and its slices are moved as g
    moves them. The slices of the output change places as those of the input did.
-3. *Batch normalisation, ReLU, dropout* act alike on all slices: Keras's own layers, as
+3. *Batch normalization, ReLU, dropout* act alike on all slices: Keras's own layers, as
    the last axis is the channels, so that statistics are shared over orientations.
 4. *Group pooling* (GroupPooling): the mean or maximum over the slices, whose order no
    longer matters. After pooling over all places as well the output is invariant.
@@ -23,12 +23,12 @@ from the weights by a fixed table, so that XLA and cuDNN do the work.
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 ORDER = 8  # elements of the group
 
 
-def turn(element, array):
+def turn(element: int, array: np.ndarray) -> np.ndarray:
     """Apply a symmetry to the first two axes of a NumPy array.
 
     Element 4 m + r mirrors left-right if m is 1, then turns by r quarters.
@@ -37,7 +37,7 @@ def turn(element, array):
     return np.rot90(mirrored, element % 4, axes=(0, 1))
 
 
-def make_quotients():
+def make_quotients() -> np.ndarray:
     """Table q[g, h], the element that undoes g after h: inverse(g) h.
 
     Found by trying: turning a numbered square by g and then by which element gives it
@@ -52,7 +52,7 @@ def make_quotients():
     return np.array([[row.index(h) for h in range(ORDER)] for row in products])
 
 
-def make_turns(size):
+def make_turns(size: int) -> np.ndarray:
     """Table t[g, p]: from which place a filter turned by g takes its place p."""
     places = np.arange(size * size).reshape(size, size)
     return np.stack([turn(element, places).ravel() for element in range(ORDER)])
@@ -182,13 +182,13 @@ class GroupPooling(keras.layers.Layer):
         return {**super().get_config(), "mode": self.mode}
 
 
-def join_slices(maps):
+def join_slices(maps: KerasTensor) -> KerasTensor:
     """(b, h, w, 8, channels) -> (b, h, w, 8 * channels), which a convolution takes."""
     height, width, _, channels = maps.shape[1:]
     return ops.reshape(maps, (-1, height, width, ORDER * channels))
 
 
-def split_slices(maps):
+def split_slices(maps: KerasTensor) -> KerasTensor:
     """(b, h, w, 8 * channels) -> (b, h, w, 8, channels)."""
     height, width, channels = maps.shape[1:]
     return ops.reshape(maps, (-1, height, width, ORDER, channels // ORDER))

@@ -1,7 +1,7 @@
 """The networks of keras.applications: ImageNet weights, every layer trained."""
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from ..system.weights import load_base
 from .build import build_network, pooled_head
@@ -33,7 +33,7 @@ def build_pretrained(settings: PretrainedSettings) -> keras.Model:
     return build_network(name, pretrained_body, settings, has_base=True)
 
 
-def pretrained_body(inputs, settings: PretrainedSettings):
+def pretrained_body(inputs: KerasTensor, settings: PretrainedSettings) -> KerasTensor:
     """A base with all its layers trained, average and max pooling, dropout.
 
     Args:
@@ -50,7 +50,7 @@ def pretrained_body(inputs, settings: PretrainedSettings):
     return pooled_head(features, settings.dropout_rate)
 
 
-def scale_pixels(inputs, scaling: str):
+def scale_pixels(inputs: KerasTensor, scaling: str) -> KerasTensor:
     """Pixels from 0 to 255 as a base was trained on them."""
     if scaling == "torch":
         scale = [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION]

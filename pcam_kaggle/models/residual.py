@@ -1,9 +1,11 @@
 """Basic residual blocks (He et al. 2015)."""
 
-from keras import layers
+from keras import KerasTensor, layers
 
 
-def residual_network(inputs, stages: list, use_bias: bool, initializer: str):
+def residual_network(
+    inputs: KerasTensor, stages: list, use_bias: bool, initializer: str
+) -> KerasTensor:
     """Stem, basic residual blocks, average pooling.
 
     Args:
@@ -25,7 +27,7 @@ def residual_network(inputs, stages: list, use_bias: bool, initializer: str):
     return layers.GlobalAveragePooling2D()(x)
 
 
-def residual_block(inputs, filters, stride, settings):
+def residual_block(inputs: KerasTensor, filters: int, stride: int, settings: dict) -> KerasTensor:
     """Two 3x3 convolutions and a shortcut, projected where the shape changes."""
     x = layers.Conv2D(filters, 3, strides=stride, **settings)(inputs)
     x = layers.ReLU()(layers.BatchNormalization()(x))

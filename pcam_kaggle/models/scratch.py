@@ -1,7 +1,7 @@
 """The networks that start from random weights."""
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from .build import build_network, pooled_head
 from .dihedral import GroupAveragePooling2D, GroupConv2D, GroupPooling, LiftingConv2D
@@ -13,10 +13,10 @@ def build_scratch(settings: ScratchSettings) -> keras.Model:
     """A network of SCRATCH, as `build_network` returns it."""
     bodies = {"p4m_densenet": p4m_densenet, "resnet34": resnet34}
     name = settings.architecture
-    return build_network(name, bodies[name], settings)
+    return build_network(name, bodies[name], settings, has_base=False)
 
 
-def p4m_densenet(inputs, settings: ScratchSettings):
+def p4m_densenet(inputs: KerasTensor, settings: ScratchSettings) -> KerasTensor:
     """A D4-equivariant DenseNet after Veeling et al. (2018), up to its last layer.
 
     Five dense blocks of one group convolution each, with 1x1 group convolutions and pooling
@@ -36,7 +36,7 @@ def p4m_densenet(inputs, settings: ScratchSettings):
     return pooled_head(GroupPooling("mean")(x), settings.dropout_rate)
 
 
-def resnet34(inputs, settings: ScratchSettings):
+def resnet34(inputs: KerasTensor, settings: ScratchSettings) -> KerasTensor:
     """ResNet-34 (He et al. 2015) up to its last layer, with projection shortcuts."""
     stages = [(64, 1, 3), (128, 2, 4), (256, 2, 6), (512, 2, 3)]
     x = residual_network(inputs, stages, use_bias=False, initializer="he_normal")

@@ -1,7 +1,7 @@
 """A network small enough for a laptop: seconds an epoch on the shipped patches."""
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from .build import build_network, pooled_head
 from .settings import NetworkSettings
@@ -9,10 +9,10 @@ from .settings import NetworkSettings
 
 def build_small(settings: NetworkSettings) -> keras.Model:
     """The small network, as `build_network` returns it: 34,745 parameters."""
-    return build_network("small_cnn", small_cnn, settings)
+    return build_network("small_cnn", small_cnn, settings, has_base=False)
 
 
-def small_cnn(inputs, settings: NetworkSettings):
+def small_cnn(inputs: KerasTensor, settings: NetworkSettings) -> KerasTensor:
     """Five convolutions, average and max pooling, up to the last layer.
 
     Batch normalization has a momentum of 0.9, for runs of few steps.

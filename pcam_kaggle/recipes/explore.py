@@ -7,7 +7,7 @@ needs no GPU and submits nothing.
 
 from ..analysis.exploration import explore
 from ..analysis.exploration_files import describe_exploration, write_exploration
-from ..data.run import Run, describe_run, load_patches
+from ..data.run import Run, load_patches, make_record
 from ..data.settings import DataSettings
 from ..system.files import write_json
 
@@ -28,7 +28,7 @@ def main(run: Run) -> None:
     run.clock.end("explore", len(train) + len(test))
     files = write_exploration(found, patches.pixels, run.output)
     run.clock.end("draw", len(train))
-    write_json(run.output / "run.json", describe_run(run, {}, files))
+    write_json(run.output / "run.json", make_record(run, {}, files))
     for line in describe_exploration(found.summary):
         print(line)
     print(f"wrote    {', '.join(files)}, run.json", flush=True)

@@ -106,8 +106,7 @@ def choose_jit_compile() -> bool | str:
 
 def list_gpus() -> list:
     """The names of the GPUs. JAX raises where it is asked for those of none."""
-    names = keras.distribution.list_devices()
-    return [name for name in names if name.startswith(("gpu", "cuda"))]
+    return [name for name in keras.distribution.list_devices() if name.startswith(("gpu", "cuda"))]
 
 
 def describe_device() -> str:

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import math
 import types
+from collections.abc import Iterable
 
 # Settings that decide no prediction; the last is of runs made by older versions.
 SESSION_SETTINGS = ("max_hours", "num_workers", "trials", "study_hours", "figures")
@@ -125,7 +126,7 @@ def find_setting(known: dict, name: str) -> tuple:
     raise ValueError(unknown("setting", name, known))
 
 
-def unknown(kind: str, name: str, known) -> str:
+def unknown(kind: str, name: str, known: Iterable) -> str:
     """The message for a name that is not among the known ones, with the nearest."""
     nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""

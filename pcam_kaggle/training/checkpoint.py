@@ -29,10 +29,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, path: Path, fingerprint: str):
         super().__init__()
-        self.path = path
-        self.fingerprint = fingerprint
-        self.remembered = None
-        self.num_done = 0
+        self.path, self.fingerprint = path, fingerprint
+        self.remembered, self.num_done = None, 0
 
     def restore(self, model: keras.Model, log: object, callbacks: list) -> int:
         """Restore a compiled model from the file, if there is one.

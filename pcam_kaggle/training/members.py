@@ -48,7 +48,12 @@ class Job:
 
 
 def fit_members(
-    method: object, patches: Patches, folds: np.ndarray, run: Run, device: Device, kind="fold"
+    method: object,
+    patches: Patches,
+    folds: np.ndarray,
+    run: Run,
+    device: Device,
+    kind: str = "fold",
 ) -> Ensemble:
     """Train the networks of every fold and random seed; finished ones are loaded.
 
@@ -160,14 +165,14 @@ def finish_member(
 
 
 def train_member(
-    method, patches: Patches, job: Job, split: Split, checkpoint: Checkpoint, watcher: Forecast
+    method: object, patches: Patches, job: Job, split: Split, saved: Checkpoint, watcher: Forecast
 ) -> Member:
     """Train one network; predict its validation fold and the test patches.
 
     Args:
         method, patches: as for `fit_members`.
         job, split: which network it is, and its share of the patches.
-        checkpoint: where training resumes and is saved.
+        saved: where training resumes and is saved.
         watcher: what stops a training that cannot end in time.
 
     Raises:
@@ -175,8 +180,8 @@ def train_member(
     """
     positions, test, num_test = split.valid, np.zeros(0, "float32"), len(patches.test_images)
     clock = Clock()
-    network, history = method.fit(patches, split, checkpoint, [watcher])
-    clock.end("train", len(split.train) * (len(history) - checkpoint.num_done))
+    network, history = method.fit(patches, split, saved, [watcher])
+    clock.end("train", len(split.train) * (len(history) - saved.num_done))
     oof, one_view = method.predict(network, patches.images, positions)
     clock.end("predict_oof", len(oof))
     if num_test:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from ..data.run import Run, describe_run
+from ..data.run import Run, make_record
 from ..system.clock import sum_stages
 from ..system.device import Device
 from ..system.files import write_json, write_table
@@ -72,12 +72,11 @@ def finish_run(
     history = pd.concat([member.history for member in members], ignore_index=True)
     write_table(run.output / "history.csv", history)
     write_table(run.output / "oof.csv", oof)
-    about = describe_run(run, sum_stages([member.stages for member in members]), FILES)
+    about = make_record(run, sum_stages([member.stages for member in members]), FILES)
     write_json(run.output / "run.json", {**vars(about), **vars(scores), **found})
     stages = [
-        f"{name:<13} {stage.seconds:>9.1f} s  {stage.images:>10,} images  "
-        f"{stage.images_per_second:>8,.0f} images/s"
-        for name, stage in about.stages.items()
+        f"{n:<13} {s.seconds:>8.1f} s {s.images:>9,} images {s.images_per_second:>9,.0f} images/s"
+        for n, s in about.stages.items()
     ]
     lines = [f"fold {n:<3} out-of-fold AUC {auc:.4f}" for n, auc in scores.fold_auc.items()]
     lines += [f"all      out-of-fold AUC {scores.oof_auc:.4f}", *scores.warnings]

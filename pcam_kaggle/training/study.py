@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from ..data.run import Patches, Run, describe_run, start_budget
+from ..data.run import Patches, Run, make_record, start_budget
 from ..system.clock import Budget
 from ..system.device import Device
 from ..system.files import write_json, write_table
@@ -120,7 +120,7 @@ def write_study(run: Run, study: object, space: dict, fold: int, num_trials: int
         importance=measure_importance(study),
     )
     write_table(run.output / "study.csv", trials)
-    about = describe_run(run, {}, ["study.csv", "study.log"])
+    about = make_record(run, {}, ["study.csv", "study.log"])
     content = {**dataclasses.asdict(about), "study": dataclasses.asdict(record)}
     write_json(run.output / "run.json", content)
     for name, share in record.importance.items():

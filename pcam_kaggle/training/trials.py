@@ -84,7 +84,7 @@ def run_trial(
     split = split_fold(folds, fold, search.seed, label)
     started = time.monotonic()
     try:
-        network, history = method.fit(patches, split, watchers=[Prune(trial)])
+        network, history = method.fit(patches, split, extra=[Prune(trial)])
         _, predictions = method.predict(network, patches.images, split.valid)
     except (FloatingPointError, MemoryError) as error:
         trial.set_user_attr("error", str(error))

@@ -17,7 +17,14 @@ from pcam_kaggle.system.clock import (
 
 @pytest.mark.parametrize(
     "seconds, text",
-    [(-3, "0 s"), (119, "119 s"), (120, "2 min"), (600, "10 min"), (5400, "1.5 h"), (7200, "2.0 h")],
+    [
+        (-3, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (600, "10 min"),
+        (5400, "1.5 h"),
+        (7200, "2.0 h"),
+    ],
 )
 def test_times_read_as_a_person_says_them(seconds, text):
     assert say_time(seconds) == text

@@ -66,7 +66,9 @@ def test_another_error_of_the_system_stays_what_it_is(tmp_path):
 def test_records_become_json_and_come_back_as_dicts(tmp_path):
     path = tmp_path / "run.json"
     write_json(path, {"folds": (0, 1), "inner": Inner(3), "text": "caf\u00e9"})
-    assert path.read_bytes().startswith(b'{\n  "folds": [\n    0,') and b"\r" not in path.read_bytes()
+    assert (
+        path.read_bytes().startswith(b'{\n  "folds": [\n    0,') and b"\r" not in path.read_bytes()
+    )
     assert read_json(path) == {"folds": [0, 1], "inner": {"count": 3}, "text": "caf\u00e9"}
     write_json(path, Outer("a", Inner(4)))
     assert path.read_text().endswith("}\n")

@@ -107,6 +107,7 @@ def test_a_worker_takes_its_share_once(tmp_path, monkeypatch):
     assert value == 9 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_two_workers_of_a_page_write_what_the_package_writes_alone(competition, tmp_path):
     from pcam_kaggle.recipes import run_recipe
 

@@ -1,0 +1,138 @@
+"""The competition's tables: joined by id, every kind of damage named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import read_rows, write_rows
+
+from pcam_kaggle.data.competition import draw_images, load_labels, load_sample, load_slides
+
+
+def change_labels(change):
+    """A damage that rewrites the rows of train_labels.csv."""
+
+    def damage(root):
+        rows = read_rows(root / "train_labels.csv")
+        write_rows(root / "train_labels.csv", change(rows))
+
+    return damage
+
+
+def remove_first(folder):
+    """A damage that deletes the first image of a folder."""
+    return lambda root: min((root / folder).iterdir()).unlink()
+
+
+def empty_test(root):
+    for path in (root / "test").iterdir():
+        path.unlink()
+
+
+def rename_columns(root):
+    write_rows(root / "train_labels.csv", [], header=("name", "target"))
+
+
+def test_labels_are_joined_to_the_files(competition):
+    table = load_labels(competition)
+    files = sorted((competition / "train").glob("*.tif"))
+    labels = dict(read_rows(competition / "train_labels.csv"))
+    assert table["path"].tolist() == [str(path) for path in files]
+    assert table["id"].tolist() == [path.stem for path in files]
+    assert table["label"].tolist() == [int(labels[path.stem]) for path in files]
+
+
+def test_the_sample_keeps_its_own_order(competition):
+    sample = load_sample(competition)
+    rows = read_rows(competition / "sample_submission.csv")
+    assert sample["id"].tolist() == [patch_id for patch_id, _ in rows]
+    assert all(i in path for path, i in zip(sample["path"], sample["id"]))
+
+
+def test_a_table_is_a_plain_frame(competition):
+    assert list(load_labels(competition)) == ["path", "id", "label"]
+    assert isinstance(load_sample(competition), pd.DataFrame)
+    assert list(load_sample(competition)) == ["path", "id"]
+
+
+def test_an_id_of_digits_stays_text(tmp_path):
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0017.tif").touch()
+        (tmp_path / folder / "NA.tif").touch()
+    for name in ("train_labels.csv", "sample_submission.csv"):
+        write_rows(tmp_path / name, [("NA", 1), ("0017", 0)])
+    assert load_labels(tmp_path)["id"].tolist() == ["0017", "NA"]
+    assert load_sample(tmp_path)["id"].tolist() == ["NA", "0017"]
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (change_labels(lambda rows: rows[1:]), "1 images without an id"),
+        (remove_first("train"), "1 ids without an image"),
+        (change_labels(lambda rows: rows + rows[:2]), "each id once. Received: 2 again"),
+        (change_labels(lambda rows: [(i, "2") for i, _ in rows]), "Received: 51 others"),
+        (change_labels(lambda rows: [(i, "") for i, _ in rows]), "labels 0 and 1"),
+        (change_labels(lambda rows: [(i, "1.0") for i, _ in rows]), "'1.0' for"),
+        (rename_columns, "expected columns id,label. Received: name,target"),
+        (empty_test, "test: expected .tif images. Received: none"),
+        (remove_first("test"), "sample_submission.csv: expected the ids of the"),
+    ],
+)
+def test_a_damaged_competition_is_named(competition, damage, message):
+    damage(competition)
+    with pytest.raises(ValueError) as error:
+        load_labels(competition)
+        load_sample(competition)
+    assert message in str(error.value)
+
+
+def test_problems_are_all_counted_and_ten_named(competition):
+    rows = read_rows(competition / "train_labels.csv")
+    write_rows(competition / "train_labels.csv", rows[12:])
+    with pytest.raises(ValueError) as error:
+        load_labels(competition)
+    lines = str(error.value).splitlines()
+    assert lines[0].endswith("Received: 12 images without an id")
+    assert len(lines) == 12 and lines[-1] == "  ..."
+    assert {line.strip() for line in lines[1:-1]} < {patch_id for patch_id, _ in rows[:12]}
+
+
+def test_a_draw_is_sorted_without_repeats_and_bounded():
+    drawn = draw_images(100, 20, seed=0)
+    assert len(set(drawn)) == 20 and (np.diff(drawn) > 0).all()
+    assert (drawn == draw_images(100, 20, seed=0)).all()
+    assert (drawn != draw_images(100, 20, seed=1)).any()
+    assert draw_images(100, 0, seed=0).tolist() == list(range(100))
+    with pytest.raises(ValueError, match="only 100 training images. Received: num_im"):
+        draw_images(100, 101, seed=0)
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one():
+    assert set(draw_images(100, 20, seed=0)) < set(draw_images(100, 60, seed=0))
+
+
+@pytest.mark.parametrize("column", ["slide", "wsi"])
+def test_slides_come_in_the_order_of_the_ids(tmp_path, column):
+    path = tmp_path / "map.csv"
+    write_rows(path, [("a", "s1"), ("b", "s2"), ("c", "s1")], ("id", column))
+    assert load_slides(path, ["c", "b"]).tolist() == ["s1", "s2"]
+
+
+@pytest.mark.parametrize(
+    "rows, header, message",
+    [
+        ([("a", "s1")], ("id", "slide"), r"map\.csv: 1 ids are missing\s+b$"),
+        ([("a", "s"), ("a", "t"), ("b", "s")], ("id", "slide"), r"1 ids are there twice\s+a$"),
+        ([("a", "s1")], ("patch", "slide"), "expected columns id,slide. Received: patch,slide"),
+    ],
+)
+def test_a_slide_map_that_does_not_fit_is_refused(tmp_path, rows, header, message):
+    write_rows(tmp_path / "map.csv", rows, header)
+    with pytest.raises(ValueError, match=message):
+        load_slides(tmp_path / "map.csv", ["a", "b"])
+
+
+def test_a_slide_map_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
+        load_slides(tmp_path / "nowhere.csv", ["a"])
