@@ -17,15 +17,8 @@ FIXTURES = TESTS / "fixtures"
 SLUG = "histopathologic-cancer-detection"
 NUM_TRAIN = 51  # of the 67 genuine TIFFs; the rest is the test folder
 
-# A network small enough to train in a second, with every stage of a real run.
-TINY = {
-    "architecture": "small_cnn",
-    "num_folds": 2,
-    "epochs": 2,
-    "batch_size": 8,
-    "tta": "flip",
-    "figures": False,
-}
+# Settings of the recipe demo that train in seconds, with every stage of a real run.
+TINY = {"num_folds": 2, "epochs": 2, "batch_size": 8, "tta": "flip"}
 
 
 @pytest.fixture(scope="session")
@@ -45,16 +38,18 @@ def competition(tmp_path, genuine):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, genuine):
-    """The folder of a finished run of two folds with all its pictures: copy it."""
-    from pcam_kaggle.experiment import run_experiment
+def shared_competition(tmp_path_factory, genuine):
+    """A competition folder that tests share: read it, change nothing."""
+    return lay_out(tmp_path_factory.mktemp("shared"), genuine)
 
-    from pcam_kaggle.recipes import get_config
 
-    folder = tmp_path_factory.mktemp("finished")
-    config = get_config("demo", {**TINY, "figures": True, "clean": ("blank",)})
-    output = folder / "pcam-demo-0123456789-home"
-    run_experiment(config, data=lay_out(folder, genuine), output=output)
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, shared_competition):
+    """The folder of a finished run of the recipe demo, of two networks: copy it."""
+    from pcam_kaggle.recipes import run_recipe
+
+    output = tmp_path_factory.mktemp("finished") / "pcam-demo-0123456789-home"
+    run_recipe("demo", TINY, data=shared_competition, output=output)
     return output
 
 
@@ -66,8 +61,7 @@ def lay_out(folder, genuine):
         for name, content, _ in files:
             (root / part / name).write_bytes(content)
     write_rows(
-        root / "train_labels.csv",
-        [(name[:-4], label) for name, _, label in genuine[:NUM_TRAIN]],
+        root / "train_labels.csv", [(name[:-4], label) for name, _, label in genuine[:NUM_TRAIN]]
     )
     # Not in the order of the files, as on Kaggle.
     test_ids = sorted((name[:-4] for name, *_ in genuine[NUM_TRAIN:]), reverse=True)

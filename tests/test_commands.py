@@ -189,17 +189,20 @@ def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, capsys,
     # The call is carried out, and its answer kept back until Ctrl-C has come.
     sandbox.script(method, Fault(hang=1, after=True))
 
+    ended = threading.Event()
+
     def interrupt():
-        until = time.monotonic() + 20
-        while method not in sandbox.calls and time.monotonic() < until:
-            time.sleep(0.005)
-        time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
+        while method not in sandbox.calls and not ended.wait(0.005):
+            pass
+        if not ended.wait(0.1):
+            os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    assert build.main(["run", "demo"]) == 1
+    exit_code = build.main(["run", "demo"])
+    ended.set()
     thread.join()
+    assert exit_code == 1
     assert "interrupted; nothing is lost" in capsys.readouterr().err
     assert not list(runs.rglob("partial*"))
     assert build.main(["run", "demo"]) == 0

@@ -35,17 +35,13 @@ class Assessment:
 def read_members(run: ReportRun) -> list[Member]:
     """The networks of a run, by fold and random seed.
 
-    Empty for a run without files of its networks, and where they are of an older
-    version, which kept maps without their patches.
+    Empty for a run without files of its networks.
 
     Raises:
         ValueError: a damaged file; names it.
     """
     paths = (run.folder / "folds").glob("fold*_seed*.npz")
-    try:
-        members = [load_member(path) for path in paths]
-    except KeyError:
-        return []
+    members = [load_member(path) for path in paths]
     return sorted(members, key=lambda member: (member.fold, member.seed))
 
 

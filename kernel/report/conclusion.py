@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from pcam_kaggle.system.files import read_json
+
 from .assessment import Assessment
 from .reading import ReportRun
 from .story import Story
@@ -93,10 +95,9 @@ def conclude_comparison(story: Story, runs: list) -> Iterator[str]:
         f"{best.name} has the highest AUC out of fold of {len(scored)} runs, {gap:.4f} "
         f"above {second.name}"
     )
-    if "oof_auc_interval" in best.record:
-        is_sure = second.record["oof_auc"] < best.record["oof_auc_interval"][0]
-        verdict = "outside" if is_sure else "within"
-        sentence += f"; the difference is {verdict} the 95 % interval of its AUC"
+    low, _ = read_json(best.folder / "evaluation.json")["interval"]
+    verdict = "outside" if second.record["oof_auc"] < low else "within"
+    sentence += f"; the difference is {verdict} the 95 % interval of its AUC"
     yield f"{sentence}{story.point_at('runs')}."
     patches = [set(run.oof.index) for run in (best, second)]
     if patches[0] != patches[1]:

@@ -16,7 +16,7 @@ for name in RUNS:
     if "oof_auc" not in one:
         continue
     settings = one.get("settings") or {"architecture": f"blend: {one.get('method')}"}
-    low, high = one.get("oof_auc_interval", (None, None))
+    low, high = read(name, "evaluation.json").get("interval", (None, None))
     rows[name] = {
         "network": one.get("network") or settings.get("architecture", one.get("recipe")),
         "folds": len(one.get("fold_auc", {})) or "-",

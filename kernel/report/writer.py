@@ -11,7 +11,7 @@ import nbformat
 from pcam_kaggle.system.files import write_beside
 
 from ..folders import ROOT
-from .assessment import assess_run, read_members
+from .assessment import assess_run, evaluate_run, read_members
 from .notebook import build_notebook, execute_notebook, render_page
 from .outline import tell
 from .pictures import draw_pictures
@@ -49,6 +49,9 @@ def write_report(folders: list, repository: str | None = None, say: Callable = p
     assessment = None
     if runs[0].oof is not None:
         assessment = assess_run(runs[0], members, find_stains(runs))
+    for run in runs[1:]:
+        if run.oof is not None:
+            evaluate_run(run, find_stains(runs))  # the table of runs shows their intervals
     draw_pictures(runs, members, assessment)
     words = gather_words(home)
     repository = repository or find_repository()

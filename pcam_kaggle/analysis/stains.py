@@ -49,7 +49,8 @@ def make_stain_folds(
     """Make two folds that differ in stain, to measure what another laboratory costs.
 
     Patches, or whole slides, are clustered by hue. On PCam the two clusters are most likely the
-    two laboratories of Camelyon16. Each fold holds out one of them.
+    two laboratories of Camelyon16. Each fold holds out one of them. Blank patches, which have
+    no hue, are in the first fold, or with their slide.
 
     Args:
         patches: DataFrame as `measure_patches` returns it.
@@ -64,10 +65,15 @@ def make_stain_folds(
     """
     names = np.arange(len(labels)) if slides is None else np.asarray(slides)
     _, groups = np.unique(names, return_inverse=True)
-    means = pd.DataFrame(measure_hue(patches)).groupby(groups).mean().to_numpy()
-    folds = cluster_hues(means)[groups]
+    stained = np.flatnonzero(patches["blank"] == "")
+    hues = pd.DataFrame(measure_hue(patches.iloc[stained]))
+    means = hues.groupby(groups[stained]).mean()
+    clusters = cluster_hues(means.to_numpy()) if len(means) > 1 else 0
+    clusters = pd.Series(clusters, means.index)
+    folds = clusters.reindex(groups, fill_value=-1).to_numpy()
     if (folds == 1).sum() > (folds == 0).sum():
-        folds = 1 - folds
+        folds = np.where(folds < 0, -1, 1 - folds)
+    folds = np.maximum(folds, 0)
     counts = pd.crosstab(folds, np.asarray(labels))
     if counts.shape != (2, 2) or counts.to_numpy().min() < 2:
         raise ValueError(

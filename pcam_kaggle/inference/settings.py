@@ -11,7 +11,7 @@ class PredictionSettings(Part):
 
     tta: str = setting("dihedral", "test-time views to average", ("none", "flip", "dihedral"))
     ensemble: str = setting("mean", "average over networks", ("mean", "rank", "logit"))
-    labels: str = setting("probability", "hard labels cost AUC", ("probability", "hard"))
+    labels: str = setting("probability", "hard: 0 or 1, which costs AUC", ("probability", "hard"))
 
     def check(self):
         if self.labels == "hard" and self.ensemble == "rank":

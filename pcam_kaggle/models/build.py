@@ -6,10 +6,11 @@ import keras
 from keras import KerasTensor, layers
 
 from ..data.decode import IMAGE_SHAPE
+from ..system.settings import Part
 from ..system.weights import find_weights, load_file
 
 
-def build_network(name: str, body: Callable, settings: object, has_base: bool) -> keras.Model:
+def build_network(name: str, body: Callable, settings: Part, has_base: bool = False) -> keras.Model:
     """Build a network: float32 (b, 96, 96, 3), RGB from 0 to 255 -> float32 (b, 1).
 
     Args:

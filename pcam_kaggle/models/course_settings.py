@@ -15,7 +15,7 @@ class CourseNetworkSettings(Part):
 
     architecture: str = setting("course_resnet34", "the network", COURSE)
     weights: str = setting("none", "first weights: imagenet (vgg16), none, or a file")
-    crop_size: int = setting(96, "side of the center that is seen, in pixels", low=32, high=96)
+    crop_size: int = setting(96, "side of the center crop, in pixels", low=32, high=96)
     input_size: int = setting(96, "side to which the center is resized", low=32, high=224)
 
     def check(self):

@@ -13,7 +13,7 @@ def build_scratch(settings: ScratchSettings) -> keras.Model:
     """A network of SCRATCH, as `build_network` returns it."""
     bodies = {"p4m_densenet": p4m_densenet, "resnet34": resnet34}
     name = settings.architecture
-    return build_network(name, bodies[name], settings, has_base=False)
+    return build_network(name, bodies[name], settings)
 
 
 def p4m_densenet(inputs: KerasTensor, settings: ScratchSettings) -> KerasTensor:

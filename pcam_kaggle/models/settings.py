@@ -11,7 +11,7 @@ class NetworkSettings(Part):
 
     weights: str = setting("none", "first weights: none, or a file of the whole network")
     dropout_rate: float = setting(0.3, "dropout before the last layer", low=0, high=0.9)
-    crop_size: int = setting(96, "side of the center that is seen, in pixels", low=32, high=96)
+    crop_size: int = setting(96, "side of the center crop, in pixels", low=32, high=96)
     input_size: int = setting(96, "side to which the center is resized", low=32, high=224)
 
     def check(self):

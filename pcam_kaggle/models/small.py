@@ -9,7 +9,7 @@ from .settings import NetworkSettings
 
 def build_small(settings: NetworkSettings) -> keras.Model:
     """The small network, as `build_network` returns it: 34,745 parameters."""
-    return build_network("small_cnn", small_cnn, settings, has_base=False)
+    return build_network("small_cnn", small_cnn, settings)
 
 
 def small_cnn(inputs: KerasTensor, settings: NetworkSettings) -> KerasTensor:

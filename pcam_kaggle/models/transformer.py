@@ -64,6 +64,12 @@ def load_backbone(
             "keras-hub reads it), a size that is a multiple of its patches, for vit "
             f"its own. Received: {str(error).splitlines()[0]}"
         ) from error
+    side = int(np.max(backbone.patch_size))
+    if input_size % side:
+        raise ValueError(
+            f"input_size: {weights} takes a multiple of {side} pixels. "
+            f"Received: input_size={input_size}"
+        )
     backbone.trainable = False
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     pixels = resize_center(ops.cast(inputs, "float32"), crop_size, input_size)

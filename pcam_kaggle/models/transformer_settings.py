@@ -14,7 +14,7 @@ class TransformerSettings(Part):
         "hf://kaiko-ai/midnight",
         "a transformer of type dinov2 or vit: hf://OWNER/NAME, or a folder",
     )
-    crop_size: int = setting(96, "side of the center that is seen, in pixels", low=32, high=96)
+    crop_size: int = setting(96, "side of the center crop, in pixels", low=32, high=96)
     input_size: int = setting(224, "side to which the center is resized", low=28, high=518)
 
     def check(self):

@@ -11,6 +11,6 @@ PRECISIONS = ("float32", "auto", "mixed_float16", "mixed_bfloat16")
 class MachineSettings(Part):
     """Precision, time and processes."""
 
-    precision: str = setting("float32", "auto: 16 bits where the GPU has them", PRECISIONS)
-    max_hours: float = setting(11.0, "start nothing that cannot end by then", low=0.05, high=1000)
+    precision: str = setting("float32", "auto: 16-bit floats where the GPU has them", PRECISIONS)
+    max_hours: float = setting(11.0, "start no network that cannot finish", low=0.05, high=1000)
     num_workers: int = setting(0, "networks trained at a time; 0: one per GPU", low=0, high=64)

@@ -50,8 +50,8 @@ def find_weights(weights: str) -> Path:
     found += find_attached(Path(weights).name)
     if not found:
         raise FileNotFoundError(
-            "weights: expected imagenet, none, or a file that exists here or in a "
-            f"dataset attached to the kernel. Received: weights={weights!r}"
+            "weights: expected none, a file here or in an attached dataset, or imagenet where the "
+            f"network has such weights. Received: weights={weights!r}"
         )
     return found[0]
 

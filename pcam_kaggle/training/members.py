@@ -154,7 +154,7 @@ def finish_member(
     try:
         member = train_member(method, patches, job, split, checkpoint, watcher)
     except OutOfTimeError:
-        print(f"{job.name} cannot end within max_hours: kept for --resume")
+        print(f"{job.name} cannot finish within max_hours; its state is kept for --resume")
         return job, None
     if member.was_cut_short:
         print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")

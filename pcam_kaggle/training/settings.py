@@ -19,7 +19,7 @@ class TrainingSettings(Part):
     warmup: float = setting(0.1, "cosine: share of steps with a rising rate", low=0, high=0.9)
     gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", low=0, high=1000)
     ema_momentum: float = setting(0.0, "moving average of weights; 0: none", low=0, high=0.9999)
-    label_smoothing: float = setting(0.05, "share by which labels move to 0.5", low=0, high=0.5)
+    label_smoothing: float = setting(0.05, "how far labels move toward 0.5", low=0, high=0.5)
     early_stopping_patience: int = setting(0, "epochs without a lower val_loss; 0: off", low=0)
     plateau_patience: int = setting(0, "epochs before the rate falls; 0: off", low=0)
     plateau_factor: float = setting(0.1, "factor by which it falls", low=0.001, high=0.999)

@@ -39,6 +39,16 @@ def test_a_fold_holds_out_a_whole_stain():
     assert (make_stain_folds(patches, labels) == folds).all()
 
 
+def test_blank_patches_are_no_color_of_stain():
+    patches, labels = make_stained()
+    patches.loc[:2, "blank"] = ["white", "black", "near-empty"]
+    patches.loc[:2, ["red", "green", "blue"]] = [[0.0] * 3, [5.5] * 3, [0.03, 0.001, 0.02]]
+    folds = make_stain_folds(patches, labels)
+    assert folds.tolist() == [0] * 3 + [0, 0, 1] * 19
+    slides = np.where(np.arange(60) % 3 == 2, "violet", "pink")
+    assert (make_stain_folds(patches, labels, slides) == (slides == "violet")).all()
+
+
 def test_a_slide_has_one_stain_even_where_its_patches_differ():
     patches, labels = make_stained()
     slides = np.where(np.arange(60) % 3 == 2, "violet", "pink")
@@ -51,3 +61,10 @@ def test_a_stain_with_one_label_is_refused():
     patches, _ = make_stained()
     with pytest.raises(ValueError, match="both labels in both colors of stain"):
         make_stain_folds(patches, (np.arange(60) % 3 == 2).astype(int))
+
+
+def test_patches_that_are_all_blank_have_no_folds_of_stain():
+    patches, labels = make_stained()
+    patches["blank"] = "white"
+    with pytest.raises(ValueError, match="both labels in both colors of stain"):
+        make_stain_folds(patches, labels)

@@ -2,6 +2,7 @@
 
 import io
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -61,8 +62,6 @@ def test_augmented_patches_are_views_and_then_colors(patches):
     settings = AugmentationSettings(augmentation="flip", brightness=0.2)
     layers = RandomViews("flip", seed=4), Jitter(settings, seed=5)
     expected = layers[1](layers[0](patches, training=True), training=True)
-    import keras
-
     inputs = keras.Input((96, 96, 3), dtype="uint8")
     model = keras.Model(inputs, augment_patches(inputs, settings, seed=4))
     assert np.allclose(model(patches, training=True), expected, atol=1e-3)

@@ -167,7 +167,7 @@ def test_a_run_of_an_older_version_is_told(run):
     assert EXPLORE not in text  # it has both
     assert '"gradcam.png"' in text  # stays, since it cannot be drawn again
     assert (run / "gradcam.png").read_text().startswith("id,")
-    assert "correlate by 0.800" in text
+    assert "correlate by" in text  # from its networks, whose files are still read
 
 
 def test_a_blend_is_told_as_a_run_is(run, other):

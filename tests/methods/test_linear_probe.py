@@ -1,0 +1,333 @@
+"""Features of a frozen transformer and heads on them, on small random models."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from pcam_kaggle.data.folds import split_fold
+from pcam_kaggle.data.run import Patches
+from pcam_kaggle.inference.ensemble import log_odds
+from pcam_kaggle.methods import features as features_module
+from pcam_kaggle.methods.features import extract_features
+from pcam_kaggle.methods.linear_probe import LinearProbe, apply_head
+from pcam_kaggle.methods.token_maps import compute_token_maps, differentiate_head, explain_tokens
+from pcam_kaggle.models.transformer import load_backbone
+from pcam_kaggle.models.transformer_settings import HeadSettings, TransformerSettings
+from pcam_kaggle.recipes import run_recipe
+from pcam_kaggle.system.clock import Budget
+from pcam_kaggle.system.files import read_json
+from pcam_kaggle.training.settings import TrainingSettings
+
+safetensors = pytest.importorskip("safetensors.numpy")
+
+DIM, PATCH, NATIVE = 16, 14, 28
+SMALL = {"input_size": 56, "num_folds": 2}
+
+
+def write_model(folder, num_registers=0, swiglu=True, model_type="dinov2"):
+    """Write a random transformer of two blocks in the format of transformers."""
+    random = np.random.default_rng(0)
+    config = {
+        "model_type": model_type,
+        "image_size": NATIVE,
+        "patch_size": PATCH,
+        "hidden_size": DIM,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "mlp_ratio": 4,
+        "layerscale_value": 1.0,
+        "use_swiglu_ffn": swiglu,
+        "hidden_dropout_prob": 0.0,
+        "drop_path_rate": 0.0,
+        "num_register_tokens": num_registers,
+    }
+    hidden = (int(DIM * 4 * 2 / 3) + 7) // 8 * 8
+    mlp = {"fc1": (DIM * 4, DIM), "fc2": (DIM, DIM * 4)}
+    if swiglu:
+        mlp = {"weights_in": (2 * hidden, DIM), "weights_out": (DIM, hidden)}
+    shapes = {
+        "embeddings.cls_token": (1, 1, DIM),
+        "embeddings.mask_token": (1, DIM),
+        "embeddings.position_embeddings": (1, 1 + (NATIVE // PATCH) ** 2, DIM),
+        "embeddings.patch_embeddings.projection.weight": (DIM, 3, PATCH, PATCH),
+        "embeddings.patch_embeddings.projection.bias": (DIM,),
+        "layernorm.weight": (DIM,),
+        "layernorm.bias": (DIM,),
+    }
+    if num_registers:
+        shapes["embeddings.register_tokens"] = (1, num_registers, DIM)
+    dense = {f"attention.attention.{n}": (DIM, DIM) for n in ("query", "key", "value")}
+    dense["attention.output.dense"] = (DIM, DIM)
+    dense.update({f"mlp.{name}": shape for name, shape in mlp.items()})
+    for block in range(2):
+        prefix = f"encoder.layer.{block}."
+        for name, shape in dense.items():
+            shapes[f"{prefix}{name}.weight"] = shape
+            shapes[f"{prefix}{name}.bias"] = shape[:1]
+        for name in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"):
+            shapes[prefix + name] = (DIM,)
+        for scale in ("layer_scale1", "layer_scale2"):
+            shapes[f"{prefix}{scale}.lambda1"] = (DIM,)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    weights = {
+        name: random.normal(0, 0.3, shape).astype("float32") for name, shape in shapes.items()
+    }
+    safetensors.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("hub") / "small")
+
+
+@pytest.fixture(scope="module")
+def backbone(model):
+    return load_backbone(str(model), 56)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(2).integers(0, 256, (24, 96, 96, 3), np.uint8)
+
+
+@pytest.fixture
+def colors():
+    """A network whose features are the mean of each channel."""
+    inputs = keras.Input((96, 96, 3), dtype="uint8")
+    mean = keras.ops.mean(keras.ops.cast(inputs, "float32"), axis=(1, 2))
+    return keras.Model(inputs, mean)
+
+
+def make_probe(head="logistic", explainer=None, **training):
+    """A linear probe; its transformer is not loaded before it is built."""
+    training = TrainingSettings(learning_rate=1e-2, **training)
+    return LinearProbe(TransformerSettings(), HeadSettings(head=head), training, "none", explainer)
+
+
+def fit(probe, features, labels):
+    """Fit a head with every second pair held out."""
+    patches = Patches(features, labels, features[:0], features)
+    folds = np.arange(len(labels)) // 2 % 2
+    return probe.fit(patches, split_fold(folds, 0, 1, "fold 0 seed 1"))
+
+
+@pytest.mark.parametrize("num_registers, swiglu", [(0, True), (4, False)])
+def test_features_are_the_class_token_and_the_mean_of_the_patches(
+    tmp_path, images, num_registers, swiglu
+):
+    kind = "dinov2_with_registers" if num_registers else "dinov2"
+    folder = write_model(tmp_path / "model", num_registers, swiglu, kind)
+    import keras_hub
+
+    plain = keras_hub.models.Backbone.from_preset(str(folder), image_shape=(56, 56, 3))
+    small = images[:6, 20:76, 20:76]
+    tokens = np.asarray(plain((small / 255 - 0.5) / 0.5))
+    assert tokens.shape == (6, 1 + num_registers + 16, DIM)
+    patches = tokens[:, 1 + num_registers :].mean(axis=1)
+    expected = np.concatenate([tokens[:, 0], patches], axis=-1)
+    features = load_backbone(str(folder), 56, crop_size=56)(images[:6])
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_the_pixel_scale_beside_the_weights_is_heeded(tmp_path, images):
+    plain = write_model(tmp_path / "plain")
+    scaled = write_model(tmp_path / "scaled")
+    settings = {"image_mean": [0.2, 0.4, 0.6], "image_std": [0.1, 0.2, 0.3]}
+    (scaled / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")
+    scale = (images[:1] / 255 - [0.2, 0.4, 0.6]) / [0.1, 0.2, 0.3]
+    seen_alike = (scale * 0.5 + 0.5) * 255
+    # The plain model on pixels that its own scale turns into the same numbers.
+    inner = load_backbone(str(plain), 56, 56)
+    outer = load_backbone(str(scaled), 56, 56)
+    backbone = next(x for x in inner.layers if "backbone" in x.name)
+    tokens = np.asarray(backbone((seen_alike[:, 20:76, 20:76] / 255 - 0.5) / 0.5))
+    np.testing.assert_allclose(outer(images[:1])[:, :DIM], tokens[:, 0], atol=1e-4)
+
+
+def test_eight_views_make_the_features_the_same_for_every_view(backbone, images, tmp_path):
+    few = images[:6]
+    upright, turned, single = (
+        extract_features(backbone, array, tta, name, tmp_path)
+        for array, tta, name in [
+            (few, "dihedral", "upright"),
+            (np.rot90(few, axes=(1, 2)), "dihedral", "turned"),
+            (few, "none", "single"),
+        ]
+    )
+    assert upright.dtype == np.float16 and upright.shape == (6, 2 * DIM)
+    np.testing.assert_allclose(upright, turned, atol=4e-3)  # rounded to float16
+    assert np.abs(upright - single).max() > 0.05
+
+
+def test_parts_that_are_there_or_attached_are_taken(colors, images, tmp_path):
+    folder, attached = tmp_path / "features", tmp_path / "input"
+    first = extract_features(colors, images, "none", "run", folder, "mine", attached)
+    path = folder / "run_mine_000000.npy"
+    np.save(path, first + 1)
+    taken = extract_features(colors, images, "none", "run", folder, "mine", attached)
+    np.testing.assert_array_equal(taken, first + 1)
+    (attached / "earlier" / "features").mkdir(parents=True)
+    path.rename(attached / "earlier" / "features" / path.name)
+    taken = extract_features(colors, images, "none", "run", folder, "mine", attached)
+    np.testing.assert_array_equal(taken, first + 1)
+    other = extract_features(colors, images, "none", "run", folder, "other", attached)
+    np.testing.assert_array_equal(other, first)
+
+
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+def test_a_head_learns_from_features(head):
+    labels = np.arange(200) % 2
+    features = np.random.default_rng(0).normal(0, 1, (200, 8)).astype("float16")
+    features[:, 3] += 3 * labels
+    probe = make_probe(head, epochs=10, batch_size=20)
+    network, history = fit(probe, features, labels)
+    held_out = np.flatnonzero(np.arange(200) // 2 % 2 == 0)
+    predictions, one_view = probe.predict(network, features, held_out)
+    assert predictions.dtype == np.float32 and predictions.shape == (100,)
+    assert np.array_equal(predictions, one_view)
+    assert history["val_auc"].iloc[-1] > 0.95
+    assert len(history) == {"logistic": 1, "mlp": 10}[head]
+    assert {"epoch", "loss", "val_loss", "accuracy", "auc"} <= set(history)
+
+
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+def test_the_map_follows_the_slopes_of_the_head(backbone, images, head):
+    features = backbone.predict(images, verbose=0)
+    labels = (features[:, DIM + 3] > np.median(features[:, DIM + 3])).astype(int)
+    network, _ = fit(make_probe(head, epochs=5, batch_size=8), features, labels)
+    slopes = differentiate_head(network, features)
+    for place in (0, DIM + 3):
+        step = np.zeros_like(features)
+        step[:, place] = 2e-4
+        ends = [apply_head(network, features + sign * step) for sign in (-1, 1)]
+        slope = (log_odds(ends[1]) - log_odds(ends[0])) / 4e-4
+        error = np.abs(slope - slopes[:, place]).mean()
+        assert error < 0.05 * np.abs(slopes[:, place]).mean() + 1e-3
+    answers = apply_head(network, features)
+    maps = compute_token_maps(backbone, slopes, images, answers)
+    assert maps.shape == (24, 96, 96) and maps.dtype == np.float16
+    assert np.isfinite(maps).all() and maps.min() >= 0 and maps.max() == 1
+    positions = np.arange(4, 24)
+    patches = Patches(features, labels, features[:0], images)
+    found = explain_tokens(backbone, network, patches, positions, answers[positions], 96)
+    assert np.array_equal(found.patches, images[positions[found.shown]])
+    np.testing.assert_allclose(found.maps, maps[positions[found.shown]], atol=1e-2)
+
+
+def test_a_whole_run_and_its_repetition(model, shared_competition, tmp_path):
+    settings = {**SMALL, "weights": str(model)}
+    run = run_recipe("midnight", settings, data=shared_competition, output=tmp_path)
+    assert run["num_parameters"] > 1000 and run["num_trainable"] == 0
+    assert set(run["fold_auc"]) == {"0", "1"} and 0 <= run["oof_auc"] <= 1
+    assert run["stages"]["features"]["images"] == 51 + 16
+    first = (tmp_path / "submission.csv").read_bytes()
+    parts = sorted((tmp_path / "features").iterdir())
+    fingerprint = run["fingerprint"]
+    expected = [f"{name}_{fingerprint}_000000.npy" for name in ("test", "train")]
+    assert [path.name for path in parts] == expected
+    assert np.load(parts[1]).shape == (51, 2 * DIM)
+    with np.load(tmp_path / "folds" / "fold1_seed1.npz") as member:
+        assert len(member["shown"]) == len(member["maps"]) > 4
+        assert member["patches"].dtype == np.uint8
+    ages = [path.stat().st_mtime_ns for path in parts]
+    (tmp_path / "folds" / "fold0_seed0.npz").unlink()
+    run_recipe("midnight", settings, data=shared_competition, output=tmp_path)
+    assert (tmp_path / "submission.csv").read_bytes() == first
+    assert ages == [path.stat().st_mtime_ns for path in parts]
+
+
+def test_a_study_extracts_the_features_once(model, shared_competition, tmp_path):
+    settings = {**SMALL, "weights": str(model), "trials": 3, "epochs": 1}
+    run = run_recipe("midnight_study", settings, data=shared_competition, output=tmp_path)
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    trials = pd.read_csv(tmp_path / "study.csv")
+    assert len(trials) == 3 and trials["head"][0] == "logistic"
+    assert run["study"]["winner_auc"] == pytest.approx(trials["value"].max())
+    assert run == read_json(tmp_path / "run.json")
+
+
+@pytest.mark.slow
+def test_two_workers_describe_what_one_does(model, shared_competition, tmp_path):
+    found = {}
+    for num_workers in (1, 2):
+        out = tmp_path / str(num_workers)
+        settings = {**SMALL, "weights": str(model), "num_workers": num_workers}
+        run_recipe("midnight", settings, data=shared_competition, output=out)
+        found[num_workers] = pd.read_csv(out / "submission.csv")["label"].to_numpy()
+    assert found[1] == pytest.approx(found[2], abs=1e-3)
+
+
+def test_a_worker_s_share_is_every_second_part(colors, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(features_module, "IMAGES_PER_PART", 2)
+    arguments = (colors, images[:6], "none", "train", tmp_path)
+    mean = images[:6].mean(axis=(1, 2))
+    second = extract_features(*arguments, share=(1, 2))
+    assert second == pytest.approx(mean[2:4], rel=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["train__000002.npy"]
+    assert extract_features(*arguments) == pytest.approx(mean, rel=1e-3)
+    assert len(extract_features(*arguments, share=(5, 6))) == 0
+
+
+def test_features_without_time_are_refused_and_kept_so_far(colors, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(features_module, "IMAGES_PER_PART", len(images) // 2)
+    arguments = (colors, images, "none", "train", tmp_path, "mine", None)
+    with pytest.raises(ValueError, match="max_hours: the features of train takes"):
+        extract_features(*arguments, Budget(1, seconds_left=-1.0))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(extract_features(*arguments, Budget(1))) == len(images)
+
+
+def test_features_that_overflow_are_named(images, tmp_path):
+    inputs = keras.Input((96, 96, 3), dtype="uint8")
+    pooled = keras.ops.mean(keras.ops.cast(inputs, "float32"), axis=(1, 2)) * 1e4
+    with pytest.raises(FloatingPointError, match="mixed_bfloat16"):
+        extract_features(keras.Model(inputs, pooled), images, "none", "features", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_attached_to_the_kernel_is_found_by_its_name(model, monkeypatch):
+    monkeypatch.setenv("PCAM_INPUT", str(model.parent))
+    assert load_backbone("small", 56).output_shape == (None, 2 * DIM)
+    with pytest.raises(FileNotFoundError, match="Received: 'other'"):
+        load_backbone("other", 56)
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    folder = write_model(tmp_path / "swin", model_type="swin")
+    with pytest.raises(ValueError, match=r"type dinov2.*Received: .*swin"):
+        load_backbone(str(folder), 56)
+
+
+def test_a_size_that_is_no_multiple_of_the_patches_is_refused(model):
+    with pytest.raises(ValueError, match="multiple of 14 pixels.*input_size=57"):
+        load_backbone(str(model), 57)
+
+
+def test_a_file_that_lacks_weights_is_refused(tmp_path):
+    folder = write_model(tmp_path / "cut")
+    weights = safetensors.load_file(folder / "model.safetensors")
+    del weights["embeddings.cls_token"]
+    safetensors.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"cannot be loaded.*Received: .*cls_token"):
+        load_backbone(str(folder), 56)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"weights": "none"}, r"weights: expected those of a transformer.*hf://kaiko-ai/midnight"),
+        ({"weights": "imagenet"}, "weights: expected those of a transformer"),
+        ({"augmentation": "flip"}, "unknown setting 'augmentation'"),
+        ({"stain_jitter": 0.05}, "unknown setting 'stain_jitter'"),
+        ({"input_size": 14}, "input_size: expected a whole number from 28 to 518"),
+    ],
+)
+def test_settings_that_a_frozen_network_cannot_heed_are_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        run_recipe("midnight", change, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,171 @@
+"""The networks of a run: which, each kept when it is done, none without time."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from small_task import FOLDS, IMAGES, LABELS, PATCHES, make_device, make_method, make_run
+
+from pcam_kaggle.analysis.gradcam import explain_maps
+from pcam_kaggle.data import run as run_module
+from pcam_kaggle.system.clock import Stage
+from pcam_kaggle.system.records import load_member, save_member
+from pcam_kaggle.training.members import find_seconds, fit_members, list_jobs
+
+SMALL = {"folds": (0, 1), "epochs": 2}
+NAMES = ["fold0_seed0.npz", "fold1_seed1.npz"]
+
+
+def fit(output, num_workers=1, kind="fold", explainer=None, **overrides):
+    """The ensemble of a run on the small task."""
+    run = make_run(output, **{**SMALL, **overrides})
+    method = make_method("flip", explainer, **{**SMALL, **overrides})
+    return fit_members(method, PATCHES, FOLDS, run, make_device(num_workers), kind)
+
+
+def leave(monkeypatch, seconds):
+    """Let a run of 11 hours have only that many seconds left."""
+    monkeypatch.setattr(run_module, "RESERVE", 11 * 3600 - seconds)
+
+
+def list_files(output):
+    return sorted(path.name for path in (output / "folds").iterdir())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run, and its ensemble."""
+    output = tmp_path_factory.mktemp("finished")
+    return output, fit(output, explainer=explain_maps)
+
+
+@pytest.fixture
+def output(finished, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(finished[0], tmp_path / "out")
+
+
+def test_every_fold_is_trained_predicted_explained_and_kept(finished):
+    output, ensemble = finished
+    assert ensemble.missing == [] and list_files(output) == NAMES
+    assert [(m.fold, m.seed) for m in ensemble.members] == [(0, 0), (1, 1)]
+    for member in ensemble.members:
+        valid = np.flatnonzero(FOLDS == member.fold)
+        assert member.positions.tolist() == valid.tolist()
+        assert member.oof.shape == member.oof_one_view.shape == (16,)
+        assert (member.oof != member.oof_one_view).any()
+        assert member.test.shape == (5,) and member.test.dtype == np.float32
+        assert member.history[["fold", "seed", "epoch"]].to_numpy().tolist() == [
+            [member.fold, member.seed, 1],
+            [member.fold, member.seed, 2],
+        ]
+        counts = {name: stage.images for name, stage in member.stages.items()}
+        shown = len(member.explanation.shown)
+        assert counts == {"train": 64, "predict_oof": 16, "predict_test": 5, "explain": shown}
+        assert (member.explanation.patches == IMAGES[valid[member.explanation.shown]]).all()
+        kept = load_member(output / "folds" / f"fold{member.fold}_seed{member.seed}.npz")
+        assert (kept.test == member.test).all() and (kept.oof == member.oof).all()
+
+
+def test_finished_networks_are_loaded_not_trained(finished, output, capsys):
+    (output / "folds" / "checkpoint_fold0_seed0.npz").write_bytes(b"left behind")
+    ensemble = fit(output)
+    lines = capsys.readouterr().out
+    assert lines.count("was finished before, taken from") == 2 and "| loss" not in lines
+    for member, first in zip(ensemble.members, finished[1].members, strict=True):
+        assert (member.test == first.test).all()
+        auc = roc_auc_score(LABELS[member.positions], member.oof)
+        seconds = member.stages["train"].seconds
+        name = f"fold {member.fold} seed {member.seed}"
+        assert f"{name} out-of-fold AUC {auc:.4f}, 2 epochs in {seconds:.0f} s\n" in lines
+    assert list_files(output) == NAMES
+
+
+def test_a_fold_has_the_same_seeds_in_any_subset(tmp_path):
+    def list_pairs(device=None, kind="fold", **overrides):
+        run = make_run(tmp_path / "out", seed=100, **overrides)
+        jobs = list_jobs(run, device or make_device(), kind)
+        assert {job.fingerprint for job in jobs} == {"mine"}
+        return jobs, [(job.fold, job.seed) for job in jobs]
+
+    jobs, pairs = list_pairs(num_seeds=2)
+    assert pairs == [(0, 100), (0, 101), (1, 102), (1, 103), (2, 104), (2, 105)]
+    assert list_pairs(num_seeds=2, folds=(2,))[1] == pairs[4:]
+    assert {job.num_rounds for job in jobs} == {6}
+    assert {job.num_rounds for job in list_pairs(make_device(4), num_seeds=2)[0]} == {2}
+    assert (jobs[1].name, jobs[1].path.name) == ("fold 0 seed 101", "fold0_seed101.npz")
+    jobs, pairs = list_pairs(kind="stain", num_seeds=2, folds=(2,))
+    assert pairs == [(0, 100), (1, 100)]
+    assert (jobs[1].name, jobs[1].path.name) == ("stain 1 seed 100", "stain1_seed100.npz")
+
+
+def test_a_network_without_time_is_not_started(finished, output, monkeypatch, capsys):
+    (output / "folds" / NAMES[1]).unlink()
+    leave(monkeypatch, 0.001)
+    ensemble = fit(output)
+    assert [(m.fold, m.seed) for m in ensemble.members] == [(0, 0)]
+    assert ensemble.missing == ["fold 1 seed 1"]
+    lines = capsys.readouterr().out
+    assert "fold 1 seed 1 is not started: it takes " in lines and "| loss" not in lines
+    assert list_files(output) == NAMES[:1]
+
+
+def test_without_any_network_the_error_says_how_to_continue(tmp_path, monkeypatch):
+    leave(monkeypatch, -1.0)
+    with pytest.raises(ValueError, match=r"max_hours: no network could be finished.*max_hours=11"):
+        fit(tmp_path / "out")
+    ensemble = fit(tmp_path / "stains", kind="stain")  # these are a check, not the submission
+    assert ensemble.members == []
+    assert ensemble.missing == ["stain 0 seed 0", "stain 1 seed 0"]
+
+
+def test_the_first_network_is_cut_short_and_resumed_later(finished, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        leave(patch, 0.3)
+        ensemble = fit(out)
+    (short,) = ensemble.members
+    assert short.was_cut_short and len(short.history) == 1 and np.isfinite(short.test).all()
+    assert ensemble.missing == ["fold 1 seed 1"]
+    assert list_files(out) == ["checkpoint_fold0_seed0.npz"]
+    assert "fold 0 seed 0 was cut short after epoch 1: max_hours\n" in capsys.readouterr().out
+
+    (resumed,) = fit(out, folds=(0,)).members
+    whole = finished[1].members[0]
+    assert not resumed.was_cut_short and (resumed.test == whole.test).all()
+    assert resumed.history["loss"].tolist() == whole.history["loss"].tolist()
+    assert resumed.stages["train"].images == (FOLDS != 0).sum()  # of the second epoch alone
+    assert list_files(out) == NAMES[:1]
+
+
+def test_a_later_network_is_given_up_and_its_checkpoint_kept(output, monkeypatch, capsys):
+    (output / "folds" / NAMES[1]).unlink()
+    path = output / "folds" / NAMES[0]
+    quick = dataclasses.replace(load_member(path), stages={"train": Stage(1e-3, 1, 1e3, None)})
+    save_member(path, quick, "mine")
+    assert find_seconds(output / "folds") == [1e-3]
+    leave(monkeypatch, 0.3)
+    ensemble = fit(output)
+    assert len(ensemble.members) == 1 and ensemble.missing == ["fold 1 seed 1"]
+    assert "fold 1 seed 1 cannot end within max_hours: kept for --resume" in capsys.readouterr().out
+    assert list_files(output) == ["checkpoint_fold1_seed1.npz", NAMES[0]]
+
+
+def test_networks_of_a_stain_see_no_test_patch_and_explain_nothing(tmp_path):
+    ensemble = fit(tmp_path / "out", kind="stain", explainer=explain_maps, epochs=1)
+    assert list_files(tmp_path / "out") == ["stain0_seed0.npz", "stain1_seed0.npz"]
+    for member in ensemble.members:
+        assert len(member.test) == 0 and member.explanation is None
+        assert set(member.stages) == {"train", "predict_oof"}
+        assert member.positions.tolist() == np.flatnonzero(FOLDS == member.fold).tolist()
+
+
+def test_two_workers_train_what_one_trains(finished, tmp_path):
+    ensemble = fit(tmp_path / "out", num_workers=2)
+    assert list_files(tmp_path / "out") == NAMES
+    for member, alone in zip(ensemble.members, finished[1].members, strict=True):
+        assert (member.fold, member.seed) == (alone.fold, alone.seed)
+        assert np.allclose(member.oof, alone.oof, atol=1e-3)
+        assert np.allclose(member.test, alone.test, atol=1e-3)

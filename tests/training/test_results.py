@@ -1,0 +1,101 @@
+"""The end of a run: predictions averaged by fold, scores, files, what to mistrust."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from small_task import FOLDS, LABELS, build_tiny, make_device, make_run
+
+from pcam_kaggle.models.settings import NetworkSettings
+from pcam_kaggle.system.clock import Stage
+from pcam_kaggle.system.files import read_json
+from pcam_kaggle.system.records import Ensemble, Member
+from pcam_kaggle.training.results import announce, finish_run, gather_oof
+
+RANDOM = np.random.default_rng(0)
+
+
+def make_member(fold, seed, **changes):
+    """A member of the small task that was never trained."""
+    positions = np.flatnonzero(FOLDS == fold)
+    oof = np.clip(0.3 * LABELS[positions] + RANDOM.random(len(positions)), 0, 1)
+    history = pd.DataFrame({"fold": [fold], "seed": [seed], "epoch": [1], "loss": [0.5]})
+    stages = {"train": Stage(2.0, 32, 16.0, 1.0 + seed)}
+    member = Member(fold, seed, positions, oof, oof, RANDOM.random(5), history, stages)
+    return dataclasses.replace(member, **changes)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_tiny(NetworkSettings())
+
+
+def test_several_networks_of_a_fold_are_averaged_and_other_folds_left_out(tmp_path):
+    members = [make_member(2, 4), make_member(2, 5), make_member(0, 0)]
+    oof = gather_oof(make_run(tmp_path / "out"), FOLDS, members)
+    assert list(oof) == ["id", "label", "fold", "prediction"]
+    assert oof.index.tolist() == np.flatnonzero(FOLDS != 1).tolist()
+    assert oof["id"].tolist() == [f"id{n:02}" for n in oof.index]
+    assert (oof["label"] == LABELS[oof.index]).all() and (oof["fold"] == FOLDS[oof.index]).all()
+    second = oof[oof["fold"] == 2]["prediction"]
+    assert np.allclose(second, (members[0].oof + members[1].oof) / 2)
+    assert np.allclose(oof[oof["fold"] == 0]["prediction"], members[2].oof)
+
+
+def test_a_finished_run_leaves_its_tables_and_its_record(tmp_path, network, capsys):
+    run = make_run(tmp_path / "out")
+    run.clock.end("decode_train", 48)
+    ensemble = Ensemble([make_member(0, 0), make_member(1, 1)], [])
+    finish_run(run, make_device(), announce(network), FOLDS, ensemble, cleaned={"blank": ["a"]})
+    oof = pd.read_csv(run.output / "oof.csv")
+    expected = gather_oof(run, FOLDS, ensemble.members)
+    assert oof["id"].tolist() == expected["id"].tolist()
+    assert np.allclose(oof["prediction"], expected["prediction"])
+    assert pd.read_csv(run.output / "history.csv")["fold"].tolist() == [0, 1]
+
+    record = read_json(run.output / "run.json")
+    auc = roc_auc_score(expected["label"], expected["prediction"])
+    assert record["oof_auc"] == pytest.approx(auc)
+    for fold, rows in expected.groupby("fold"):
+        auc = roc_auc_score(rows["label"], rows["prediction"])
+        assert record["fold_auc"][str(fold)] == pytest.approx(auc)
+    assert list(record["fold_auc"]) == ["0", "1"]
+    assert record["num_parameters"] == network.count_params()
+    assert record["num_parameters"] - record["num_trainable"] == 8  # the statistics of 4 maps
+    assert (record["device"], record["precision"]) == ("a CPU", "float32")
+    assert record["cleaned"] == {"blank": ["a"]}
+    assert (record["not_trained"], record["cut_short"], record["warnings"]) == ([], [], [])
+    assert list(record["stages"]) == ["decode_train", "train"]
+    assert record["stages"]["train"] == {
+        "seconds": 4.0,
+        "images": 64,
+        "images_per_second": 16.0,
+        "peak_gib": 2.0,
+    }
+    assert record["files"] == ["submission.csv", "oof.csv", "history.csv"]
+    assert record["counts"] == {"train": 48, "positive": 24, "test": 5}
+
+    lines = capsys.readouterr().out
+    assert lines.startswith(f"network  tiny, {network.count_params():,} parameters\n")
+    assert f"\nall      out-of-fold AUC {record['oof_auc']:.4f}\n" in lines
+    assert f"\nfold 1   out-of-fold AUC {record['fold_auc']['1']:.4f}\n" in lines
+
+
+def test_what_time_was_short_for_is_warned_of(tmp_path, network, capsys):
+    run = make_run(tmp_path / "out")
+    members = [make_member(0, 0, was_cut_short=True)]
+    ensemble = Ensemble(members, ["fold 1 seed 1"], ("warning: the stain",))
+    finish_run(run, make_device(), network, FOLDS, ensemble)
+    record = read_json(run.output / "run.json")
+    assert record["not_trained"] == ["fold 1 seed 1"]
+    assert record["cut_short"] == ["fold 0 seed 0"]
+    again = "the same command (push --resume) continues"
+    assert record["warnings"] == [
+        "warning: the stain",
+        f"warning: no time for fold 1 seed 1; {again}",
+        f"warning: max_hours cut short fold 0 seed 0; {again}",
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert set(record["warnings"]) < set(lines)
