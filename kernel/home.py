@@ -17,8 +17,8 @@ from .bundle.page import bundle_kernel
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
     """Print what can be built, without a framework."""
     from .bundle.recipes import list_recipes, read_recipe
-    from .report.catalog import load_networks
-    from .report.measurements import describe_result
+    from .facts.measurements import describe_result
+    from .facts.networks import load_networks
 
     for name in list_recipes():
         print(f"{name}\n    {read_recipe(name).text}\n    {describe_result(name)}")

@@ -10,8 +10,8 @@ from slugify import slugify
 import build
 from kernel.bundle.metadata import fill_metadata, find_owner
 from kernel.bundle.recipes import list_recipes, read_recipe
+from kernel.facts.networks import load_networks
 from kernel.folders import ROOT
-from kernel.report.catalog import load_networks
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "numpy", "pandas", "kaggle"}
 

@@ -3,6 +3,8 @@
 import ast
 
 from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.provenance import compute_build_id
+from pcam_kaggle.system.settings import SESSION_SETTINGS
 
 from .source import Module
 
@@ -10,6 +12,7 @@ from .source import Module
 # fingerprint by themselves.
 DECIDING = ("recipes", "methods", "training", "inference", "models", "augmentation", "analysis")
 DECIDING += ("data",)
+CONSTANTS = ("BUILD_ID", "CODE_ID", "SETTINGS", "OVERRIDES")  # of a page
 MESSAGES = ("print", "warn")  # calls whose arguments are messages
 SKIPPED = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")
 
@@ -64,3 +67,28 @@ def is_message(node: ast.AST) -> bool:
         function = node.value.func
         return getattr(function, "id", getattr(function, "attr", "")) in MESSAGES
     return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def identify_networks(source: str) -> tuple | None:
+    """What has to agree so that one page may resume the networks of another.
+
+    Args:
+        source: a page's text.
+
+    Returns:
+        The code id and the settings that decide predictions; None for a text that is not a
+        page, or that was edited by hand, which only the same text may resume.
+    """
+    try:
+        found = {
+            node.targets[0].id: ast.literal_eval(node.value)
+            for node in ast.parse(source).body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in CONSTANTS
+        }
+        settings = {**found["SETTINGS"], **found["OVERRIDES"]}
+    except (SyntaxError, ValueError, KeyError):
+        return None
+    if found.get("BUILD_ID") != compute_build_id(source):
+        return None
+    deciding = {n: v for n, v in settings.items() if n not in SESSION_SETTINGS}
+    return found["CODE_ID"], deciding

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pcam_kaggle.system.provenance import compute_build_id
 
+from ..facts.measurements import describe_result
 from ..folders import PACKAGE
 from .cells import MACHINERY, Section, find_sections, render_cells, render_contents
 from .code_id import compute_code_id
@@ -54,7 +55,7 @@ def bundle_kernel(
     name: str,
     overrides: dict | None = None,
     package: Path = PACKAGE,
-    describe: Callable[[str], str] | None = None,
+    describe: Callable[[str], str] = describe_result,
 ) -> Bundle:
     """Write a recipe's page.
 
@@ -62,8 +63,7 @@ def bundle_kernel(
         name: the recipe's name.
         overrides: dict of typed settings, as `parse_words` returns them.
         package: Path of the package's folder.
-        describe: function that returns a recipe's measured results; None for those of
-            kernel/report/measurements.csv.
+        describe: function that returns a recipe's measured results.
 
     Returns:
         Bundle. The same sources and settings make the same bytes on any machine.
@@ -75,7 +75,7 @@ def bundle_kernel(
     """
     recipe, overrides = read_recipe(name, package), overrides or {}
     compose_settings(recipe, overrides)
-    results = (describe or load_describe())(name)
+    results = describe(name)
     for module in recipe.closure.values():
         check_module(module)
     check_names(recipe.closure, DEFINED)
@@ -106,13 +106,6 @@ def bundle_kernel(
     )
 
 
-def load_describe() -> Callable[[str], str]:
-    """The function that describes the measured results of a recipe."""
-    from ..report.measurements import describe_result
-
-    return describe_result
-
-
 def check_page(source: str, name: str) -> None:
     """Measure and compile a page.
 
@@ -125,7 +118,7 @@ def check_page(source: str, name: str) -> None:
             raise BundleError(
                 f"line {number} of the page of {name}: expected at most {MAX_COLUMNS} "
                 f"characters of ASCII. Received: {line!r}. Try: a shorter text or "
-                "value in the recipe, its settings or kernel/report/measurements.csv."
+                "value in the recipe, its settings or kernel/facts/measurements.csv."
             )
     size = len(source.encode("utf-8"))
     if size > MAX_BYTES:

@@ -19,7 +19,7 @@ from .answers import GpuBusy, check_answer
 from .client import Client
 from .errors import LostAnswer, search_after_lost_answer
 from .quota import choose_timeout, expect_hours, say_quota
-from .versions import find_kernel, find_same, is_same_source, make_page_url
+from .versions import find_kernel, find_same, is_resumable, is_same_source, make_page_url
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
@@ -129,14 +129,15 @@ def read_metadata(path: Path) -> dict:
 
 
 def check_resume(resume: bool, stored: object, bundle: Bundle) -> None:
-    """Refuse to resume without an earlier version, or from another build."""
-    if resume and (stored is None or not is_same_source(stored, bundle)):
-        kept = "another build" if stored else "no version"
-        raise ValueError(
-            "--resume: expected that the kernel's latest version on Kaggle is build "
-            f"{bundle.build_id}, whose finished networks are taken over. Received: "
-            f"{kept}. Try: push without --resume"
-        )
+    """Refuse to resume without an earlier version whose networks would be the same."""
+    if not resume or (stored and is_resumable(stored, bundle)):
+        return
+    kept = "one of other code or settings" if stored else "no version"
+    raise ValueError(
+        "--resume: expected a latest version on Kaggle of the same code and settings as build "
+        f"{bundle.build_id}, whose finished networks are taken over. Received: {kept}. Try: "
+        "push without --resume"
+    )
 
 
 def send_kernel(

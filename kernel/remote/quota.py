@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Callable
 
 from ..bundle.recipes import Recipe, compose_settings
-from ..report.measurements import find_gpu_hours
+from ..facts.measurements import find_gpu_hours
 from .client import Client
 from .errors import KaggleError
 

@@ -1,5 +1,6 @@
 """What Kaggle keeps of a kernel: its latest version, its text, the state of each."""
 
+from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
 from .client import Client
 from .errors import KaggleError
@@ -57,6 +58,18 @@ def is_same_source(stored: object, bundle: Bundle) -> bool:
     texts = (stored.blob.source or "", bundle.source)
     first, second = ("\n".join(text.strip().splitlines()) for text in texts)
     return first == second
+
+
+def is_resumable(stored: object, bundle: Bundle) -> bool:
+    """Whether the build would train the same networks as Kaggle's copy.
+
+    Both may be worded differently, or differ in settings that decide no prediction, such as
+    max_hours.
+    """
+    text = "\n".join((stored.blob.source or "").splitlines()) + "\n"
+    kept = identify_networks(text)
+    same = kept is not None and kept == identify_networks(bundle.source)
+    return same or is_same_source(stored, bundle)
 
 
 def fetch_state(client: Client, kernel_id: str, version: int):

@@ -6,9 +6,10 @@ import pathlib
 from pcam_kaggle.system.settings import name_settings
 
 from ..bundle.recipes import RENAMED, RENAMED_NETWORKS, read_recipe
-from .catalog import load_networks
+from ..facts.networks import load_networks
 from .reading import ReportRun
 from .story import Story
+
 
 def tell_architectures(story: Story, runs: list) -> None:
     """Section 3."""

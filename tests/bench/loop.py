@@ -64,8 +64,8 @@ def measure_steps(scratch):
     """Seconds of each step but the wait for the kernel, in one process and alone."""
     from kernel import commands
     from kernel.remote.client import Client
-    from kernel.runs import find_run
     from kernel.remote.watch import wait_for_kernel
+    from kernel.runs import find_run
 
     options = {"recipe": "demo", "overrides": {"epochs": 2}, "resume": False}
     options |= {"timeout": None, "message": None, "queue_timeout": 60}

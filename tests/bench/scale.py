@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from pcam_kaggle.config import parse_overrides  # noqa: E402
 from speed import NUM_TURNS, best_seconds, print_table, rate_rows  # noqa: E402
 
-from pcam_kaggle.config import parse_overrides  # noqa: E402
 from pcam_kaggle.recipes import get_config  # noqa: E402
 
 
@@ -66,7 +66,6 @@ def measure_feeding(args):
     import keras
     import numpy as np
     import tensorflow as tf
-
     from pcam_kaggle.batches import Batches
     from pcam_kaggle.train import compile_model
 
@@ -114,7 +113,6 @@ def measure_feeding(args):
 def measure_prediction(args):
     """Patches/s with the views in one pass, and with a pass over the data for each."""
     import keras
-
     from pcam_kaggle.augment import test_time_views
     from pcam_kaggle.prediction import predict
     from pcam_kaggle.train import build_network
@@ -140,7 +138,6 @@ def measure_prediction(args):
 def measure_workers(args):
     """Two folds by one worker on one core, and by two workers on a core each."""
     import numpy as np
-
     from pcam_kaggle.budget import Budget
     from pcam_kaggle.jobs import Session, train_members
 
@@ -186,7 +183,6 @@ def measure_workers(args):
 def measure_resume(args):
     """Seconds of a network with a checkpoint after every epoch, and without."""
     import numpy as np
-
     from pcam_kaggle.checkpoint import Checkpoint
     from pcam_kaggle.train import train_fold
 
@@ -216,11 +212,11 @@ def measure_size(args):
     """Decoding into the cache, opening it again, and memory, against the size."""
     import joblib
     import pandas as pd
-
     from pcam_kaggle.cache import load_cached
-    from pcam_kaggle.data import load_labels
     from pcam_kaggle.paths import find_data
     from pcam_kaggle.stages import measure_peak
+
+    from pcam_kaggle.data import load_labels
 
     table = load_labels(find_data(args.data))
     rows = [("files", "decode, s", "files/s", "open again, s", "peak GiB")]
@@ -247,7 +243,6 @@ def measure_memory(args):
     The process's own; the pages of the file, which the system takes back, are left out.
     """
     import numpy as np
-
     from pcam_kaggle.prediction import predict
     from pcam_kaggle.train import build_network
 

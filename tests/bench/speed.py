@@ -73,10 +73,10 @@ def measure_decoding(data, copies):
     import pandas as pd
     import tensorflow as tf
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
+    from pcam_kaggle.paths import find_data
     from PIL import Image
 
     from pcam_kaggle.data import load_images, load_labels
-    from pcam_kaggle.paths import find_data
 
     table = pd.concat([load_labels(find_data(data))] * copies, ignore_index=True)
     paths = table["path"].tolist()
@@ -158,11 +158,11 @@ def measure_batches(data):
     """Images/s of augmented batches of 96: ours on the device, the seed's generator."""
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
-
     from pcam_kaggle.augment import Augment
     from pcam_kaggle.batches import Batches
-    from pcam_kaggle.data import load_images, load_labels
     from pcam_kaggle.paths import find_data
+
+    from pcam_kaggle.data import load_images, load_labels
 
     table = load_labels(find_data(data)).head(9600)
     images = load_images(table, tempfile.gettempdir())

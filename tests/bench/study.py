@@ -24,8 +24,9 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from kernel.sandbox.judge import Judge  # noqa: E402
 from pcam_kaggle.paths import write_beside  # noqa: E402
+
+from kernel.sandbox.judge import Judge  # noqa: E402
 
 COLUMNS = (
     "row",

@@ -278,7 +278,7 @@ class Run:
     patches: object = None
 
 
-def open_run(name, parts, changes, overrides=None, build_id=""):
+def open_run(name, parts, changes, overrides=None, build_id="", code_id=""):
     """Open."""
     Path(name).is_dir()
     return Run(compose(parts, changes, overrides), sys.stdout)

@@ -12,6 +12,7 @@ import jupytext
 import pytest
 from small_package import append, bundle, insert, write_package
 
+from kernel.bundle.code_id import compute_code_id
 from kernel.bundle.header import render_settings
 from kernel.bundle.page import bundle_kernel
 from kernel.bundle.recipes import compose_settings, list_recipes, read_recipe
@@ -40,7 +41,7 @@ def literals_of(source):
         node.targets[0].id: ast.literal_eval(node.value)
         for node in ast.parse(source).body
         if isinstance(node, ast.Assign)
-        and getattr(node.targets[0], "id", "") in ("BUILD_ID", "SETTINGS", "OVERRIDES")
+        and getattr(node.targets[0], "id", "") in ("BUILD_ID", "CODE_ID", "SETTINGS", "OVERRIDES")
     }
 
 
@@ -62,6 +63,7 @@ def test_the_page_tells_the_story_first(package):
         "# **Contents**",
         "from __future__ import annotations",
         'BUILD_ID = "',
+        'CODE_ID = "',
         "SETTINGS = {",
         "OVERRIDES = {}",
         "import logging",
@@ -81,7 +83,7 @@ def test_the_page_tells_the_story_first(package):
         "# ## System",
         "# ## Types of the settings",
         "# %% system/settings.py",
-        'main(open_run("plain", parts(), SETTINGS, OVERRIDES, BUILD_ID))',
+        'main(open_run("plain", parts(), SETTINGS, OVERRIDES, BUILD_ID, CODE_ID))',
     ]
     lines = source.split("\n")
     found = [next(n for n, ln in enumerate(lines) if ln.startswith(m)) for m in marks]
@@ -137,6 +139,7 @@ def test_settings_are_literals_that_read_back(pages, name):
     assert found["OVERRIDES"] == {}
     assert found["BUILD_ID"] == pages[name].build_id
     assert found["BUILD_ID"] == compute_build_id(pages[name].source)
+    assert found["CODE_ID"] == compute_code_id(recipe.closure)
 
 
 def test_overrides_of_a_recipe_stand_below_its_settings():
@@ -240,7 +243,7 @@ def test_imports_stand_once_in_the_order_of_ruff(package, tmp_path):
     source = bundle(package).source
     start = source.index('setLevel("ERROR")')
     block = source[source.index("\n\n", start) : source.index("# %% recipes/plain.py")]
-    assert "from collections.abc import Callable, Iterator\n" in block
+    assert re.search(r"^from collections\.abc import Callable, (Iterable, )?Iterator$", block, re.M)
     assert "from keras import layers, ops\n" in block
     assert block.count("import numpy as np\n") == 1 and "import os\n" not in block
     (tmp_path / "block.py").write_text(block.strip() + "\n", "utf-8")
@@ -320,7 +323,7 @@ def test_results_that_the_page_cannot_hold_are_refused(package):
 
 
 def test_the_page_states_what_was_measured(pages):
-    from kernel.report.measurements import describe_result
+    from kernel.facts.measurements import describe_result
 
     top = pages["demo"].source.partition("# %% Settings")[0]
     words = " ".join(line.strip("# ") for line in top.split("\n"))

@@ -9,7 +9,7 @@ from conftest import read_rows, write_rows
 
 import __main__
 from kernel.bundle.page import bundle_kernel
-from pcam_kaggle.data.run import make_record, load_patches, open_run, start_budget
+from pcam_kaggle.data.run import load_patches, make_record, open_run, start_budget
 from pcam_kaggle.data.settings import DataSettings
 from pcam_kaggle.system.clock import RESERVE, Stage
 from pcam_kaggle.system.files import read_json, write_json

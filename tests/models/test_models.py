@@ -32,7 +32,7 @@ def small(**settings):
 
 def read_table():
     """The rows of networks.csv by name."""
-    with open(ROOT / "kernel" / "report" / "networks.csv", encoding="utf-8", newline="") as file:
+    with open(ROOT / "kernel" / "facts" / "networks.csv", encoding="utf-8", newline="") as file:
         return {row["network"]: row for row in csv.DictReader(file)}
 
 

@@ -10,6 +10,7 @@ import build
 from kernel.bundle.metadata import write_kernel
 from kernel.bundle.page import bundle_kernel
 from kernel.bundle.recipes import list_recipes, read_recipe
+from kernel.facts.measurements import find_gpu_hours
 from kernel.folders import ROOT
 from kernel.records import PushRecord, read_record
 from kernel.remote import push as push_module
@@ -17,7 +18,6 @@ from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.push import push_kernel
 from kernel.remote.quota import expect_hours
-from kernel.report.measurements import find_gpu_hours
 from kernel.sandbox.faults import Fault
 
 SLOW_DOWN = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
@@ -260,7 +260,7 @@ def test_resume_attaches_the_kernel_s_own_output(open_sandbox, runs):
         push_kernel(client, "demo", resume=True, runs=runs)
     push_kernel(client, "demo", runs=runs)
     wait_for(sandbox)
-    with pytest.raises(ValueError, match="Received: another build"):
+    with pytest.raises(ValueError, match="Received: one of other code or settings"):
         push_kernel(client, "demo", {"epochs": 3}, resume=True, runs=runs)
     run = push_kernel(client, "demo", resume=True, runs=runs)
     _, resumed = list_versions(sandbox)
@@ -268,6 +268,16 @@ def test_resume_attaches_the_kernel_s_own_output(open_sandbox, runs):
     assert read_record(run, PushRecord).kernel_sources == ("sandbox/pcam-demo",)
     inputs = sandbox.service.folder / "kernels/sandbox/pcam-demo/v2/input"
     assert (inputs / "pcam-demo").resolve().parts[-2:] == ("v1", "working")
+
+
+def test_a_build_that_differs_in_session_settings_resumes(open_sandbox, runs):
+    sandbox = open_sandbox("fail")
+    client = Client()
+    first = push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    run = push_kernel(client, "demo", {"max_hours": 3.0}, resume=True, runs=runs)
+    assert run != first
+    assert read_record(run, PushRecord).kernel_sources == ("sandbox/pcam-demo",)
 
 
 def test_hours_scale_with_the_work_and_bound_the_session(sandbox, runs):

@@ -268,7 +268,7 @@ def test_a_notebook_that_fails_leaves_the_report_as_it_was(run, monkeypatch):
 
 def test_reporting_loads_no_framework_and_no_client():
     code = (
-        "import sys, kernel.report.writer, kernel.report.measurements\n"
+        "import sys, kernel.report.writer, kernel.facts.measurements\n"
         "print(*{'keras', 'tensorflow', 'jax', 'kaggle', 'optuna'} & set(sys.modules))"
     )
     result = run_python(["-c", code])

@@ -52,7 +52,7 @@ def test_every_fold_is_trained_predicted_explained_and_kept(finished):
     assert ensemble.missing == [] and list_files(output) == NAMES
     assert [(m.fold, m.seed) for m in ensemble.members] == [(0, 0), (1, 1)]
     for member in ensemble.members:
-        valid = np.flatnonzero(FOLDS == member.fold)
+        valid = np.flatnonzero(member.fold == FOLDS)
         assert member.positions.tolist() == valid.tolist()
         assert member.oof.shape == member.oof_one_view.shape == (16,)
         assert (member.oof != member.oof_one_view).any()
@@ -159,7 +159,7 @@ def test_networks_of_a_stain_see_no_test_patch_and_explain_nothing(tmp_path):
     for member in ensemble.members:
         assert len(member.test) == 0 and member.explanation is None
         assert set(member.stages) == {"train", "predict_oof"}
-        assert member.positions.tolist() == np.flatnonzero(FOLDS == member.fold).tolist()
+        assert member.positions.tolist() == np.flatnonzero(member.fold == FOLDS).tolist()
 
 
 def test_two_workers_train_what_one_trains(finished, tmp_path):

@@ -19,7 +19,7 @@ RANDOM = np.random.default_rng(0)
 
 def make_member(fold, seed, **changes):
     """A member of the small task that was never trained."""
-    positions = np.flatnonzero(FOLDS == fold)
+    positions = np.flatnonzero(fold == FOLDS)
     oof = np.clip(0.3 * LABELS[positions] + RANDOM.random(len(positions)), 0, 1)
     history = pd.DataFrame({"fold": [fold], "seed": [seed], "epoch": [1], "loss": [0.5]})
     stages = {"train": Stage(2.0, 32, 16.0, 1.0 + seed)}

@@ -5,9 +5,8 @@ import re
 import pytest
 
 from kernel.bundle.recipes import list_recipes
-from kernel.folders import ROOT
-from kernel.report import measurements
-from kernel.report.measurements import (
+from kernel.facts import measurements
+from kernel.facts.measurements import (
     DEFAULT_GPU_HOURS,
     describe_result,
     find_gpu_hours,
@@ -17,6 +16,7 @@ from kernel.report.measurements import (
     replace_table,
     update_documents,
 )
+from kernel.folders import ROOT
 
 TABLES = {"README.md": render_readme_table, ".github/kaggler.md": render_all_measurements}
 
@@ -24,7 +24,7 @@ TABLES = {"README.md": render_readme_table, ".github/kaggler.md": render_all_mea
 @pytest.mark.parametrize("name", TABLES)
 def test_the_documents_show_the_measurements(name):
     text = (ROOT / name).read_text("utf-8")
-    remedy = "run kernel.report.measurements.update_documents()"
+    remedy = "run kernel.facts.measurements.update_documents()"
     assert replace_table(text, TABLES[name]()) == text, remedy
 
 
