@@ -8,10 +8,10 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 
 from .source import Module
 
-# The folders whose code decides predictions. The values of the settings enter a run's
+# The folders and modules whose code decides predictions. The values of the settings enter a run's
 # fingerprint by themselves.
 DECIDING = ("recipes", "methods", "training", "inference", "models", "augmentation", "analysis")
-DECIDING += ("data",)
+DECIDING += ("data", "system/weights.py", "system/device.py")
 CONSTANTS = ("BUILD_ID", "CODE_ID", "SETTINGS", "OVERRIDES")  # of a page
 MESSAGES = ("print", "warn")  # calls whose arguments are messages
 SKIPPED = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")
@@ -29,7 +29,8 @@ def compute_code_id(closure: dict[str, Module]) -> str:
     """
     parts = []
     for name, module in sorted(closure.items()):
-        if module.folder in DECIDING and not module.is_settings:
+        decides = module.folder in DECIDING or name in DECIDING
+        if decides and not module.is_settings:
             kept = [node for node in module.tree.body if not is_settings_literal(node)]
             parts.append(f"{name} {outline(kept)}")
     return short_hash("\n".join(parts))

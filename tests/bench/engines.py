@@ -27,7 +27,7 @@ os.environ["PYTHONPATH"] = str(ROOT)
 import joblib  # noqa: E402
 
 from kernel.sandbox.demo import lay_out_demo  # noqa: E402
-from pcam_kaggle import get_config, run_experiment  # noqa: E402
+from pcam_kaggle import run_recipe  # noqa: E402
 
 
 @contextlib.contextmanager
@@ -87,11 +87,10 @@ def main():
                 "num_folds": 4,
                 "num_workers": 1 if name == "one process" else 2,
             }
-            config = get_config("demo", settings)
             out = Path(folder) / name.replace(" ", "-")
             with engine():
                 started = time.perf_counter()
-                run_experiment(config, data=data, output=out)
+                run_recipe("demo", settings, data, out)
                 seconds = time.perf_counter() - started
             content = (out / "submission.csv").read_bytes()
             digest = hashlib.sha256(content).hexdigest()[:10]

@@ -21,7 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from pcam_kaggle.foundation import load_backbone  # noqa: E402
+
+from pcam_kaggle.models.transformer import load_backbone  # noqa: E402
 
 SHARED = {
     "hidden_size": 64,

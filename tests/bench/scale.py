@@ -11,7 +11,6 @@ recipe's network, and prints a Markdown table; --csv FILE also writes it as CSV.
 
 import argparse
 import csv
-import dataclasses
 import os
 import sys
 import tempfile
@@ -22,25 +21,23 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from pcam_kaggle.config import parse_overrides  # noqa: E402
 from speed import NUM_TURNS, best_seconds, print_table, rate_rows  # noqa: E402
 
-from pcam_kaggle.recipes import get_config  # noqa: E402
+from kernel.bundle.recipes import compose_settings, parse_words, read_recipe  # noqa: E402
+
+BUILDERS = {"demo": "small", "fast": "pretrained", "scratch": "scratch"}  # of models/
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=MEASURES)
     parser.add_argument("overrides", nargs="*", metavar="name=value")
-    parser.add_argument("--recipe", default="demo")
+    parser.add_argument("--recipe", default="demo", choices=BUILDERS)
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--data", type=Path, help="size: the competition's folder")
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[1_000, 10_000, 50_000, 220_025]
-    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 50_000, 220_025])
     parser.add_argument("--csv", type=Path, help="write the table here too")
     args = parser.parse_intermixed_args()
-    args.config = get_config(args.recipe, parse_overrides(args.overrides))
     rows = MEASURES[args.what](args)
     print_table(rows)
     if args.csv:
@@ -48,17 +45,42 @@ def main():
             csv.writer(file, lineterminator="\n").writerows(rows)
 
 
+def read_settings(args, **more):
+    """The recipe's settings with the overrides, and others."""
+    recipe = read_recipe(args.recipe)
+    return compose_settings(recipe, {**parse_words(recipe, args.overrides), **more})
+
+
+def make_method(args):
+    """The recipe's method."""
+    import importlib
+
+    from pcam_kaggle.augmentation.flips import augment_patches
+    from pcam_kaggle.methods.finetune import Finetune
+
+    settings, name = read_settings(args), BUILDERS[args.recipe]
+    module = importlib.import_module(f"pcam_kaggle.models.{name}")
+    return Finetune(
+        getattr(module, f"build_{name}"),
+        augment_patches,
+        network=settings.network,
+        augmentation=settings.augmentation,
+        training=settings.training,
+        tta=settings.prediction.tta,
+    )
+
+
 def draw_patches(num_images):
-    """Images, labels that can be learned from them, and three folds."""
+    """Patches of random pixels, and labels that can be learned from them."""
     import numpy as np
 
-    from pcam_kaggle.data import Patches
+    from pcam_kaggle.data.run import Patches
 
     random = np.random.default_rng(0)
     labels = np.arange(num_images) % 2
     images = random.integers(0, 200, (num_images, 96, 96, 3), dtype=np.uint8)
     images += (50 * labels).astype("uint8")[:, None, None, None]
-    return Patches(images, labels, images[: num_images // 8])
+    return Patches(images, labels, images[: num_images // 8], images)
 
 
 def measure_feeding(args):
@@ -66,13 +88,12 @@ def measure_feeding(args):
     import keras
     import numpy as np
     import tensorflow as tf
-    from pcam_kaggle.batches import Batches
-    from pcam_kaggle.train import compile_model
 
-    config, patches = args.config, draw_patches(args.images)
-    batches = Batches(
-        patches.images, np.arange(args.images), config.batch_size, patches.labels, 0
-    )
+    from pcam_kaggle.data.batches import Batches
+
+    method, patches = make_method(args), draw_patches(args.images)
+    size = method.training.batch_size
+    batches = Batches(patches.images, np.arange(args.images), size, patches.labels, 0)
 
     class EpochClock(keras.callbacks.Callback):
         """Seconds of each epoch."""
@@ -81,13 +102,13 @@ def measure_feeding(args):
             self.seconds = []
 
         def on_epoch_begin(self, epoch, logs=None):
-            self.begun = time.perf_counter()
+            self.started = time.perf_counter()
 
         def on_epoch_end(self, epoch, logs=None):
-            self.seconds.append(time.perf_counter() - self.begun)
+            self.seconds.append(time.perf_counter() - self.started)
 
     keras.utils.set_random_seed(0)
-    model, _ = compile_model(config, num_steps=10 * len(batches), seed=0)
+    network, model = method.compile(num_steps=10 * len(batches), seed=0)
     ready = tf.data.Dataset.from_tensors(batches[0]).repeat(len(batches))
     ways = {"a batch that lies ready": ready, "the real pipeline": batches}
     seconds = dict.fromkeys(ways, float("inf"))
@@ -100,12 +121,7 @@ def measure_feeding(args):
     count, first = len(batches) * batches.batch_size, seconds["a batch that lies ready"]
     rows = [("what", "way", "per second", "times the first")]
     return rows + [
-        (
-            f"training {config.architecture}",
-            name,
-            f"{count / took:,.0f} images/s",
-            f"{first / took:.3f}",
-        )
+        (f"training {network.name}", name, f"{count / took:,.0f} images/s", f"{first / took:.3f}")
         for name, took in seconds.items()
     ]
 
@@ -113,93 +129,89 @@ def measure_feeding(args):
 def measure_prediction(args):
     """Patches/s with the views in one pass, and with a pass over the data for each."""
     import keras
-    from pcam_kaggle.augment import test_time_views
-    from pcam_kaggle.prediction import predict
-    from pcam_kaggle.train import build_network
 
-    config, images = args.config, draw_patches(args.images).images
-    network = build_network(config)
+    from pcam_kaggle.inference.views import predict, test_time_views
+
+    method, images = make_method(args), draw_patches(args.images).images
+    network, tta = method.build(), method.tta
     network.compile()
 
-    def seed_loop():
-        for view in test_time_views(images.astype("float32"), config.tta):
+    def loop():
+        for view in test_time_views(images.astype("float32"), tta):
             network.predict(keras.ops.convert_to_numpy(view), batch_size=96, verbose=0)
 
     ways = {
-        "a pass for each view, as the seed predicts": seed_loop,
-        "ours, all views in one pass": lambda: predict(
-            network, images, None, config.tta
-        ),
+        "a pass for each view, as the notebook predicts": loop,
+        "ours, all views in one pass": lambda: predict(network, images, None, tta),
     }
-    title = f"predicting, {config.architecture}, tta={config.tta}"
-    return rate_rows(title, "patches/s", ways, len(images))
+    return rate_rows(f"predicting, {network.name}, tta={tta}", "patches/s", ways, len(images))
 
 
 def measure_workers(args):
     """Two folds by one worker on one core, and by two workers on a core each."""
     import numpy as np
-    from pcam_kaggle.budget import Budget
-    from pcam_kaggle.jobs import Session, train_members
 
-    config = dataclasses.replace(args.config, num_folds=4, folds=(0, 1))
-    patches = draw_patches(args.images)
+    from pcam_kaggle.data.run import Run
+    from pcam_kaggle.system.clock import Clock
+    from pcam_kaggle.system.device import Device
+    from pcam_kaggle.training.members import fit_members
+
+    method, patches = make_method(args), draw_patches(args.images)
+    settings = read_settings(args, num_folds=4, folds=(0, 1))
     folds = np.arange(args.images) // 2 % 4
     core, *_ = cores = sorted(os.sched_getaffinity(0))
-    seconds, stages = {}, {}
+    seconds, rates = {}, {}
     for num_workers in (1, 2):
         # One worker of two has a core; so has one alone.
         os.sched_setaffinity(0, {core} if num_workers == 1 else cores)
         with tempfile.TemporaryDirectory() as folder:
-            session = Session(
+            run = Run(
+                recipe=args.recipe,
+                settings=settings,
+                competition=None,
                 output=Path(folder),
-                scratch=Path(folder),
+                data=folder,
+                clock=Clock(),
+                build_id="bench",
+                code="bench",
+                edited=False,
                 fingerprint="bench",
-                policy="float32",
-                budget=Budget(11),
-                num_workers=num_workers,
-                num_gpus=0,
             )
+            device = Device("float32", num_gpus=0, num_workers=num_workers, text="CPU")
             started = time.perf_counter()
-            members, _ = train_members(config, patches, folds, session)
+            members = fit_members(method, patches, folds, run, device).members
             seconds[num_workers] = time.perf_counter() - started
-            stages[num_workers] = [m["history"]["train_seconds"][1:] for m in members]
+            epochs = [member.history["train_seconds"][1:].mean() for member in members]
+            # An epoch's rate, start and compilation left out, times the networks at once.
+            rates[num_workers] = num_workers / np.mean(epochs)
+    what = f"two folds, recipe {args.recipe}, {settings.training.epochs} epochs"
     rows = [("what", "workers", "seconds", "times one worker", "epochs alone")]
-    for number, took in seconds.items():
-        # An epoch's rate, start and compilation left out, times the networks at once.
-        rate = number / np.mean([part.mean() for part in stages[number]])
-        first = 1 / np.mean([part.mean() for part in stages[1]])
-        rows.append(
-            (
-                f"two folds, {config.architecture}, {config.epochs} epochs",
-                str(number),
-                f"{took:.1f}",
-                f"{seconds[1] / took:.2f}",
-                f"{rate / first:.2f}",
-            )
-        )
-    return rows
+    return rows + [
+        (what, str(n), f"{took:.1f}", f"{seconds[1] / took:.2f}", f"{rates[n] / rates[1]:.2f}")
+        for n, took in seconds.items()
+    ]
 
 
 def measure_resume(args):
     """Seconds of a network with a checkpoint after every epoch, and without."""
     import numpy as np
-    from pcam_kaggle.checkpoint import Checkpoint
-    from pcam_kaggle.train import train_fold
 
-    config, patches = args.config, draw_patches(args.images)
-    folds = np.arange(args.images) // 2 % 4
-    given = (config, patches.images, patches.labels, folds, 0, 0)
+    from pcam_kaggle.data.folds import split_fold
+    from pcam_kaggle.training.checkpoint import Checkpoint
+
+    method, patches = make_method(args), draw_patches(args.images)
+    split = split_fold(np.arange(args.images) // 2 % 4, fold=0, seed=0, name="fold 0 seed 0")
 
     def kept():
         with tempfile.TemporaryDirectory() as folder:
-            train_fold(*given, Checkpoint(Path(folder) / "c.npz", "bench"))
+            method.fit(patches, split, Checkpoint(Path(folder) / "c.npz", "bench"))
 
-    ways = {"without": lambda: train_fold(*given), "with a checkpoint": kept}
+    ways = {"without": lambda: method.fit(patches, split), "with a checkpoint": kept}
     seconds = best_seconds(ways, NUM_TURNS)
     rows = [("what", "way", "seconds", "overhead")]
     return rows + [
         (
-            f"{config.epochs} epochs of {config.architecture}",
+            f"{method.training.epochs} epochs of the recipe {args.recipe}",
             name,
             f"{took:.2f}",
             f"{100 * (took / seconds['without'] - 1):+.1f} %",
@@ -212,11 +224,11 @@ def measure_size(args):
     """Decoding into the cache, opening it again, and memory, against the size."""
     import joblib
     import pandas as pd
-    from pcam_kaggle.cache import load_cached
-    from pcam_kaggle.paths import find_data
-    from pcam_kaggle.stages import measure_peak
 
-    from pcam_kaggle.data import load_labels
+    from pcam_kaggle.data.cache import load_cached
+    from pcam_kaggle.data.competition import load_labels
+    from pcam_kaggle.system.clock import measure_peak
+    from pcam_kaggle.system.paths import find_data
 
     table = load_labels(find_data(args.data))
     rows = [("files", "decode, s", "files/s", "open again, s", "peak GiB")]
@@ -243,10 +255,11 @@ def measure_memory(args):
     The process's own; the pages of the file, which the system takes back, are left out.
     """
     import numpy as np
-    from pcam_kaggle.prediction import predict
-    from pcam_kaggle.train import build_network
 
-    network = build_network(args.config)
+    from pcam_kaggle.inference.views import predict
+
+    method = make_method(args)
+    network = method.build()
     rows = [("patches", "views each", "own memory, GiB", "seconds")]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.npy"
@@ -255,12 +268,11 @@ def measure_memory(args):
         images = np.load(path, mmap_mode="r")
         for size in args.sizes:
             started = time.perf_counter()
-            predict(network, images, np.arange(size), args.config.tta)
+            predict(network, images, np.arange(size), method.tta)
             seconds = time.perf_counter() - started
             status = Path("/proc/self/status").read_text("utf-8").split()
             own = int(status[status.index("RssAnon:") + 1]) / 2**20
-            figures = (f"{size:,}", args.config.tta, f"{own:.2f}", f"{seconds:.0f}")
-            rows.append(figures)
+            rows.append((f"{size:,}", method.tta, f"{own:.2f}", f"{seconds:.0f}"))
         del images
     return rows
 

@@ -1,4 +1,4 @@
-"""Measure our speed beside the seed's and plain Pillow's, as ratios in one run.
+"""Measure our speed beside the course notebook's and plain Pillow's, as ratios in one run.
 
     python tests/bench/speed.py startup
     python tests/bench/speed.py data --data DIR        DIR: the competition's folder
@@ -25,19 +25,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("startup", "data"))
     parser.add_argument("--data", type=Path, help="the competition's folder")
-    parser.add_argument(
-        "--copies", type=int, default=1, help="decode each file so often"
-    )
+    parser.add_argument("--copies", type=int, default=1, help="decode each file so often")
     parser.add_argument("--csv", type=Path, help="write the table here too")
     args = parser.parse_args()
     if args.what == "startup":
         rows = measure_startup()
     else:
         rows = measure_decoding(args.data, args.copies) + measure_batches(args.data)
-    print(
-        f"{os.cpu_count()} cores, {platform.machine()}, "
-        f"Python {platform.python_version()}\n"
-    )
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n")
     print_table(rows)
     if args.csv:
         with open(args.csv, "w", encoding="utf-8", newline="") as file:
@@ -56,9 +51,7 @@ def measure_startup():
     seconds = best_seconds(runs, num_turns=10)
     plain = seconds["python -c pass"]
     rows = [("command", "milliseconds", "times `python -c pass`")]
-    return rows + [
-        (name, f"{1000 * s:.0f}", f"{s / plain:.1f}") for name, s in seconds.items()
-    ]
+    return rows + [(name, f"{1000 * s:.0f}", f"{s / plain:.1f}") for name, s in seconds.items()]
 
 
 def run_python(words):
@@ -73,10 +66,11 @@ def measure_decoding(data, copies):
     import pandas as pd
     import tensorflow as tf
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
-    from pcam_kaggle.paths import find_data
     from PIL import Image
 
-    from pcam_kaggle.data import load_images, load_labels
+    from pcam_kaggle.data.competition import load_labels
+    from pcam_kaggle.data.decode import load_images
+    from pcam_kaggle.system.paths import find_data
 
     table = pd.concat([load_labels(find_data(data))] * copies, ignore_index=True)
     paths = table["path"].tolist()
@@ -94,7 +88,7 @@ def measure_decoding(data, copies):
         for i, path in enumerate(paths):
             images[i] = np.asarray(Image.open(path))
 
-    def seed_generator():
+    def notebook_generator():
         read_by_generator(ImageDataGenerator(), table)
 
     def decode(path):
@@ -115,7 +109,7 @@ def measure_decoding(data, copies):
 
     ways = {
         "Pillow loop": plain,
-        "the seed's ImageDataGenerator": seed_generator,
+        "the notebook's ImageDataGenerator": notebook_generator,
         "tf.data, Pillow in numpy_function": tf_data,
         "batches by worker processes, as PyTorch's DataLoader": worker_pool,
         "ours": ours,
@@ -125,7 +119,7 @@ def measure_decoding(data, copies):
 
 
 def read_by_generator(generator, table):
-    """All images of a table through the seed's generator, in batches of 96."""
+    """All images of a table through the notebook's generator, in batches of 96."""
     flow = generator.flow_from_dataframe(
         table.astype({"label": str}),
         x_col="path",
@@ -155,26 +149,29 @@ def read_batch(paths):
 
 
 def measure_batches(data):
-    """Images/s of augmented batches of 96: ours on the device, the seed's generator."""
+    """Images/s of augmented batches of 96: ours on the device, the notebook's generator."""
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
-    from pcam_kaggle.augment import Augment
-    from pcam_kaggle.batches import Batches
-    from pcam_kaggle.paths import find_data
 
-    from pcam_kaggle.data import load_images, load_labels
+    from pcam_kaggle.augmentation.affine import RandomAffine
+    from pcam_kaggle.augmentation.flips import RandomViews
+    from pcam_kaggle.data.batches import Batches
+    from pcam_kaggle.data.competition import load_labels
+    from pcam_kaggle.data.decode import load_images
+    from pcam_kaggle.system.paths import find_data
 
     table = load_labels(find_data(data)).head(9600)
     images = load_images(table, tempfile.gettempdir())
 
-    def make_model(policy):
+    def make_model(layer):
         inputs = keras.Input((96, 96, 3), dtype="uint8")
-        views = Augment(policy, 0)(inputs, training=True)
+        views = layer(inputs, training=True)
         model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(views))
         model.predict(images[:96], verbose=0)  # traced before the clock starts
         return model
 
-    models = {policy: make_model(policy) for policy in ("affine", "dihedral")}
+    layers = {"affine": RandomAffine(0), "dihedral": RandomViews("dihedral", 0)}
+    models = {policy: make_model(layer) for policy, layer in layers.items()}
     generator = ImageDataGenerator(
         rescale=1 / 255,
         vertical_flip=True,
@@ -199,8 +196,8 @@ def measure_batches(data):
         models[policy].predict(Batches(images, range(len(images)), 96), verbose=0)
 
     ways = {
-        "the seed's generator, from files": from_files,
-        "the seed's generator, from an array": from_array,
+        "the notebook's generator, from files": from_files,
+        "the notebook's generator, from an array": from_array,
         "ours (affine), on the device": lambda: ours("affine"),
         "ours (dihedral), on the device": lambda: ours("dihedral"),
     }
@@ -213,8 +210,7 @@ def rate_rows(title, unit, ways, count):
     first = next(iter(seconds.values()))
     rows = [("what", "way", "per second", "times the first")]
     return rows + [
-        (title, name, f"{count / s:,.0f} {unit}", f"{first / s:.2f}")
-        for name, s in seconds.items()
+        (title, name, f"{count / s:,.0f} {unit}", f"{first / s:.2f}") for name, s in seconds.items()
     ]
 
 

@@ -13,7 +13,6 @@ Writes study.md and study.csv there after every run.
 import argparse
 import dataclasses
 import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +23,8 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from pcam_kaggle.paths import write_beside  # noqa: E402
-
 from kernel.sandbox.judge import Judge  # noqa: E402
+from pcam_kaggle.system.files import read_json, write_beside  # noqa: E402
 
 COLUMNS = (
     "row",
@@ -51,10 +49,10 @@ class Row:
     is_hard: bool = False
 
 
-SEED_RECIPES = ("seed_my_vgg16", "seed_resnet34", "seed_vgg16")
+COURSE_RECIPES = ("course_my_vgg16", "course_resnet34", "course_vgg16")
 RECIPE_ROWS = [
     row
-    for recipe in SEED_RECIPES
+    for recipe in COURSE_RECIPES
     for row in (
         Row(f"{recipe}, hard labels as published", recipe, is_hard=True),
         Row(f"{recipe}, probabilities", recipe),
@@ -68,20 +66,16 @@ TECHNIQUES = {
     "stain_jitter=0.05": ("stain_jitter=0.05",),
     "stain_jitter=0.1": ("stain_jitter=0.1",),
     "brightness, contrast 0.1": ("brightness=0.1", "contrast=0.1"),
-    "no colours": ("stain_jitter=0", "brightness=0", "contrast=0"),
-    "stain, brightness, contrast 0.1": (
-        "stain_jitter=0.1",
-        "brightness=0.1",
-        "contrast=0.1",
-    ),
+    "no colors": ("stain_jitter=0", "brightness=0", "contrast=0"),
+    "stain, brightness, contrast 0.1": ("stain_jitter=0.1", "brightness=0.1", "contrast=0.1"),
     "learning_rate=1e-3": ("learning_rate=1e-3",),
     "learning_rate=1e-4": ("learning_rate=1e-4",),
     "translation=4": ("translation=4",),
     "no label smoothing": ("label_smoothing=0",),
     "averaged weights": ("ema_momentum=0.99",),
     "gradient_clip=1": ("gradient_clip=1",),
-    "the centre, 64 pixels": ("crop_size=64", "input_size=64"),
-    "the centre, enlarged": ("crop_size=64", "input_size=96"),
+    "the center, 64 pixels": ("crop_size=64", "input_size=64"),
+    "the center, enlarged": ("crop_size=64", "input_size=96"),
     "enlarged to 128 pixels": ("input_size=128",),
 }
 
@@ -141,9 +135,7 @@ def write_tables(rows, args, judge):
     """study.csv and study.md, of the runs that are there."""
     lines = []
     for row in rows:
-        folders = [
-            args.out / name_run(row, seed, args.overrides) for seed in range(args.seeds)
-        ]
+        folders = [args.out / name_run(row, seed, args.overrides) for seed in range(args.seeds)]
         folders = [folder for folder in folders if (folder / "run.json").exists()]
         if folders:
             lines.append(describe_row(row, folders, judge))
@@ -159,9 +151,9 @@ def write_tables(rows, args, judge):
 
 def describe_row(row, folders, judge):
     """A line: mean and, over several seeds, standard deviation (n - 1)."""
-    runs = [json.loads((folder / "run.json").read_text("utf-8")) for folder in folders]
+    runs = [read_json(folder / "run.json") for folder in folders]
     public = [score_public(judge, folder, row.is_hard) for folder in folders]
-    stain = [run["stain_auc"]["mean"] for run in runs if "stain_auc" in run]
+    stain = [run["stain_auc"]["mean"] for run in runs if run.get("stain_auc")]
     train = [run["stages"]["train"] for run in runs]
     return (
         row.name,

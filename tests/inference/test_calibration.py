@@ -6,6 +6,7 @@ import pytest
 
 from pcam_kaggle.analysis.reliability import measure_calibration
 from pcam_kaggle.inference.calibration import calibrate, calibrate_oof, fit_calibration
+from pcam_kaggle.inference.ensemble import log_odds
 
 RANDOM = np.random.default_rng(0)
 TRUE = RANDOM.random(20_000)
@@ -22,6 +23,14 @@ def test_the_map_mends_distorted_probabilities_and_keeps_the_order():
     assert measure_calibration(LABELS, DISTORTED)["ece"] > 0.1
     order = np.argsort(DISTORTED, kind="stable")
     assert (np.diff(mended[order]) >= 0).all()
+
+
+def test_the_map_is_the_most_likely_one_for_few_patches_as_well():
+    labels, predictions = LABELS[:60], DISTORTED[:60]
+    mended = calibrate(predictions, *fit_calibration(labels, predictions))
+    assert np.sum(labels - mended) == pytest.approx(0, abs=1e-2)
+    slopes = log_odds(predictions) * (labels - mended)
+    assert np.sum(slopes) == pytest.approx(0, abs=5e-2)
 
 
 def test_predictions_against_the_labels_are_refused():

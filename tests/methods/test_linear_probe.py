@@ -23,6 +23,7 @@ from pcam_kaggle.system.files import read_json
 from pcam_kaggle.training.settings import TrainingSettings
 
 safetensors = pytest.importorskip("safetensors.numpy")
+pytestmark = pytest.mark.filterwarnings("ignore:scipy.optimize")  # of scikit-learn
 
 SMALL = {"input_size": 56, "num_folds": 2}
 

@@ -2,14 +2,17 @@
 
 import dataclasses
 import shutil
+import time
 
 import numpy as np
 import pytest
+import small_task
 from sklearn.metrics import roc_auc_score
 from small_task import FOLDS, IMAGES, LABELS, PATCHES, make_device, make_method, make_run
 
 from pcam_kaggle.analysis.gradcam import explain_maps
 from pcam_kaggle.data import run as run_module
+from pcam_kaggle.system import clock as clock_module
 from pcam_kaggle.system.clock import Stage
 from pcam_kaggle.system.records import load_member, save_member
 from pcam_kaggle.training.members import find_seconds, fit_members, list_jobs
@@ -28,6 +31,29 @@ def fit(output, num_workers=1, kind="fold", explainer=None, **overrides):
 def leave(monkeypatch, seconds):
     """Let a run of 11 hours have only that many seconds left."""
     monkeypatch.setattr(run_module, "RESERVE", 11 * 3600 - seconds)
+
+
+class Hands:
+    """A clock that stands still until a test turns it; stages are timed as ever."""
+
+    now = 0.0
+    perf_counter = staticmethod(time.perf_counter)
+
+    def monotonic(self):
+        return self.now
+
+
+def run_out(monkeypatch):
+    """Let the hours of a run end while its first network is built."""
+    hands, build = Hands(), small_task.build_tiny
+
+    def build_slowly(settings):
+        hands.now += 1000
+        return build(settings)
+
+    monkeypatch.setattr(clock_module, "time", hands)
+    monkeypatch.setattr(small_task, "build_tiny", build_slowly)
+    leave(monkeypatch, 100)
 
 
 def list_files(output):
@@ -124,7 +150,7 @@ def test_without_any_network_the_error_says_how_to_continue(tmp_path, monkeypatc
 def test_the_first_network_is_cut_short_and_resumed_later(finished, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        leave(patch, 0.3)
+        run_out(patch)
         ensemble = fit(out)
     (short,) = ensemble.members
     assert short.was_cut_short and len(short.history) == 1 and np.isfinite(short.test).all()
@@ -146,10 +172,12 @@ def test_a_later_network_is_given_up_and_its_checkpoint_kept(output, monkeypatch
     quick = dataclasses.replace(load_member(path), stages={"train": Stage(1e-3, 1, 1e3, None)})
     save_member(path, quick, "mine")
     assert find_seconds(output / "folds") == [1e-3]
-    leave(monkeypatch, 0.3)
+    run_out(monkeypatch)
     ensemble = fit(output)
     assert len(ensemble.members) == 1 and ensemble.missing == ["fold 1 seed 1"]
-    assert "fold 1 seed 1 cannot end within max_hours: kept for --resume" in capsys.readouterr().out
+    assert (
+        "fold 1 seed 1 cannot finish within max_hours; its state is kept" in capsys.readouterr().out
+    )
     assert list_files(output) == ["checkpoint_fold1_seed1.npz", NAMES[0]]
 
 
