@@ -1,4 +1,4 @@
-"""The command line: it checks what was typed and calls the command."""
+"""The command line: parse, check, run."""
 
 import argparse
 import difflib
@@ -10,7 +10,10 @@ from kernel.folders import RUNS
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command: 0 it succeeded, 1 it failed, 2 wrong usage."""
+    """Run one command.
+
+    Returns 0 on success, 1 on failure, 2 on wrong usage.
+    """
     parser = make_parser()
     args, rest = parser.parse_known_args(words)
     if hasattr(args, "overrides"):  # they may also follow --data and --out
@@ -30,7 +33,7 @@ def main(words: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"build.py: error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("build.py: interrupted; nothing is lost, the same command resumes", file=sys.stderr)
+        print("build.py: interrupted; repeat the command to continue", file=sys.stderr)
     return 1
 
 
@@ -63,13 +66,13 @@ def check_settings(args: argparse.Namespace) -> dict:
 
 
 def refuse_study(name: str) -> str:
-    """The message for a recipe that is no study, with the nearest study."""
+    """The message for a recipe that is not a study, with the nearest study."""
     from kernel.bundle.recipes import list_recipes, read_recipe
 
     known = [other for other in list_recipes() if read_recipe(other).is_study]
     nearest = difflib.get_close_matches(f"{name}_study", known, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{name} is no study.{hint} Known: {', '.join(known)}"
+    return f"{name} is not a study.{hint} Known: {', '.join(known)}"
 
 
 if __name__ == "__main__":

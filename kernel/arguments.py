@@ -1,4 +1,4 @@
-"""The words of the command line: commands, their options and help texts."""
+"""Command-line arguments and help texts."""
 
 import argparse
 import datetime
@@ -10,7 +10,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser; the module and function of each command are its `call`."""
     parser = argparse.ArgumentParser(
         prog="build.py",
-        description="Build, push, score and try a PCam kernel.",
+        description="Build, run and submit PCam kernels.",
         epilog="RUN is a folder of runs/, a build id or a kernel's slug; the latest if "
         "omitted. Settings are written name=value, such as epochs=3 folds=0,1.",
     )
@@ -29,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def add_home_commands(add: Callable) -> None:
     """The commands that need no account."""
-    command = add("demo", "the whole loop on the shipped patches, at home")
+    command = add("demo", "run the whole loop at home, on the shipped patches")
     add_overrides(command)
     command.set_defaults(recipe="demo", resume=False, timeout=None)
     command.set_defaults(message=None, queue_timeout=60)
@@ -40,7 +40,7 @@ def add_home_commands(add: Callable) -> None:
     add_recipe(command)
     add_folders(command, "runs/SLUG-BUILD-home")
     command.add_argument(
-        "--resume", action="store_true", help="only if an earlier run has left networks to resume"
+        "--resume", action="store_true", help="fail if there is nothing to resume"
     )
     text = "explore the training patches: tables and pictures"
     command = add("eda", text, "home", "explore")
@@ -49,7 +49,7 @@ def add_home_commands(add: Callable) -> None:
     command.add_argument(
         "--slides", type=Path, metavar="CSV", help="the slide of each patch: id,slide"
     )
-    command = add("tune", "search for better settings with Optuna, by a study", "home")
+    command = add("tune", "run a study: search for better settings with Optuna", "home")
     command.add_argument("recipe", metavar="STUDY", help="a study from list")
     add_overrides(command)
     command.add_argument("--trials", type=parse_count, metavar="N", help="sets of settings to try")
@@ -58,7 +58,7 @@ def add_home_commands(add: Callable) -> None:
 
 
 def add_remote_commands(add: Callable) -> None:
-    """The commands that speak to Kaggle or to the sandbox, and those after them."""
+    """The commands that talk to Kaggle or to the sandbox, and those after them."""
     command = add("run", "push, wait, output, submit, score, leaderboard")
     add_recipe(command)
     add_push(command)
@@ -79,7 +79,7 @@ def add_remote_commands(add: Callable) -> None:
     command = add("leaderboard", "a run's scores, its rank and a picture of both")
     add_run(command)
     add("runs", "what was pushed, with states and scores", function="show_runs")
-    command = add("blend", "several runs as one submission, and what each adds")
+    command = add("blend", "combine several runs into one submission")
     command.add_argument("names", nargs="+", metavar="RUN", help="two or more")
     command.add_argument(
         "--method",
@@ -94,10 +94,10 @@ def add_remote_commands(add: Callable) -> None:
     command.add_argument(
         "--repository", metavar="URL", help="the repository's page; git's origin if omitted"
     )
-    command = add("weights", "pretrained weights as a private dataset of yours")
+    command = add("weights", "upload pretrained weights as a private dataset")
     command.add_argument("architecture", metavar="ARCHITECTURE", help="from list")
     command.add_argument("file", nargs="?", type=Path, help="the one in Keras's cache if omitted")
-    command = add("sandbox", "Kaggle on localhost: a board of your own")
+    command = add("sandbox", "serve Kaggle's API on localhost, with your own leaderboard")
     add_sandbox(command)
 
 
@@ -121,7 +121,7 @@ def add_folders(command: argparse.ArgumentParser, default: str) -> None:
     """[--data DIR] [--out DIR]"""
     command.add_argument("--data", type=Path, metavar="DIR", help="the competition's folder")
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help=f"for the results; {default} if omitted"
+        "--out", type=Path, metavar="DIR", help=f"folder for the results (default: {default})"
     )
 
 
@@ -135,7 +135,7 @@ def add_push(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--folds",
         metavar="N,N",
-        help="only these, as a kernel of their own; blend puts all together",
+        help="train only these folds, in a separate kernel; blend joins them",
     )
     command.add_argument(
         "--resume",
@@ -146,13 +146,13 @@ def add_push(command: argparse.ArgumentParser) -> None:
         "--timeout",
         type=parse_hours,
         metavar="HOURS",
-        help="when Kaggle stops the run; four times the expected hours if omitted",
+        help="time limit (default: four times the expected hours)",
     )
 
 
 def add_wait(command: argparse.ArgumentParser) -> None:
     """[--wait] [--queue-timeout MINUTES]"""
-    command.add_argument("--wait", action="store_true", help="until the run has ended")
+    command.add_argument("--wait", action="store_true", help="wait until the run has ended")
     add_queue(command)
 
 
@@ -163,13 +163,13 @@ def add_queue(command: argparse.ArgumentParser) -> None:
         type=float,
         default=60,
         metavar="MINUTES",
-        help="how long the run may be queued while we wait (60)",
+        help="minutes to wait for a queued run (default: 60)",
     )
 
 
 def add_message(command: argparse.ArgumentParser) -> None:
     """[--message TEXT]"""
-    command.add_argument("--message", help="the submission's text; the build is added")
+    command.add_argument("--message", help="description of the submission; the build id is added")
 
 
 def add_sandbox(command: argparse.ArgumentParser) -> None:

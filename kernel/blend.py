@@ -48,7 +48,7 @@ class BlendRecord:
 def blend_runs(
     folders: list[Path], method: str = "mean", runs: Path = RUNS, say: Callable[[str], None] = print
 ) -> Path:
-    """Blend runs and say what each adds; runs of other folds become one run before.
+    """Blend runs and say what each adds; runs of different folds are first joined into one.
 
     Everything is measured on out-of-fold predictions of the images that all runs have
     them for; the public score is not consulted. With "fitted" the AUC is that of

@@ -1,4 +1,4 @@
-"""The commands that speak to Kaggle, or to the sandbox, step by step."""
+"""The commands that talk to Kaggle, or to the sandbox, step by step."""
 
 import argparse
 import contextlib
@@ -127,7 +127,7 @@ def do_submit(client: Client, run: Path, message: str | None, runs: Path) -> Sub
     """Submit, wait for the scores and print them; the submission."""
     submit_predictions(client, run, message, runs)
     record = fetch_scores(client, run)
-    print(f"sent    submission {record.submission}: {record.message}")
+    print(f"submitted as submission {record.submission}: {record.message}")
     private = record.private_score or "not shown before the deadline"
     print(f"score   public {record.public_score}, private {private}", flush=True)
     return record
@@ -183,12 +183,12 @@ def list_cells(run: Path, record: PushRecord, state: str, row: BoardRow) -> tupl
 
 
 def blend(args: argparse.Namespace, runs: Path) -> None:
-    """Several runs as one submission."""
+    """Combine several runs into one submission."""
     from .blend import blend_runs
 
     folders = [find_folder(name, runs) for name in args.names]
     print(f"blend   {blend_runs(folders, args.method, runs)}")
-    print("python build.py submit sends it")
+    print("python build.py submit submits it")
 
 
 def weights(args: argparse.Namespace, runs: Path) -> None:
@@ -217,5 +217,5 @@ def sandbox(args: argparse.Namespace, runs: Path) -> None:
 
 
 def stop_on_terminate() -> None:
-    """Let SIGTERM end us as Ctrl-C does: the sandbox then stops its kernels."""
+    """Handle SIGTERM like Ctrl-C: the sandbox then stops its kernels."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

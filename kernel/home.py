@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pcam_kaggle.system.files import write_beside
 from pcam_kaggle.system.paths import find_data, open_output
 
 from .bundle.header import make_slug
 from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from .bundle.page import bundle_kernel
+from .files import write_text
 
 
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
@@ -35,7 +35,7 @@ def build(args: argparse.Namespace, runs: Path) -> None:
     print(f"wrote     {script}")
     print(f"kernel    {kernel_id}")
     if kernel_id.startswith(PLACEHOLDER):
-        print("          no Kaggle credentials found: put your name there yourself, in")
+        print("          no Kaggle credentials found: enter your user name in")
         print(f"          {script.with_name('kernel-metadata.json')}")
     print(f"build id  {bundle.build_id}")
     print(f"size      {script.stat().st_size:,} bytes")
@@ -90,8 +90,7 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:
     if getattr(args, "resume", False):
         check_resume(out)
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
-    with write_beside(script) as partial:
-        partial.write_text(bundle.source, "utf-8", newline="\n")
+    write_text(script, bundle.source)
     run_script(script, Path(given or found), out)
     print(f"results   {out}")
 

@@ -44,7 +44,7 @@ def read_predictions(folder: Path) -> Predictions:
     """A run's predictions.
 
     Raises:
-        ValueError: a file that is missing or no such table; names it.
+        ValueError: a file that is missing or is not such a table; names it.
     """
     for name in ("run.json", "oof.csv", "submission.csv"):
         if not (folder / name).is_file():
@@ -82,7 +82,7 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         )
     table = table.set_index("id")
     if not np.isfinite(table.to_numpy("float64")).all():
-        raise ValueError(f"{path}: expected finite numbers. Received others.")
+        raise ValueError(f"{path}: expected finite numbers. Received: others")
     return table
 
 
@@ -131,7 +131,7 @@ def find_experiment(predictions: Predictions) -> str | None:
 
 
 def share_images(first: Predictions, second: Predictions) -> bool:
-    """Whether two runs predict the same image out of fold, or other test images.
+    """Whether two runs overlap out of fold or have different test images.
 
     Runs that share none and predict the same test images are of other folds.
     """

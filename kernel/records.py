@@ -129,15 +129,13 @@ def read_record(run: Path, kind: type[Record]) -> Record | None:
         kind: a class of FILES.
 
     Raises:
-        ValueError: a file that is no JSON object or lacks what has no default; names
+        ValueError: a file that is not a JSON object or lacks what has no default; names
             the file.
     """
     path = run / FILES[kind]
     if not path.exists():
         return None
-    content = read_content(run, path.name)
-    if kind is ResultRecord:
-        content = upgrade_run(content)
+    content = read_result(run) if kind is ResultRecord else read_content(run, path.name)
     fields = dataclasses.fields(kind)
     required = [f.name for f in fields if f.default is dataclasses.MISSING]
     missing = [name for name in required if name not in content]
@@ -157,17 +155,21 @@ def read_content(run: Path, name: str) -> dict:
     """A JSON file of a run with all its keys, or {} where there is none.
 
     Raises:
-        ValueError: a file that is no JSON object; names it.
+        ValueError: a file that is not a JSON object; names it.
     """
     path = run / name
     return read_json(path) if path.exists() else {}
 
 
-def upgrade_run(content: dict) -> dict:
-    """The content of run.json with what older versions kept elsewhere, or not at all.
+def read_result(run: Path) -> dict:
+    """run.json with all its keys, those of older versions in their present places.
 
     Schema 1 kept the recipe among the settings and listed no files.
+
+    Raises:
+        ValueError: a file that is not a JSON object; names it.
     """
+    content = read_content(run, "run.json")
     settings = content.get("settings")
     recipe = ""
     if isinstance(settings, dict):
@@ -178,7 +180,7 @@ def upgrade_run(content: dict) -> dict:
 
 
 def write_record(run: Path, record: object) -> None:
-    """Write a record into the folder of a run, whole or not at all."""
+    """Write a record into the folder of a run, atomically."""
     path = run / FILES[type(record)]
     with writing(path):
         write_json(path, record)

@@ -59,7 +59,10 @@ def check_kernel(run: Path, service: str) -> PushRecord:
     """
     record = check_service(run, service)
     if record.kernel is None:
-        raise ValueError(f"{run.name} is a blend. Expected: a run with a kernel")
+        raise ValueError(
+            f"{run.name}: expected a run with a kernel. Received: a blend, made at home. "
+            f"Try: python build.py submit {run.name}"
+        )
     return record
 
 

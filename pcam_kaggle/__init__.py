@@ -19,7 +19,7 @@ _PUBLIC = {
     "build_model": "models.by_name",
     "Finetune": "methods.finetune",
     "LinearProbe": "methods.linear_probe",
-    "predict": "inference.views",
+    "predict": "inference.predict",
     "ensemble_predictions": "inference.ensemble",
     "check_submission": "inference.submission",
     "write_submission": "inference.submission",

@@ -8,7 +8,7 @@ from conftest import run_python
 from slugify import slugify
 
 import build
-from kernel.bundle.metadata import fill_metadata, find_owner
+from kernel.bundle.metadata import fill_metadata
 from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.facts.networks import load_networks
 from kernel.folders import ROOT
@@ -112,29 +112,3 @@ def test_a_study_asks_for_what_its_networks_need(home):
     assert "me/vgg16" in attached["dataset_sources"]
     assert not fill_metadata("demo_study", {"trials": 3})["enable_internet"]
     assert fill_metadata("demo_study")["title"] == "PCam demo study"
-
-
-def test_the_owner_comes_from_the_credentials(home, monkeypatch, tmp_path):
-    assert find_owner() is None
-    kaggle = home / ".kaggle"
-    kaggle.mkdir()
-    (kaggle / "credentials.json").write_text('{"username": "oauth"}')
-    assert find_owner() == "oauth"
-    (kaggle / "kaggle.json").write_text('{"username": "legacy", "key": "secret"}')
-    assert find_owner() == "legacy"
-    folder = tmp_path / "config"
-    folder.mkdir()
-    (folder / "kaggle.json").write_text('{"username": "other", "key": "secret"}')
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(folder))
-    assert find_owner() == "other"
-    monkeypatch.setenv("KAGGLE_USERNAME", "variable")
-    assert find_owner() == "variable"
-
-
-def test_a_broken_credential_is_named_and_never_quoted(home):
-    (home / ".kaggle").mkdir()
-    (home / ".kaggle" / "kaggle.json").write_text('{"key": "secret123')
-    with pytest.raises(ValueError, match=r"kaggle\.json: expected the JSON") as error:
-        find_owner()
-    assert "secret123" not in str(error.value)
-    assert error.value.__suppress_context__

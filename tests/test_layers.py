@@ -11,6 +11,18 @@ from kernel.folders import PACKAGE, ROOT
 FOLDERS = ("recipes", "methods", "training", "inference", "models", "augmentation")
 FOLDERS += ("analysis", "data", "system")
 KERNEL = ROOT / "kernel"
+# From top to bottom: the folders of kernel/ and the modules beside them.
+KERNEL_LAYERS = (
+    ("arguments", "commands", "home"),
+    ("report", "remote", "sandbox"),
+    ("blend",),
+    ("predictions", "stacking"),
+    ("board", "runs"),
+    ("records",),
+    ("bundle",),
+    ("facts",),
+    ("credentials", "files", "folders", "locks"),
+)
 FRAMEWORKS = {"keras", "keras_hub", "tensorflow", "jax", "torch"}
 
 
@@ -106,6 +118,20 @@ def test_no_module_of_the_package_imports_upward(package):
         for other in others
         if find_folder(name)
         and FOLDERS.index(find_folder(name)) > FOLDERS.index(find_folder(other) or "recipes")
+    ]
+    assert wrong == []
+
+
+def test_no_module_of_the_tools_imports_upward_or_sideward(kernel):
+    """Modules of one layer import one another only within a folder."""
+    layers = {name: n for n, names in enumerate(KERNEL_LAYERS) for name in names}
+    assert {find_folder(name) for name in kernel} == {*layers, ""}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in find_graph(kernel).items()
+        for other in others
+        if find_folder(name) != find_folder(other) != ""
+        and layers[find_folder(name)] >= layers[find_folder(other)]
     ]
     assert wrong == []
 

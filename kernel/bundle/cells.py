@@ -1,16 +1,18 @@
 """The cells of a page below its settings, and the table of contents."""
 
+import ast
 import dataclasses
 import textwrap
+from pathlib import Path
 
-from .flatten import flatten_module
+from .flatten import MAX_COLUMNS, flatten_module
 from .header import comment
 from .imports import render_imports
 from .order import STORY, Order
 from .recipes import Recipe
 from .source import Module
 
-CONTENTS_COLUMNS = 90
+CONTENTS_COLUMNS = MAX_COLUMNS - 6  # a mark of comment and an indentation stand before
 MACHINERY = "Machinery"
 TYPES = "Types of the settings"
 ENVIRONMENT = """\
@@ -70,7 +72,8 @@ def render_cells(recipe: Recipe, order: Order) -> list[Cell]:
     sentence = "Everything below serves the story above."
     cells.append(render_heading(MACHINERY, sentence))
     for folder, modules in order.machinery.items():
-        cells += render_folder(folder.capitalize(), modules)
+        sentence = read_sentence(recipe.package, folder)
+        cells += render_folder(folder.capitalize(), modules, sentence)
     sentence = "What the values in SETTINGS are checked against."
     cells += render_folder(TYPES, order.settings, sentence)
     call = f'main(open_run("{recipe.name}", parts(), SETTINGS, OVERRIDES, BUILD_ID, CODE_ID))'
@@ -93,6 +96,13 @@ def render_folder(heading: str, modules: list[Module], sentence: str = "") -> li
         render_heading(heading, sentence),
         *(cell for module in modules for cell in render_module(module)),
     ]
+
+
+def read_sentence(package: Path, folder: str) -> str:
+    """The first line of a folder's docstring, "" if it has none."""
+    path = package / folder / "__init__.py"
+    text = path.read_text("utf-8") if path.is_file() else ""
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 
 
 def render_heading(heading: str, sentence: str = "") -> Cell:

@@ -1,4 +1,4 @@
-"""The code id: which code decides a page's predictions, however it is worded."""
+"""The code id: which code decides a page's predictions, regardless of wording."""
 
 import ast
 

@@ -6,13 +6,14 @@ import re
 
 from .source import Module, is_docstring
 
-MAX_COLUMNS = 100
+MAX_COLUMNS = 100  # of a page, as ruff formats the package
 UNSUITABLE = re.compile("__(doc|name|package|path|spec)__|TYPE_CHECKING")
+GAP = re.compile(r'"""\n\n(?=@|class |def )')  # below a docstring, whose imports were left out
 CELL_MARK = re.compile(r"\s*#\s*%%")
 
 
 def check_module(module: Module) -> None:
-    """Refuse what one page cannot hold or would change the meaning of.
+    """Refuse code that cannot go on a page or would change its meaning.
 
     Raises:
         BundleError: names file:line and the remedy.
@@ -132,7 +133,7 @@ def flatten_module(module: Module, is_recipe: bool = False) -> str:
         elif line or not after_gap or (kept and kept[-1]):
             kept.append(line)
             after_gap = after_gap and not line
-    text = "\n".join(kept).strip("\n")
+    text = GAP.sub("\\g<0>\n", "\n".join(kept).strip("\n"), count=1)
     return f"{text}\n" if text else ""
 
 

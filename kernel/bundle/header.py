@@ -5,13 +5,15 @@ import textwrap
 
 from pcam_kaggle.system.settings import name_settings
 
+from ..facts.measurements import find_gpu_hours
+from .flatten import MAX_COLUMNS
 from .recipes import Recipe, compose_settings
 
-MAX_COLUMNS = 96
 TEXT_COLUMNS = 88
 CHUNK = 80  # characters of a long text in a line
 INDENT = " " * 4
 GPU_NAME = "GPU T4 x2"
+LITTLE_GPU = 0.1  # hours: such a recipe runs on a CPU as well
 FUTURE = "from __future__ import annotations"
 
 
@@ -74,11 +76,12 @@ def render_top(
 
 
 def describe_fork(recipe: Recipe) -> str:
-    """How to make the page one's own."""
-    accelerator = f", {GPU_NAME} as accelerator" if recipe.uses_gpu else ""
+    """How to fork the page."""
+    needs_gpu = recipe.uses_gpu and find_gpu_hours(recipe.name) > LITTLE_GPU
+    accelerator = f" choose {GPU_NAME}," if needs_gpu else ""
     return (
-        "Copy & Edit, write changes into OVERRIDES below, add the competition as input"
-        f"{accelerator}, Save Version. SETTINGS holds every setting with its meaning; "
+        "Click Copy & Edit, change OVERRIDES below, add the competition as input,"
+        f"{accelerator} and click Save Version. SETTINGS holds every setting with its meaning; "
         "all are checked before anything runs. The page was built from the package "
         "pcam_kaggle, whose modules stand below unchanged. At home, PCAM_INPUT and "
         "PCAM_WORKING name its folders for data and output."
@@ -155,7 +158,7 @@ def render_value(value: object) -> str:
 
 
 def fit(paragraph: str) -> str:
-    """A paragraph of the docstring as it is, or filled anew if a line is too long."""
+    """A paragraph of the docstring as it is, or refilled if a line is too long."""
     too_long = any(len(line) > MAX_COLUMNS - 2 for line in paragraph.split("\n"))
     return fill(paragraph) if too_long else paragraph
 

@@ -4,10 +4,8 @@ import ast
 import re
 import sys
 
-from .flatten import list_external_imports
+from .flatten import MAX_COLUMNS, list_external_imports
 from .source import Module
-
-MAX_COLUMNS = 100  # as ruff formats the package
 
 
 def render_imports(modules: list[Module], ready: tuple = ()) -> str:

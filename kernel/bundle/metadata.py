@@ -1,11 +1,12 @@
 """kernel/dist/<slug>/: the script and the metadata that Kaggle's client pushes."""
 
 import json
-import os
 from pathlib import Path
 
-from pcam_kaggle.system.files import write_beside, write_json
+from pcam_kaggle.system.files import write_json
 
+from ..credentials import find_owner
+from ..files import write_text
 from ..folders import DIST, ROOT
 from .header import make_slug, make_title
 from .page import Bundle, bundle_kernel
@@ -43,8 +44,7 @@ def write_kernel(
     folder = dist / make_slug(recipe, overrides)
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / metadata["code_file"]
-    with write_beside(script) as partial:
-        partial.write_text(bundle.source, "utf-8", newline="\n")
+    write_text(script, bundle.source)
     write_json(folder / TEMPLATE.name, metadata)
     return script, bundle
 
@@ -91,38 +91,3 @@ def fill_metadata(
         "dataset_sources": [*metadata["dataset_sources"], *dataset_sources],
         "kernel_sources": [*metadata["kernel_sources"], *[kernel_id] * resume],
     }
-
-
-def find_owner() -> str | None:
-    """The Kaggle user name of the credentials at hand, or None.
-
-    Reads KAGGLE_USERNAME, else kaggle.json where Kaggle's client looks for it, else
-    the credentials.json of `kaggle auth login`; keeps nothing but the name.
-
-    Raises:
-        ValueError: a credentials file that is not JSON; names the file only.
-    """
-    if os.environ.get("KAGGLE_USERNAME"):
-        return os.environ["KAGGLE_USERNAME"]
-    oauth = Path.home() / ".kaggle" / "credentials.json"
-    for path in (find_credentials_folder() / "kaggle.json", oauth):
-        if path.is_file():
-            try:
-                owner = json.loads(path.read_text("utf-8"))["username"]
-            except (ValueError, KeyError, TypeError):
-                # Without the cause: its text would quote the file.
-                raise ValueError(
-                    f"{path}: expected the JSON of a Kaggle credential with a "
-                    "username. Try: download it again from kaggle.com/settings."
-                ) from None
-            if owner:
-                return owner
-    return None
-
-
-def find_credentials_folder() -> Path:
-    """Where Kaggle's client looks for kaggle.json."""
-    home = Path.home() / ".kaggle"
-    xdg = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    folder = os.environ.get("KAGGLE_CONFIG_DIR")
-    return Path(folder) if folder else home if home.is_dir() else xdg / "kaggle"

@@ -39,8 +39,9 @@ class Order:
 def order_modules(modules: dict[str, Module], opening: list[str]) -> Order:
     """Put the modules of a page into reading order.
 
-    Within a folder a module stands above those that it imports, and equals stand by
-    name; only what a module needs while it is being defined is moved above it.
+    Within a folder a module stands above those that it imports. Of equals, those that
+    methods/ imports (apart from the opening) stand first, the others follow, each by name.
+    Only what a module needs while it is being defined is moved above it.
 
     Args:
         modules: dict of all modules of the page, by name.
@@ -62,14 +63,16 @@ def order_modules(modules: dict[str, Module], opening: list[str]) -> Order:
             module.refuse(1, what, f"move it to one of {', '.join(folders)}")
         folders[module.folder].append(module)
     needed = {name: [use.module for use in found] for name, found in uses.items()}
-    ordered = {
-        folder: lift(sort_importers_first(members), needed)
-        for folder, members in folders.items()
-        if members
-    }
     imported = {
         name: [item.module for item in module.own_imports.values()]
         for name, module in modules.items()
+    }
+    methods = [name for name in modules if name.startswith("methods/") and name not in opening]
+    first = {other for name in methods for other in imported[name]}
+    ordered = {
+        folder: lift(sort_importers_first(members, first), needed)
+        for folder, members in folders.items()
+        if members
     }
     settings.sort(key=lambda module: (module.name != "system/settings.py", module.name))
     order = Order(
@@ -82,15 +85,21 @@ def order_modules(modules: dict[str, Module], opening: list[str]) -> Order:
     return order
 
 
-def sort_importers_first(members: list[Module]) -> list[Module]:
-    """Modules of a folder, each above those that it imports, equals by name."""
+def sort_importers_first(members: list[Module], first: set[str]) -> list[Module]:
+    """Modules of a folder, each above those that it imports.
+
+    Args:
+        members: list of Module.
+        first: the names of modules that stand first among equals; the others by name.
+    """
     waiting = {module.name: module for module in members}
     ordered = []
     while waiting:
         imported = {
             item.module for module in waiting.values() for item in module.own_imports.values()
         }
-        name = min(name for name in waiting if name not in imported)
+        free = [name for name in waiting if name not in imported]
+        name = min(free, key=lambda name: (name not in first, name))
         ordered.append(waiting.pop(name))
     return ordered
 

@@ -10,7 +10,7 @@ from .source import Module, read_module
 def find_function(recipe: Module, name: str, required: bool = True) -> tuple:
     """The module and the definition of a function of a recipe, or (None, None).
 
-    It is the recipe's own, or imported from a module that is no recipe.
+    It is the recipe's own, or imported from a module that is not a recipe.
     """
     module = recipe
     if name in recipe.own_imports:

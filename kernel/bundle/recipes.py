@@ -15,9 +15,10 @@ from .words import parse_overrides
 
 FRAMEWORKS = {"keras", "keras_hub", "tensorflow", "jax"}
 SUBMISSION = "inference/submission.py"
-RENAMED = {  # an earlier name of a recipe: what to build now
-    "densenet121": "fast",
-    "resnet34": "scratch architecture=resnet34",
+RENAMED = {  # an earlier name of a recipe: the words that reproduce it now
+    "densenet121": "fast folds=0,1,2,3,4 epochs=3 precision=float32",
+    "resnet34": "scratch architecture=resnet34 learning_rate=1e-3 augmentation=dihedral "
+    "tta=dihedral",
     "seed_my_vgg16": "course_my_vgg16",
     "seed_resnet34": "course_resnet34",
     "seed_vgg16": "course_vgg16",
@@ -99,14 +100,13 @@ def read_recipe(name: str, package: Path = PACKAGE) -> Recipe:
 
     Raises:
         ValueError: no recipe of that name; says the nearest or the present name.
-        BundleError: a file that is no recipe; names file:line and the remedy.
+        BundleError: a file that is not a recipe; names file:line and the remedy.
     """
     known = list_recipes(package)
     if name not in known:
         if name in RENAMED:
             raise ValueError(
-                f"recipe: {name} has another name now. Expected: {RENAMED[name]}. "
-                f"Received: {name!r}"
+                f"recipe: {name} is now called {RENAMED[name]}. Received: {name!r}"
             )
         raise ValueError(unknown("recipe", name, known))
     module = read_module(package, f"recipes/{name}.py")
@@ -185,11 +185,10 @@ def parse_words(recipe: Recipe, words: list[str]) -> dict:
     for word in words:
         name, equals, value = word.partition("=")
         if name in REMOVED:
-            raise ValueError(f"{name}: this setting is gone; {REMOVED[name]}")
+            raise ValueError(f"{name}: this setting was removed; {REMOVED[name]}")
         if name.endswith("architecture") and value in RENAMED_NETWORKS:
             raise ValueError(
-                f"{name}: {value} has another name now. Expected: "
-                f"{name}={RENAMED_NETWORKS[value]}. Received: {word}"
+                f"{name}: {value} is now called {RENAMED_NETWORKS[value]}. Received: {word}"
             )
         if equals and not any(f".{full}".endswith(f".{name}") for full in known):
             check_owners(recipe, name)
@@ -205,5 +204,5 @@ def check_owners(recipe: Recipe, name: str) -> None:
     if owners:
         raise ValueError(
             f"{name}: {recipe.name} has no such setting. Expected: a recipe that has "
-            f"it: {', '.join(owners)}. Received: {recipe.name} {name}"
+            f"it: {', '.join(owners)}. Received: {name} for recipe {recipe.name}"
         )

@@ -172,7 +172,7 @@ def replace_table(text: str, table: str) -> str:
 
 
 def update_documents() -> None:
-    """Write the tables of README.md and .github/kaggler.md anew."""
+    """Rewrite the tables of README.md and .github/kaggler.md."""
     tables = {"README.md": render_readme_table()}
     tables[".github/kaggler.md"] = render_all_measurements()
     for name, table in tables.items():

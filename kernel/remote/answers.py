@@ -22,8 +22,9 @@ def check_answer(answer: object, metadata: dict, client: Client) -> None:
         raise GpuBusy(f"{client.service} says: {error}")
     if "not found" in error:
         raise KaggleError(
-            f"{client.service} says: {error} Expected: that {metadata['id']} belongs "
-            f"to the credentials, which are {client.username}'s."
+            f"{client.service} says: {error} Expected: a kernel of {client.username}, "
+            f"whose credentials these are. Received: {metadata['id']}. Try: the "
+            "credentials of its owner"
         )
     if error:
         raise KaggleError(f"{client.service} refused the push: {error}")
@@ -34,9 +35,9 @@ def check_answer(answer: object, metadata: dict, client: Client) -> None:
     slug = metadata["id"].split("/")[1]
     if where and not where.split("?")[0].endswith(slug):
         raise KaggleError(
-            f"{client.service} filed the kernel as {where}. Expected: "
-            f"{metadata['id']}. Is there another kernel of that title? Rename or "
-            "delete it on kaggle.com."
+            f"{client.service} filed the kernel under another name. Expected: "
+            f"{metadata['id']}. Received: {where}. Try: rename or delete the other kernel "
+            "of that title on kaggle.com"
         )
 
 
@@ -58,8 +59,8 @@ def check_inputs(answer: object, metadata: dict, service: str) -> None:
     ]
     if invalid:
         raise KaggleError(
-            f"{service} does not know these inputs of {metadata['id']}: "
-            f"{'; '.join(invalid)}. Version {answer.version_number} runs without them "
-            f"and will fail. Expected: the competition {COMPETITION}, joined on its "
-            "page, and datasets of your own or public ones. Fix that and push again."
+            f"{service} does not know all inputs of {metadata['id']}. Expected: the "
+            f"competition {COMPETITION}, joined on its page, and datasets of your own or "
+            f"public ones. Received: {'; '.join(invalid)}. Version {answer.version_number} "
+            "runs without them and will fail. Try: correct that and push again"
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import requests
 from kagglesdk.kaggle_env import KaggleEnv
 
-from ..bundle.metadata import find_credentials_folder
+from ..credentials import find_credentials_folder
 from .errors import KaggleError
 from .transport import mount
 
@@ -107,6 +107,6 @@ def check_environment() -> str:
     if proxy and urllib.parse.urlsplit(proxy).hostname not in ("127.0.0.1", "localhost"):
         raise KaggleError(
             "HTTP_PROXY: with KAGGLE_API_ENVIRONMENT=LOCALHOST expected a server on "
-            "this machine, http://127.0.0.1:PORT. Received another host."
+            "this machine, http://127.0.0.1:PORT. Received: another host"
         )
     return "sandbox"

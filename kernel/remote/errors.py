@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import requests
 
-from ..bundle.metadata import find_credentials_folder
+from ..credentials import find_credentials_folder
 from . import transport
 
 LOOKS = 5  # for what was sent, after its answer was lost

@@ -1,4 +1,4 @@
-"""A finished run's output: complete or not at all, from the code that was pushed."""
+"""A finished run's output: all files or none, from the code that was pushed."""
 
 import os
 import pathlib
@@ -109,7 +109,10 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
     except ValueError:
         found = None
     if found is None or not found.build_id:
-        raise KaggleError("run.json: expected the run.json of a kernel. Received something else.")
+        raise KaggleError(
+            "run.json: expected the run.json of a kernel. Received: something else. Try: "
+            f"delete {run / 'run.json'}, if it is there, and repeat python build.py output"
+        )
     if found.build_id != record.build_id or found.edited:
         state = f"{found.build_id}{', edited since' if found.edited else ''}"
         raise KaggleError(

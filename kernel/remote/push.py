@@ -75,7 +75,7 @@ def push_kernel(
         version = find_same(client, stored, metadata, bundle, resume)
         url = make_page_url(kernel_id)
         if version:
-            say(f"version {version} of {kernel_id} is this build: not pushed again")
+            say(f"version {version} already has this build; not pushed again")
         else:
             if recipe.uses_gpu:
                 say_quota(client, expected, hours, say)

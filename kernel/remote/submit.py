@@ -56,7 +56,7 @@ def submit_predictions(
         found = find_submission(client, record.build_id)
         if found:
             ref, message = found.ref, found.description
-            say(f"submission {ref} is of this build: not submitted again")
+            say(f"this build was already submitted (submission {ref})")
         else:
             check_allowed(client, say)
             ref = send_submission(client, path, message, record.build_id, say)
@@ -161,7 +161,7 @@ def check_allowed(client: Client, say: Callable[[str], None]) -> None:
     competition = client.call("competitions", "get_competition", competition_name=COMPETITION)
     page = f"https://www.kaggle.com/c/{COMPETITION}"
     if competition.submissions_disabled:
-        raise KaggleError(f"{COMPETITION} takes no submissions any more. See {page}")
+        raise KaggleError(f"{COMPETITION} no longer accepts submissions. See {page}")
     if not competition.user_has_entered:
         say(
             f"{client.username} seems not to have joined {COMPETITION}. Accept the "

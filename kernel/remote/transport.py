@@ -12,7 +12,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.util import Retry
 
 TIMEOUT = (10, 60)  # seconds to connect, and of silence
-PATIENCE = 300  # seconds for which one call is repeated
+PATIENCE = 300  # seconds to keep retrying one call
 BACK_OFF = 0.5  # seconds before the second attempt; doubles, up to half a minute
 TRANSIENT = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 # Repeating one of these would push, submit or create twice.

@@ -147,7 +147,7 @@ def read_log(client: Client, record: PushRecord) -> list[tuple[str, str]]:
 
 
 def parse_log(log: str | None) -> list[tuple[str, str]]:
-    """A log as pairs (stream name, text); text that is no JSON is kept as it is."""
+    """A log as pairs (stream name, text); text that is not JSON is kept as it is."""
     try:
         entries = json.loads(log or "[]")
         return [(entry["stream_name"], entry["data"]) for entry in entries]

@@ -1,16 +1,15 @@
 """How good a run is, from its out-of-fold predictions and its networks' files."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
 
 from pcam_kaggle.analysis.agreement import correlate_members, measure_seeds, score_one_view
 from pcam_kaggle.analysis.evaluation import Evaluation, StainScores, evaluate_predictions
-from pcam_kaggle.system.files import write_json
 from pcam_kaggle.system.records import Member, load_member
 
+from ..files import update_json
 from .reading import ReportRun
 
 
@@ -97,8 +96,5 @@ def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
         rows = run.record.get("evaluation", {}).get("by_stain", [])
         by_stain = tuple(StainScores(**row) for row in rows)
         evaluation = dataclasses.replace(evaluation, by_stain=by_stain)
-    path = run.folder / "evaluation.json"
-    text = json.dumps(dataclasses.asdict(evaluation), indent=2) + "\n"
-    if not path.is_file() or path.read_text("utf-8") != text:
-        write_json(path, evaluation)
+    update_json(run.folder / "evaluation.json", evaluation)
     return evaluation

@@ -55,7 +55,7 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
         worst, best = (choose(stains, key=lambda s: s.auc) for choose in (min, max))
         yield (
             f"Cluster {worst.stain + 1} of the stains is the hardest, with an AUC of "
-            f"{worst.auc:.4f} against {best.auc:.4f}{story.point_at('errors.png')}."
+            f"{worst.auc:.4f} versus {best.auc:.4f}{story.point_at('errors.png')}."
         )
 
 

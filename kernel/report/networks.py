@@ -41,10 +41,10 @@ def make_network_row(run: ReportRun) -> dict:
     """A row of the table of networks."""
     name = find_network(run)
     known = load_networks().get(name)
-    counts = {"parameters": run.record.get("num_parameters")}
-    counts["trained"] = run.record.get("num_trainable")
-    if known:
-        counts = {"parameters": known.num_parameters, "trained": known.num_trainable}
+    counts = {
+        "parameters": run.record.get("num_parameters") or (known and known.num_parameters),
+        "trained": run.record.get("num_trainable") or (known and known.num_trainable),
+    }
     return {
         "what it is": known.text if known else "-",
         **{text: f"{count:,}" if count else "-" for text, count in counts.items()},
@@ -74,7 +74,7 @@ def describe_method(network: str, settings: dict) -> str:
     parts = [f"The network is {network}{f', {text}' if text else ''}."]
     parts.append(f"It starts from {name_weights(settings)}.")
     if "num_folds" in settings:
-        parts.append(describe_training(network, settings))
+        parts.append(describe_training(settings))
     if "tta" not in settings:  # a study
         return " ".join(parts)
     views = {"flip": " in 4 flipped views", "dihedral": " in 8 views"}
@@ -89,7 +89,7 @@ def describe_method(network: str, settings: dict) -> str:
     return " ".join(parts)
 
 
-def describe_training(network: str, settings: dict) -> str:
+def describe_training(settings: dict) -> str:
     """How many networks are trained, on what and how, in a sentence."""
     folds, num_seeds = settings.get("folds"), settings.get("num_seeds", 1)
     chosen = f"{len(folds)} of" if folds else "each of"
@@ -98,7 +98,7 @@ def describe_training(network: str, settings: dict) -> str:
     patches = f"{number:,} patches" if number else "all patches"
     networks = f"{num_seeds} networks are" if num_seeds > 1 else "One network is"
     sentence = f"{networks} trained for {trained} folds of {patches}"
-    if network == "midnight" and settings.get("head") == "logistic":
+    if settings.get("head") == "logistic":
         return f"{sentence}, by logistic regression."
     how = []
     if "epochs" in settings:
@@ -116,7 +116,7 @@ def describe_training(network: str, settings: dict) -> str:
 def tell_settings(story: Story, run: ReportRun) -> None:
     """The table of the settings that differ from the defaults, or of all settings."""
     defaults = find_defaults(run.recipe)
-    names = [name for name in run.settings if name != "recipe"]
+    names = list(run.settings)
     caption = "The settings."
     if defaults:
         names = [

@@ -8,8 +8,8 @@ import pandas as pd
 
 from pcam_kaggle.system.files import read_json
 
-from ..predictions import read_table
-from ..records import SubmissionRecord, read_record
+from ..predictions import OOF_COLUMNS, read_table
+from ..records import SubmissionRecord, read_record, read_result
 
 OLD_CLASSES = {"no tumour": "no tumor", "tumour": "tumor"}
 
@@ -22,7 +22,7 @@ class ReportRun:
         folder: its folder.
         name: the folder's name.
         place: the folder relative to the report's, as the notebook finds it.
-        record: its run.json.
+        record: its run.json, as `read_result` returns it.
         scores: its submit.json, or None if nothing was submitted.
         exploration: its exploration.json, or None.
         stains: Series of stains by patch id from patches.csv, or None.
@@ -57,8 +57,8 @@ class ReportRun:
 
     @property
     def recipe(self) -> str:
-        """The recipe's name, or "blend". Older runs keep it among the settings."""
-        return self.record.get("recipe") or self.settings.get("recipe", "blend")
+        """The recipe's name, or "blend"."""
+        return self.record["recipe"] or "blend"
 
 
 def read_run(folder: Path, home: Path) -> ReportRun:
@@ -78,12 +78,12 @@ def read_run(folder: Path, home: Path) -> ReportRun:
         )
     oof = None
     if (folder / "oof.csv").is_file():
-        oof = read_table(folder / "oof.csv", ["id", "label", "fold", "prediction"])
+        oof = read_table(folder / "oof.csv", OOF_COLUMNS)
     return ReportRun(
         folder=folder,
         name=folder.resolve().name,
         place=Path(os.path.relpath(folder, home)).as_posix(),
-        record=read_json(folder / "run.json"),
+        record=read_result(folder),
         scores=read_record(folder, SubmissionRecord),
         exploration=read_exploration(folder),
         stains=read_stains(folder),

@@ -127,11 +127,11 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
     story.figure(
         home,
         "gradcam.png",
-        "Grad-CAM (Selvaraju et al. 2017): the regions that spoke for the answer, in "
-        "orange, for the surest hits and the worst errors; *p* is the predicted "
+        "Grad-CAM (Selvaraju et al. 2017): the regions that support the prediction, in "
+        "orange, for the most confident hits and the worst errors; *p* is the predicted "
         "probability of tumor.",
-        "Patches beside their Grad-CAM maps: surest tumors, surest others, missed "
-        "tumors, false alarms",
+        "Patches beside their Grad-CAM maps: most confident tumors, most confident "
+        "others, missed tumors, false alarms",
     )
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-from pcam_kaggle.system.files import write_beside
-
+from ..files import write_text
 from .story import SLOTS
 
 WORDS = "words.md"
@@ -43,9 +42,7 @@ def gather_words(home: Path) -> dict:
     blocks = [
         f"## {slot}\n<!-- {prompt} -->\n\n{words[slot]}".rstrip() for slot, prompt in SLOTS.items()
     ]
-    with write_beside(path) as partial:
-        text = "\n\n".join([INTRO, *blocks]) + "\n"
-        partial.write_text(text, "utf-8", newline="\n")
+    write_text(path, "\n\n".join([INTRO, *blocks]) + "\n")
     return words
 
 

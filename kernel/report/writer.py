@@ -10,6 +10,7 @@ import nbformat
 
 from pcam_kaggle.system.files import write_beside
 
+from ..files import write_text
 from ..folders import ROOT
 from .assessment import assess_run, evaluate_run, read_members
 from .notebook import build_notebook, execute_notebook, render_page
@@ -39,7 +40,7 @@ def write_report(folders: list, repository: str | None = None, say: Callable = p
         Path of report.html.
 
     Raises:
-        ValueError: a folder that is no run, runs of different competitions, words that
+        ValueError: a folder that is not a run, runs of different competitions, words that
             were changed in two places, a notebook that fails.
     """
     home = folders[0]
@@ -60,8 +61,7 @@ def write_report(folders: list, repository: str | None = None, say: Callable = p
     page = render_page(notebook, f"{runs[0].name}: report")
     with write_beside(home / "report.ipynb") as partial:
         nbformat.write(notebook, partial)
-    with write_beside(home / "report.html") as partial:
-        partial.write_text(page, "utf-8", newline="\n")
+    write_text(home / "report.html", page)
     num_written = sum(bool(text) for text in words.values())
     say(
         f"words    {num_written} of {len(words)} sections have your own words: edit "

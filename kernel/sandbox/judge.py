@@ -171,7 +171,7 @@ def read_teams(path: Path) -> list[tuple[str, float, float]]:
     """Teams of earlier boards from a CSV team,public,private.
 
     Raises:
-        ValueError: other columns, or a score that is no number; names the file.
+        ValueError: other columns, or a score that is not a number; names the file.
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))

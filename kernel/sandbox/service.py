@@ -12,7 +12,7 @@ from pcam_kaggle.system.paths import COMPETITION, find_data
 from .judge import Judge
 from .sessions import Session
 
-ALIVE = ("QUEUED", "RUNNING")
+ALIVE = ("QUEUED", "RUNNING")  # not the commands' own: they are tested against this server
 GPU_HOURS = 30  # a week
 PAGE_SIZE = 200  # the most that Kaggle returns
 

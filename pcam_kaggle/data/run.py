@@ -14,7 +14,7 @@ from ..system.clock import RESERVE, Budget, Clock
 from ..system.files import short_hash
 from ..system.paths import find_data, open_output
 from ..system.provenance import choose_code_id, compute_build_id, find_versions
-from ..system.records import check_unused
+from ..system.records import check_unused, take_attached
 from ..system.settings import SESSION_SETTINGS, Settings, compose
 from .cache import load_cached
 from .competition import draw_images, load_labels, load_sample, load_slides
@@ -132,6 +132,7 @@ def open_run(
     edited = bool(page) and compute_build_id(page) != build_id
     fingerprint = make_fingerprint(code, settings.flat(), tables)
     check_unused(output, fingerprint)
+    take_attached(output, fingerprint, data)
     train, test = tables.train, tables.test
     print(f"recipe   {recipe}, build {build_id}{', edited since' if edited else ''}")
     counts = f"{len(train):,} train ({train['label'].sum():,} positive), {len(test):,} test"

@@ -12,7 +12,7 @@ class DataSettings(Part):
     num_images: int = setting(0, "training patches drawn at random; 0: all", low=0)
     slide_map: str = setting("", "CSV (id,slide): folds never share a slide")
     verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
-    seed: int = setting(0, "random seed of the draw, the folds, the first network", low=0)
+    seed: int = setting(0, "random seed of sampling, folds and first network", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class FoldSettings(Part):
     """Cross-validation."""
 
     num_folds: int = setting(5, "stratified folds", low=2, high=100)
-    folds: tuple = setting((), "the folds to train, as 0,1; empty: all", kind="ints")
+    folds: tuple = setting((), "folds to train; empty: all", kind="ints")
     num_seeds: int = setting(1, "networks per fold, each from its own random seed", low=1)
 
     def check(self):

@@ -1,6 +1,6 @@
 """The submission: probabilities or hard labels, checked against the sample."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from ..system.files import write_table
 
 
-def check_submission(submission: pd.DataFrame, sample_ids: Iterable) -> None:
+def check_submission(submission: pd.DataFrame, sample_ids: Sequence) -> None:
     """Refuse a submission that Kaggle would refuse, or would score by accident.
 
     Args:
@@ -43,7 +43,7 @@ def check_submission(submission: pd.DataFrame, sample_ids: Iterable) -> None:
 
 
 def write_submission(
-    path: Path, sample_ids: Iterable, predictions: np.ndarray, labels: str = "probability"
+    path: Path, sample_ids: Sequence, predictions: np.ndarray, labels: str = "probability"
 ) -> pd.DataFrame:
     """Write submission.csv in the order of the sample, whole or not at all.
 

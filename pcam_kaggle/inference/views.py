@@ -12,24 +12,19 @@ NUM_VIEWS = {"none": 1, "flip": 4, "dihedral": 8}  # of `test_time_views`
 IMAGES_PER_PASS = 512  # views included: bounds the memory of a pass
 
 
-def predict(
+def predict_views(
     network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None, tta: str = "none"
-) -> np.ndarray:
-    """The probability that the center of each patch holds tumor: float32 array (m,).
+) -> tuple:
+    """The probability that the center of each patch holds tumor: two float32 arrays (m,).
+
+    The first is the average over the views `tta` ("none", "flip": 4, "dihedral": 8), the second
+    from the patch as it is.
 
     Args:
         network: as `build_network` returns it.
         images: uint8 array (n, 96, 96, 3).
         positions: int array (m,) of the images to predict, or None for all.
-        tta: "none", "flip" (4 views) or "dihedral" (8 views), averaged.
     """
-    return predict_views(network, images, positions, tta)[0]
-
-
-def predict_views(
-    network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None, tta: str = "none"
-) -> tuple:
-    """As `predict`, and the probability from the patch as it is: two arrays (m,)."""
     positions = np.arange(len(images)) if positions is None else positions
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     views = test_time_views(ops.cast(inputs, "float32"), tta)

@@ -16,7 +16,7 @@ from ..models.course_settings import CourseNetworkSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
 from ..training.members import fit_members
-from ..training.results import announce, finish_run
+from ..training.results import announce, finish_run, gather_oof
 from ..training.settings import TrainingSettings
 from .finetune import Finetune
 
@@ -48,17 +48,18 @@ def main(run: Run) -> None:
         tta=settings.prediction.tta,
         explainer=explain_maps,
     )
-    network = announce(method.build())  # its weights are checked before an image is read
+    network = announce(method.build())  # fails early if weights are missing
 
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
-    patches = load_patches(run)  # every file decoded once
+    patches = load_patches(run)
     clean = settings.cleaning.clean
     folds, cleaned = clean_folds(clean, folds, patches.pixels, run)
     ensemble = fit_members(method, patches, folds, run, device)
 
+    oof = gather_oof(run, folds, ensemble.members)
     test = average_members(ensemble.members, settings.prediction.ensemble)
     write_submission(
         run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
     )
-    finish_run(run, device, network, folds, ensemble, cleaned=cleaned)
+    finish_run(run, device, network, oof, ensemble, cleaned=cleaned)

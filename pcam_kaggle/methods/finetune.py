@@ -12,11 +12,13 @@ from ..data.decode import IMAGE_SHAPE
 from ..data.folds import Split
 from ..data.run import Patches, Run
 from ..inference.views import NUM_VIEWS, predict_views
-from ..system.device import Device, choose_jit_compile
+from ..system.device import Device
 from ..system.records import Explanation
+from ..system.settings import Part
 from ..training.checkpoint import Checkpoint
 from ..training.epoch_log import EpochLog, name_memory_error
-from ..training.optimizer import make_callbacks, make_optimizer
+from ..training.optimizer import compile_model, make_callbacks
+from ..training.settings import TrainingSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +37,9 @@ class Finetune:
 
     build_network: Callable
     augment: Callable
-    network: object
-    augmentation: object
-    training: object
+    network: Part
+    augmentation: Part
+    training: TrainingSettings
     tta: str = "none"
     explainer: Callable | None = None
 
@@ -51,7 +53,7 @@ class Finetune:
         return self.build_network(self.network)
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
-        """Patches as `fit` and `predict` read them: as they are."""
+        """What `fit` and `predict` read: the patches as they are."""
         return patches
 
     def fit(
@@ -81,7 +83,11 @@ class Finetune:
         keras.utils.set_random_seed(split.seed)
         images, labels, size = patches.images, patches.labels, settings.batch_size
         batches = Batches(images, split.train, size, labels, shuffle_seed=split.seed)
-        network, model = self.compile(settings.epochs * len(batches), split.seed)
+        network = self.build()
+        inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+        views = self.augment(inputs, self.augmentation, split.seed)
+        model = keras.Model(inputs, network(views))
+        compile_model(model, settings, settings.epochs * len(batches))
 
         # The log first: it reads the rate before the plateau lowers it. The checkpoint
         # after all that it saves, and before what may stop the training.
@@ -104,22 +110,9 @@ class Finetune:
             )
         return network, pd.DataFrame(log.rows)
 
-    def compile(self, num_steps: int, seed: int) -> tuple:
-        """The network, and the model that trains it on augmented patches."""
-        settings = self.training
-        network = self.build()
-        inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
-        model = keras.Model(inputs, network(self.augment(inputs, self.augmentation, seed)))
-        model.compile(
-            optimizer=make_optimizer(settings, num_steps),
-            loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
-            metrics=["accuracy", keras.metrics.AUC(name="auc")],
-            steps_per_execution=settings.steps_per_execution,
-            jit_compile=choose_jit_compile(),
-        )
-        return network, model
-
-    def predict(self, network: keras.Model, images: np.ndarray, positions: object = None) -> tuple:
+    def predict(
+        self, network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None
+    ) -> tuple:
         """Probabilities of tumor over all views, and from the patches as they are.
 
         Args:

@@ -20,11 +20,11 @@ from ..data.run import Patches, Run, start_budget
 from ..models.transformer import load_backbone
 from ..models.transformer_settings import HeadSettings, TransformerSettings
 from ..system.clock import Budget
-from ..system.device import Device, choose_jit_compile
+from ..system.device import Device
 from ..system.records import Explanation
 from ..system.workers import run_jobs
 from ..training.epoch_log import EpochLog
-from ..training.optimizer import make_callbacks, make_optimizer
+from ..training.optimizer import compile_model, make_callbacks
 from ..training.settings import TrainingSettings
 from .features import extract_features
 
@@ -118,14 +118,15 @@ class LinearProbe:
         Args:
             patches: as `prepare` returns them.
             split: the positions, the random seed and the head's name.
-            checkpoint, extra: not used.
+            checkpoint: not used.
+            extra: more callbacks of head="mlp", which may stop the training.
 
         Returns:
             The head, for `predict`, and its history.
         """
         if self.head.head == "logistic":
             return fit_logistic(patches.images, patches.labels, split)
-        return fit_mlp(self.training, self.head.dropout_rate, patches, split)
+        return fit_mlp(self.training, self.head.dropout_rate, patches, split, extra)
 
     def predict(
         self, head: object, features: np.ndarray, positions: np.ndarray | None = None
@@ -198,7 +199,7 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, split: Split) -> tupl
 
 
 def fit_mlp(
-    settings: TrainingSettings, dropout_rate: float, patches: Patches, split: Split
+    settings: TrainingSettings, dropout_rate: float, patches: Patches, split: Split, extra: list
 ) -> tuple:
     """One hidden layer on standardized features, and its history."""
     features, labels, size = patches.images, patches.labels, settings.batch_size
@@ -216,18 +217,13 @@ def fit_mlp(
         ]
     )
     batches = Batches(features, split.train, size, labels, shuffle_seed=split.seed)
-    head.compile(
-        optimizer=make_optimizer(settings, num_steps=settings.epochs * len(batches)),
-        loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=["accuracy", keras.metrics.AUC(name="auc")],
-        jit_compile=choose_jit_compile(),
-    )
+    compile_model(head, settings, settings.epochs * len(batches))
     log = EpochLog(split.name, settings.epochs)
     head.fit(
         batches,
         validation_data=Batches(features, split.valid, 4096, labels),
         epochs=settings.epochs,
-        callbacks=[log, *make_callbacks(settings)],
+        callbacks=[log, *make_callbacks(settings), *extra],
         verbose=0,
     )
     return head, pd.DataFrame(log.rows)

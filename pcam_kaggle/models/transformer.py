@@ -77,7 +77,9 @@ def load_backbone(
     tokens = ops.cast(backbone((pixels / 255.0 - mean) / deviation), "float32")
     first_patch = 1 + getattr(backbone, "num_register_tokens", 0)
     patches = ops.mean(tokens[:, first_patch:], axis=1)
-    return keras.Model(inputs, ops.concatenate([tokens[:, 0], patches], axis=-1), name="midnight")
+    return keras.Model(
+        inputs, ops.concatenate([tokens[:, 0], patches], axis=-1), name=Path(weights).name
+    )
 
 
 def read_pixel_scale(preset: str) -> tuple:

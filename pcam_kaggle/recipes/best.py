@@ -71,33 +71,40 @@ def main(run: Run) -> None:
         tta=settings.prediction.tta,
         explainer=explain_maps,
     )
-    network = announce(method.build())  # its weights are checked before an image is read
+    network = announce(method.build())  # fails early if weights are missing
 
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
-    patches = load_patches(run)  # every file decoded once
-    colors = measure_patches(patches.pixels)
+    patches = load_patches(run)
+    measured = measure_patches(patches.pixels)
     stain_folds = None
     if settings.folds.stain_check or settings.folds.split == "stain":
-        stain_folds = make_stain_folds(colors, patches.labels, tables.slides)
+        stain_folds = make_stain_folds(measured, patches.labels, tables.slides)
     if settings.folds.split == "stain":
         folds = stain_folds
     clean = settings.cleaning.clean
-    folds, cleaned = clean_folds(clean, folds, patches.pixels, run, colors)
+    folds, cleaned = clean_folds(clean, folds, patches.pixels, run, measured)
     ensemble = fit_members(method, patches, folds, run, device)
-    oof = gather_oof(run, folds, ensemble.members)
 
+    oof = gather_oof(run, folds, ensemble.members)
+    calibration = calibrate_oof(oof, settings.prediction.calibration)
+    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+    write_submission(
+        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+    )
     stain_auc = None
     if settings.folds.stain_check:
         stain_folds = np.where(folds < 0, -1, stain_folds)
         stains = fit_members(method, patches, stain_folds, run, device, kind="stain")
         stain_auc = score_stains(stains, patches.labels)
         ensemble = warn_of_gap(ensemble, stains, oof, stain_auc)
-
-    calibration = calibrate_oof(oof, settings.prediction.calibration)
-    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
-    write_submission(
-        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+    finish_run(
+        run,
+        device,
+        network,
+        oof,
+        ensemble,
+        cleaned=cleaned,
+        stain_auc=stain_auc,
+        calibration=calibration,
     )
-    findings = {"cleaned": cleaned, "stain_auc": stain_auc, "calibration": calibration}
-    finish_run(run, device, network, folds, ensemble, **findings)

@@ -54,7 +54,7 @@ def parts() -> dict:
 
 
 def space() -> dict:
-    """What is tried: all 18 sets."""
+    """The search space: 18 combinations."""
     return {
         "network": {
             "my_vgg16": {"architecture": "my_vgg16", "weights": "none", "learning_rate": 1e-3},
@@ -88,5 +88,5 @@ def main(run: Run) -> None:
     announce(make_method(settings).build())
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
-    patches = load_patches(run)  # every file decoded once
+    patches = load_patches(run)
     run_study(make_method, space(), parts(), patches, folds, run, device)

@@ -22,7 +22,7 @@ def parts() -> dict:
 def main(run: Run) -> None:
     """Measure the patches; write tables and pictures; print the numbers."""
     train, test = run.competition.train, run.competition.test
-    patches = load_patches(run)  # every file decoded once
+    patches = load_patches(run)
     slides, test_images = run.competition.slides, patches.test_images
     found = explore(patches.pixels, train["id"], patches.labels, slides, test_images, test["id"])
     run.clock.end("explore", len(train) + len(test))

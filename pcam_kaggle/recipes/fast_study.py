@@ -47,7 +47,7 @@ def parts() -> dict:
 
 
 def space() -> dict:
-    """What is tried."""
+    """The search space."""
     return {
         "learning_rate": Range(5e-5, 1e-3, log=True),
         "batch_size": (32, 64, 128),
@@ -78,5 +78,5 @@ def main(run: Run) -> None:
     announce(make_method(settings).build())
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
-    patches = load_patches(run)  # every file decoded once
+    patches = load_patches(run)
     run_study(make_method, space(), parts(), patches, folds, run, device)

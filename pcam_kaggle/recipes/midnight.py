@@ -53,12 +53,11 @@ def main(run: Run) -> None:
         tta=settings.prediction.tta,
         explainer=explain_tokens,
     )
-    network = announce(method.build())  # its weights are checked before an image is read
+    network = announce(method.build())  # fails early if weights are missing
 
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
-    patches = load_patches(run)  # every file decoded once
-    patches = method.prepare(patches, run, device)  # pixels become features
+    patches = load_patches(run)
     ensemble = fit_members(method, patches, folds, run, device)
 
     oof = gather_oof(run, folds, ensemble.members)
@@ -67,4 +66,4 @@ def main(run: Run) -> None:
     write_submission(
         run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
     )
-    finish_run(run, device, network, folds, ensemble, calibration=calibration)
+    finish_run(run, device, network, oof, ensemble, calibration=calibration)

@@ -35,7 +35,7 @@ def parts() -> dict:
 
 
 def space() -> dict:
-    """What is tried."""
+    """The search space."""
     return {
         "head": ("logistic", "mlp"),
         "learning_rate": Range(1e-4, 1e-2, log=True),
@@ -52,10 +52,8 @@ def main(run: Run) -> None:
     """Try sets of settings on one fold; write the table of trials."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
-    method = make_method(settings)
-    announce(method.build())
+    announce(make_method(settings).build())
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
-    patches = load_patches(run)  # every file decoded once
-    patches = method.prepare(patches, run, device)  # pixels become features
+    patches = load_patches(run)
     run_study(make_method, space(), parts(), patches, folds, run, device)

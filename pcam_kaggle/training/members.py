@@ -13,7 +13,7 @@ from ..data.folds import Split, split_fold
 from ..data.run import Patches, Run, start_budget
 from ..system.clock import Budget, Clock, OutOfTimeError, say_time
 from ..system.device import Device
-from ..system.records import Ensemble, Member, load_member, save_member, take_attached
+from ..system.records import Ensemble, Member, load_member, save_member
 from ..system.workers import run_jobs
 from .checkpoint import Checkpoint
 from .forecast import Forecast
@@ -58,8 +58,8 @@ def fit_members(
     """Train the networks of every fold and random seed; finished ones are loaded.
 
     Args:
-        method: Finetune, or another method with fit, predict and explain.
-        patches: as the method's `prepare` returns them.
+        method: Finetune, or another method with prepare, fit, predict and explain.
+        patches: Patches.
         folds: int array (n,), the validation fold of every patch.
         run: Run.
         device: Device.
@@ -72,10 +72,10 @@ def fit_members(
     Raises:
         ValueError: no network could be finished in time.
     """
-    take_attached(run.output, run.fingerprint, run.data)
     jobs = list_jobs(run, device, kind)
     if kind == "stain":
         patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
+    patches = method.prepare(patches, run, device)
     work = functools.partial(finish_member, method=method, folds=folds)
     budget, members = start_budget(run), []
     # The time left is read when a worker takes the job.

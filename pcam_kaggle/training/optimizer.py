@@ -1,8 +1,21 @@
-"""The optimizer, its learning rate over the run, and when training stops."""
+"""Optimizer, learning rate, loss, and early stopping."""
 
+import keras
 from keras import callbacks, optimizers
 
+from ..system.device import choose_jit_compile
 from .settings import TrainingSettings
+
+
+def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int) -> None:
+    """Compile a model to learn binary labels in `num_steps` steps."""
+    model.compile(
+        optimizer=make_optimizer(settings, num_steps),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy", keras.metrics.AUC(name="auc")],
+        steps_per_execution=settings.steps_per_execution,
+        jit_compile=choose_jit_compile(),
+    )
 
 
 def make_optimizer(settings: TrainingSettings, num_steps: int) -> optimizers.Optimizer:

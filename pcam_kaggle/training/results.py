@@ -55,19 +55,18 @@ def gather_oof(run: Run, folds: np.ndarray, members: list) -> pd.DataFrame:
 
 
 def finish_run(
-    run: Run, device: Device, network: keras.Model, folds: np.ndarray, ensemble: Ensemble, **found
+    run: Run, device: Device, network: keras.Model, oof: pd.DataFrame, ensemble: Ensemble, **found
 ) -> None:
     """Score the run; write oof.csv, history.csv and run.json; print a summary.
 
     Args:
         run, device: as for `fit_members`.
         network: a network of the run, for its numbers of parameters.
-        folds: int array (n,), the validation fold of every patch.
+        oof: as `gather_oof` returns it.
         ensemble: as `fit_members` returns it.
         found: what else run.json says, by its key there, such as `cleaned`.
     """
     members = ensemble.members
-    oof = gather_oof(run, folds, members)
     scores = score_run(device, network, oof, ensemble)
     history = pd.concat([member.history for member in members], ignore_index=True)
     write_table(run.output / "history.csv", history)

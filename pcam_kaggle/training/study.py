@@ -56,7 +56,7 @@ def run_study(
         make_method: function of Settings that returns a method, such as Finetune.
         space: as `Search` has it.
         parts: the study's parts.
-        patches: as the method's `prepare` returns them.
+        patches: Patches.
         folds: int array (n,), the validation fold of every patch.
         run: Run.
         device: Device.
@@ -87,6 +87,7 @@ def run_study(
     if settings.study.study_hours:
         hours = settings.study.study_hours
         budget = Budget(hours, min(3600 * hours, budget.left()))
+    patches = make_method(settings).prepare(patches, run, device)
     num_workers = min(device.num_workers, num_trials)
     work = functools.partial(run_trials, search=search, folds=folds, fold=fold)
     jobs = [(budget.left(),)] * num_workers

@@ -103,8 +103,8 @@ def list_first(settings: dict, space: dict) -> list:
     """What is tried first: all sets of choices in order, else the study's own one."""
     if count_sets(space):
         return [dict(zip(space, names)) for names in itertools.product(*space.values())]
-    own = {name: settings[name] for name in space}
-    return [{name: own[name] for name in space if is_within(own[name], space[name])}]
+    own = {name: settings[name] for name in space if name in settings}
+    return [{name: own[name] for name in own if is_within(own[name], space[name])}]
 
 
 def is_within(value: object, choices: object) -> bool:

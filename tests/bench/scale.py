@@ -130,7 +130,8 @@ def measure_prediction(args):
     """Patches/s with the views in one pass, and with a pass over the data for each."""
     import keras
 
-    from pcam_kaggle.inference.views import predict, test_time_views
+    from pcam_kaggle.inference.predict import predict
+    from pcam_kaggle.inference.views import test_time_views
 
     method, images = make_method(args), draw_patches(args.images).images
     network, tta = method.build(), method.tta
@@ -256,7 +257,7 @@ def measure_memory(args):
     """
     import numpy as np
 
-    from pcam_kaggle.inference.views import predict
+    from pcam_kaggle.inference.predict import predict
 
     method = make_method(args)
     network = method.build()

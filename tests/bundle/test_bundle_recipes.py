@@ -172,7 +172,7 @@ def test_a_word_given_twice_is_refused():
 def test_an_old_name_of_a_recipe_names_the_new_one(name, now):
     with pytest.raises(ValueError) as error:
         read_recipe(name)
-    assert f"Expected: {now}. Received: '{name}'" in str(error.value)
+    assert f"is now called {now}. Received: '{name}'" in str(error.value)
     recipe, *words = now.split()
     parse_words(read_recipe(recipe), words)
 

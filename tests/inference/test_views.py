@@ -7,7 +7,8 @@ from keras import ops
 from small_task import build_tiny
 
 from pcam_kaggle.inference import views
-from pcam_kaggle.inference.views import NUM_VIEWS, predict, predict_views
+from pcam_kaggle.inference.predict import predict
+from pcam_kaggle.inference.views import NUM_VIEWS, predict_views
 from pcam_kaggle.inference.views import test_time_views as make_views
 from pcam_kaggle.models.settings import NetworkSettings
 

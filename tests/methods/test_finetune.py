@@ -118,15 +118,6 @@ def test_jitter_reaches_training_only(short):
     assert measure_loss(jittered) == pytest.approx(history["val_loss"].iloc[-1], rel=1e-4)
 
 
-def test_the_model_is_compiled_as_the_settings_say():
-    method = make_method(label_smoothing=0.2, steps_per_execution=4, optimizer="sgd")
-    network, model = method.compile(num_steps=10, seed=0)
-    assert model.loss.label_smoothing == 0.2 and model.steps_per_execution == 4
-    assert isinstance(model.optimizer, keras.optimizers.SGD)
-    assert network.name == "tiny" and model.input_shape == (None, 96, 96, 3)
-    assert model.inputs[0].dtype == "uint8"
-
-
 def test_a_network_predicts_over_its_views_and_as_the_patches_are(plain):
     network = plain[0]
     positions = np.array([4, 0, 7])

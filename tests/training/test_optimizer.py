@@ -10,7 +10,7 @@ from small_task import build_tiny, make_settings
 
 from pcam_kaggle.models.settings import NetworkSettings
 from pcam_kaggle.system.settings import compose
-from pcam_kaggle.training.optimizer import make_callbacks, make_optimizer
+from pcam_kaggle.training.optimizer import compile_model, make_callbacks, make_optimizer
 from pcam_kaggle.training.settings import TrainingSettings
 
 
@@ -22,6 +22,14 @@ def list_rates(num_steps, **settings):
         optimizer.iterations.assign(step)
         rates.append(float(optimizer.learning_rate))
     return rates
+
+
+def test_a_model_is_compiled_as_the_settings_say():
+    model = build_tiny(NetworkSettings())
+    settings = TrainingSettings(label_smoothing=0.2, steps_per_execution=4, optimizer="sgd")
+    compile_model(model, settings, num_steps=10)
+    assert model.loss.label_smoothing == 0.2 and model.steps_per_execution == 4
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
 
 
 def find_training(recipe):

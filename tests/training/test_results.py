@@ -48,9 +48,9 @@ def test_a_finished_run_leaves_its_tables_and_its_record(tmp_path, network, caps
     run = make_run(tmp_path / "out")
     run.clock.end("decode_train", 48)
     ensemble = Ensemble([make_member(0, 0), make_member(1, 1)], [])
-    finish_run(run, make_device(), announce(network), FOLDS, ensemble, cleaned={"blank": ["a"]})
-    oof = pd.read_csv(run.output / "oof.csv")
     expected = gather_oof(run, FOLDS, ensemble.members)
+    finish_run(run, make_device(), announce(network), expected, ensemble, cleaned={"blank": ["a"]})
+    oof = pd.read_csv(run.output / "oof.csv")
     assert oof["id"].tolist() == expected["id"].tolist()
     assert np.allclose(oof["prediction"], expected["prediction"])
     assert pd.read_csv(run.output / "history.csv")["fold"].tolist() == [0, 1]
@@ -87,7 +87,7 @@ def test_what_time_was_short_for_is_warned_of(tmp_path, network, capsys):
     run = make_run(tmp_path / "out")
     members = [make_member(0, 0, was_cut_short=True)]
     ensemble = Ensemble(members, ["fold 1 seed 1"], ("warning: the stain",))
-    finish_run(run, make_device(), network, FOLDS, ensemble)
+    finish_run(run, make_device(), network, gather_oof(run, FOLDS, members), ensemble)
     record = read_json(run.output / "run.json")
     assert record["not_trained"] == ["fold 1 seed 1"]
     assert record["cut_short"] == ["fold 0 seed 0"]

@@ -42,6 +42,9 @@ class ColorProbe:
     def __init__(self, settings):
         self.settings = settings
 
+    def prepare(self, patches, run, device):
+        return patches
+
     def fit(self, patches, split, **options):
         positions = split.train[: 2 * self.settings.training.batch_size]
         colors, labels = patches.images[positions].mean(axis=(1, 2)), patches.labels[positions]
