@@ -39,9 +39,7 @@ def add_home_commands(add: Callable) -> None:
     command = add("train", "build a recipe's kernel and run it here", "home")
     add_recipe(command)
     add_folders(command, "runs/SLUG-BUILD-home")
-    command.add_argument(
-        "--resume", action="store_true", help="fail if there is nothing to resume"
-    )
+    command.add_argument("--resume", action="store_true", help="fail if there is nothing to resume")
     text = "explore the training patches: tables and pictures"
     command = add("eda", text, "home", "explore")
     command.set_defaults(recipe="explore", overrides=[])

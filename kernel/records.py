@@ -141,7 +141,7 @@ def read_record(run: Path, kind: type[Record]) -> Record | None:
     missing = [name for name in required if name not in content]
     if missing:
         raise ValueError(
-            f"{path}: expected the keys {', '.join(required)}. Received a file without "
+            f"{path}: expected the keys {', '.join(required)}. Received: a file without "
             f"{', '.join(missing)}"
         )
     values = {f.name: content[f.name] for f in fields if f.name in content}

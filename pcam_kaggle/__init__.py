@@ -1,7 +1,7 @@
-"""What runs on Kaggle: recipes, and the library that they are programs over.
+"""What runs on Kaggle: the recipes and the library they are built on.
 
-The public names are loaded on first use, so that settings can be read and checked at
-home without a deep-learning framework.
+The public names are loaded on first use, so that settings can be read and checked at home
+without a deep-learning framework.
 """
 
 import importlib

@@ -145,7 +145,7 @@ def test_a_blend_is_submitted_and_ranked_as_a_run(sandbox, tmp_path, monkeypatch
     assert (path.parent / "leaderboard.png").exists()
     assert "version None" not in capsys.readouterr().out
     assert build.main(["status"]) == 1
-    assert "is a blend" in capsys.readouterr().err
+    assert "Received: a blend" in capsys.readouterr().err
     assert build.main(["runs"]) == 0
 
 

@@ -61,7 +61,7 @@ def test_run_is_all_steps_and_each_can_be_repeated_alone(sandbox, runs, capsys):
         "leaderboard.png",
     }
     build_id = json.loads((run / "push.json").read_text())["build_id"]
-    assert f"sent    submission 1: first build={build_id}" in text
+    assert f"submitted as submission 1: first build={build_id}" in text
     assert "Kaggle" not in text
     with Image.open(run / "leaderboard.png") as image:
         assert image.size == (1600, 900)
@@ -202,7 +202,7 @@ def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, capsys,
     ended.set()
     thread.join()
     assert exit_code == 1
-    assert "interrupted; nothing is lost" in capsys.readouterr().err
+    assert "interrupted; repeat the command to continue" in capsys.readouterr().err
     assert not list(runs.rglob("partial*"))
     assert build.main(["run", "demo"]) == 0
     assert count_versions(sandbox) == count_submissions(sandbox) == 1

@@ -161,7 +161,7 @@ def test_a_reworded_page_resumes_the_networks_of_an_earlier_one(
     page_run, demo, package, run_here, tmp_path, capsys
 ):
     before = shutil.copytree(page_run[0], tmp_path / "out")
-    change(package / "models" / "small.py", '"""A network small', '"""A net small')
+    change(package / "models" / "small.py", '"""A small network', '"""A small net')
     change(package / "training" / "members.py", "was finished before, taken", "is done, read")
     change(package / "training" / "members.py", "max_hours: no network could", "max_hours: none")
     reworded = bundle_kernel("demo", TINY, package)

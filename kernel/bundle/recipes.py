@@ -105,9 +105,7 @@ def read_recipe(name: str, package: Path = PACKAGE) -> Recipe:
     known = list_recipes(package)
     if name not in known:
         if name in RENAMED:
-            raise ValueError(
-                f"recipe: {name} is now called {RENAMED[name]}. Received: {name!r}"
-            )
+            raise ValueError(f"recipe: {name} is now called {RENAMED[name]}. Received: {name!r}")
         raise ValueError(unknown("recipe", name, known))
     module = read_module(package, f"recipes/{name}.py")
     if not module.docstring:

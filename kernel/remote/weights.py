@@ -104,7 +104,7 @@ def find_dataset(architecture: str, weights: str, known: dict[str, str]) -> str 
     if dataset is None and Path(weights).is_file():
         raise ValueError(
             f"weights: {weights} is a file of this machine, which the kernel does not "
-            f"see. Try: first run python build.py weights {architecture} {weights}"
+            f"see. Try: python build.py weights {architecture} {weights}"
         )
     if Path(weights).is_dir():
         raise ValueError(

@@ -42,12 +42,12 @@ def make_network_row(run: ReportRun) -> dict:
     name = find_network(run)
     known = load_networks().get(name)
     counts = {
-        "parameters": run.record.get("num_parameters") or (known and known.num_parameters),
-        "trained": run.record.get("num_trainable") or (known and known.num_trainable),
+        "parameters": run.record.get("num_parameters", known and known.num_parameters),
+        "trained": run.record.get("num_trainable", known and known.num_trainable),
     }
     return {
         "what it is": known.text if known else "-",
-        **{text: f"{count:,}" if count else "-" for text, count in counts.items()},
+        **{text: "-" if count is None else f"{count:,}" for text, count in counts.items()},
         "starts from": name_weights(run.settings),
         "input": f"{run.settings['input_size']} pixels",
     }

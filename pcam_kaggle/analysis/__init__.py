@@ -1,1 +1,1 @@
-"""Scores, explanations and pictures; only recipes that ask for them load them."""
+"""These modules measure patches, score and explain predictions, and draw figures."""

@@ -1,4 +1,4 @@
-"""What random seeds and test-time views add, and how alike networks are."""
+"""What seeds and views add, and how networks agree."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 
 def measure_seeds(labels: np.ndarray, members: list) -> dict:
-    """ROC AUC out of fold of each random seed alone: how much of a score is luck.
+    """ROC AUC out of fold of each random seed alone: how much of a score is chance.
 
     The first network of every fold makes the first seed's predictions, and so on.
 
@@ -30,9 +30,9 @@ def measure_seeds(labels: np.ndarray, members: list) -> dict:
 
 
 def correlate_members(members: list) -> float | None:
-    """Mean Spearman correlation of each two networks' test predictions.
+    """Mean Spearman correlation between the test predictions of two networks.
 
-    It says what averaging can gain: networks that agree in everything add nothing.
+    It shows what averaging can gain: networks that always agree add nothing.
     None for a single network.
     """
     tests = np.stack([member.test for member in members])

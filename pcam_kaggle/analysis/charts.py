@@ -1,4 +1,4 @@
-"""Charts of a finished run: learning curves, ROC, scores, errors, maps, study."""
+"""Charts of a finished run or study."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from .evaluation import CURVE_GRID, Confusion, Evaluation
 from .patch_grids import draw_patches
 from .style import CLASS_COLORS, CLASS_LINES, COLORS, label_axes, new_figure, save_figure
 
-MAX_SHOWN = 1.5  # early losses in the hundreds would flatten the rest
+MAX_SHOWN = 1.5  # early losses in the hundreds would flatten the other values
 LEARNING_CURVES = {"accuracy": "accuracy", "loss": "loss (binary cross-entropy)", "auc": "ROC AUC"}
 
 
@@ -54,7 +54,7 @@ def plot_curves(history: pd.DataFrame, path: Path, title: str) -> None:
 def plot_roc(
     curves: dict, points: dict, auc: float, interval: tuple, path: Path, title: str
 ) -> None:
-    """Draw the ROC and the precision-recall curve with 95 % bands.
+    """Draw the ROC and precision-recall curves with 95 % bands.
 
     Args:
         curves: dict as `band_curves` returns it.
@@ -136,7 +136,7 @@ def plot_errors(evaluation: Evaluation, path: Path, title: str) -> None:
 
 
 def draw_confusion(axes: Axes, confusion: Confusion) -> None:
-    """The confusion matrix with counts and shares of each row."""
+    """Draw the confusion matrix with counts and the share of each row."""
     counts = np.array(confusion.counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -154,7 +154,7 @@ def draw_confusion(axes: Axes, confusion: Confusion) -> None:
 
 
 def draw_stain_bars(axes: Axes, by_stain: tuple) -> None:
-    """Sensitivity, specificity and AUC of each color of stain."""
+    """Draw the sensitivity, specificity and AUC of each stain color."""
     for place, name in enumerate(("sensitivity", "specificity", "auc")):
         values = [getattr(scores, name) or np.nan for scores in by_stain]
         x = np.arange(len(by_stain)) + 0.27 * (place - 1)
@@ -166,12 +166,12 @@ def draw_stain_bars(axes: Axes, by_stain: tuple) -> None:
     axes.set_ylim(0, 1.2)
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    label_axes(axes, "cluster of stain", "rates at that threshold; AUC")
+    label_axes(axes, "stain cluster", "rates at that threshold; AUC")
     axes.legend(loc="upper center", ncols=3)
 
 
 def plot_maps(rows: list, path: Path, title: str) -> None:
-    """Draw patches beside their class activation maps.
+    """Draw patches next to their class activation maps.
 
     Args:
         rows: list of (name, list of (uint8 array (96, 96, 3), float array (96, 96) from 0 to 1,

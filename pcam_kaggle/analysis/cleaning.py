@@ -1,4 +1,4 @@
-"""Cleaning: training patches that are left out of every fold."""
+"""Cleaning: patches that are left out of every fold."""
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,10 @@ def clean_folds(
         measured: as `measure_patches` returns it, or None to measure them here.
 
     Returns:
-        The folds with -1 for what is left out, and a dict of kinds and lists of ids.
+        The folds, with -1 for patches left out, and a dict of kinds and lists of ids.
 
     Raises:
-        ValueError: a fold to train that is left without a label; names it.
+        ValueError: a fold to train would lack a label; names the fold.
     """
     if not kinds:
         return folds, {}

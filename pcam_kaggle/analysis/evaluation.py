@@ -1,4 +1,4 @@
-"""What out-of-fold predictions are worth: operating points, errors, curves."""
+"""Evaluation of out-of-fold predictions."""
 
 import dataclasses
 
@@ -14,9 +14,9 @@ WANTED_RATE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold, and the rates if a patch is called tumor from it on.
+    """A threshold, and the rates if patches at or above it are called tumor.
 
-    `precision` is None where no patch is called tumor.
+    `precision` is None if no patch is called tumor.
     """
 
     threshold: float
@@ -35,9 +35,9 @@ class Confusion:
 
 @dataclasses.dataclass(frozen=True)
 class StainScores:
-    """The errors on one color of stain, at the threshold of the confusion matrix.
+    """The errors on one stain color, at the threshold of the confusion matrix.
 
-    Rates are None where the stain lacks the class, `auc` where it lacks either.
+    Rates are None if the stain lacks the class, `auc` if it lacks either class.
     """
 
     stain: int
@@ -80,8 +80,8 @@ def evaluate_predictions(
     Args:
         labels: int array (n,) of 0 and 1.
         predictions: float array (n,).
-        stains: int array (n,), the cluster of stain of each patch (-1 for none), or None if
-            they are unknown.
+        stains: int array (n,), the stain cluster of each patch (-1 for none), or None if they
+            are unknown.
         interval: the 95 % interval of the AUC if it is known, or None to compute it.
     """
     points = find_operating_points(labels, predictions)
@@ -122,7 +122,7 @@ def find_operating_points(labels: np.ndarray, predictions: np.ndarray) -> dict:
 
 
 def measure_point(labels: np.ndarray, predictions: np.ndarray, threshold: float) -> OperatingPoint:
-    """The rates if a patch is called tumor from a threshold on."""
+    """Measure the rates if patches at or above a threshold are called tumor."""
     called = predictions >= threshold
     hits = int((called & (labels == 1)).sum())
     return OperatingPoint(
@@ -137,7 +137,7 @@ def measure_point(labels: np.ndarray, predictions: np.ndarray, threshold: float)
 def measure_stains(
     labels: np.ndarray, predictions: np.ndarray, stains: np.ndarray, threshold: float
 ) -> tuple:
-    """Measure the errors on each color of stain: a tuple of StainScores."""
+    """Measure the errors on each stain color: a tuple of StainScores."""
     rows = []
     for stain in sorted(set(stains.tolist()) - {-1}):
         part = stains == stain
@@ -156,7 +156,7 @@ def measure_stains(
 
 
 def share_of_true(values: np.ndarray) -> float | None:
-    """The share of true values, or None of an empty array."""
+    """The share of true values, or None for an empty array."""
     return float(values.mean()) if len(values) else None
 
 

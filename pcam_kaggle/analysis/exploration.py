@@ -1,4 +1,4 @@
-"""What the patches are like, in numbers: classes, colors, blank patches, copies."""
+"""Properties of the patches in numbers."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from .stains import cluster_stains
 
 CLASSES = ("no tumor", "tumor")
 DENSITIES = ["red", "green", "blue"]
-MAX_COUNTED = 20_000  # patches whose pixels are counted; more change no curve
+MAX_COUNTED = 20_000  # patches whose pixels are counted; more would change no curve
 MAX_LISTED = 1_000  # ids of each kind that exploration.json names
 
 
@@ -27,7 +27,7 @@ class Exploration:
         counts: int64 array (2, 3, 256): pixels by class, channel and value, over at most 20,000
             patches.
         means: float array (2, 96, 96, 3): the mean patch of each class.
-        summary: dict, all of that in numbers, as exploration.json has it.
+        summary: dict, all of this in numbers, as in exploration.json.
     """
 
     patches: pd.DataFrame
@@ -73,7 +73,7 @@ def explore(
 
 
 def summarize_patches(patches: pd.DataFrame, twins: pd.DataFrame) -> dict:
-    """The numbers of an exploration, as exploration.json has them."""
+    """The numbers of an exploration, as in exploration.json."""
     num_patches, num_positive = len(patches), int(patches["label"].sum())
     conflicts = find_conflicts(patches, twins)
     ids = patches["id"].to_numpy()
@@ -126,7 +126,7 @@ def find_conflicts(patches: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize_slides(slides: np.ndarray, labels: np.ndarray) -> dict:
-    """Numbers of patches and of tumor patches on the slides."""
+    """Count the slides and their patches, and the slides with no or only tumor."""
     by_slide = pd.Series(labels).groupby(np.asarray(slides)).agg(["size", "mean"])
     return {
         "slides": len(by_slide),
@@ -137,7 +137,7 @@ def summarize_slides(slides: np.ndarray, labels: np.ndarray) -> dict:
 
 
 def summarize_test(patches: pd.DataFrame) -> dict:
-    """The test patches in numbers, as exploration.json has them."""
+    """The test patches in numbers, as in exploration.json."""
     return {
         "patches": len(patches),
         "brightness": float(patches["brightness"].mean()),
@@ -148,7 +148,7 @@ def summarize_test(patches: pd.DataFrame) -> dict:
 
 
 def count_pixels(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Pixels by class, channel and value: int64 array (2, 3, 256).
+    """Count pixels by class, channel and value: int64 array (2, 3, 256).
 
     Counts at most 20,000 patches, evenly spread.
     """

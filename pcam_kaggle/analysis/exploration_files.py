@@ -1,4 +1,4 @@
-"""An exploration as files and lines of text: tables, charts, pictures of patches."""
+"""Tables, charts and lines of text of an exploration."""
 
 from pathlib import Path
 
@@ -20,10 +20,10 @@ def write_exploration(exploration: Exploration, images: np.ndarray, output: Path
     Args:
         exploration: Exploration.
         images: uint8 array (n, 96, 96, 3), the training patches.
-        output: folder.
+        output: the folder.
 
     Returns:
-        Names of the files.
+        The names of the files.
     """
     patches = exploration.patches
     hashes = [f"{value:016x}" for value in patches["hash"]]
@@ -40,7 +40,7 @@ def write_exploration(exploration: Exploration, images: np.ndarray, output: Path
 
 
 def describe_exploration(summary: dict) -> list:
-    """The summary of an exploration as lines of text."""
+    """Describe an exploration in lines of text."""
     shape = "x".join(map(str, summary["shape"]))
     lines = [f"train      {summary['patches']:,} patches of {shape} {summary['dtype']}"]
     rows = {
@@ -125,7 +125,7 @@ def plot_pixels(counts: np.ndarray, path: Path) -> None:
             axes.plot(np.arange(256), density, label=text, **style)
         label_axes(axes, "value (0 dark, 255 bright)", "", name)
     grid[0].set_ylabel("share of the pixels")
-    # The peak of white glass at 255 would flatten the rest.
+    # The peak of white glass at 255 would flatten the other values.
     densities = [part / max(part.sum(), 1) for part in counts.reshape(-1, 256)]
     highest = max(np.sort(density)[-4] for density in densities)
     grid[0].set_ylim(0, 1.2 * highest)

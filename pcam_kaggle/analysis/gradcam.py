@@ -1,4 +1,4 @@
-"""Grad-CAM: which places of a patch a prediction rests on (Selvaraju et al. 2017)."""
+"""Grad-CAM maps of patches (Selvaraju et al. 2017)."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def explain_maps(
         network: as `build_network` returns it.
         patches: the run's patches.
         positions: int array (m,), the validation fold.
-        predictions: float array (m,), of these.
+        predictions: float array (m,), of that fold.
         crop_size: side of the center that the network sees.
     """
     shown = choose_shown(patches.labels[positions], predictions)
@@ -38,10 +38,10 @@ def explain_maps(
 def compute_maps(
     network: keras.Model, images: np.ndarray, predictions: np.ndarray, crop_size: int
 ) -> np.ndarray:
-    """The Grad-CAM map of each patch.
+    """Compute the Grad-CAM map of each patch.
 
-    The last feature maps, weighted by how much the log-odds rise with each (for patches below
-    0.5, how much they fall); only what supports the answer is kept.
+    It shows on which positions the prediction depends: the last feature maps, weighted by the
+    gradient of the log-odds (below 0.5, by its negative); only positive sums are kept.
 
     Args:
         network: as `build_network` returns it.
@@ -59,16 +59,16 @@ def compute_maps(
 
 
 def split_network(network: keras.Model) -> tuple:
-    """A network in two: pixels -> last feature maps, and these -> log-odds.
+    """Split a network in two: pixels -> last feature maps, and these -> log-odds.
 
     Returns:
         keras.Model and function of a tensor (n, h, w, c) that returns a tensor (n,).
     """
-    # Where maps become numbers. A base's own `output` is of its inner graph.
+    # The layer that turns maps into numbers. A base's own `output` is of its inner graph.
     features = next(
         layer.input for layer in network.layers if is_map(layer.input) and layer.output.ndim == 2
     )
-    last = network.layers[-1]  # Dense with a sigmoid, whose slope dies when it is sure
+    last = network.layers[-1]  # Dense with a sigmoid, whose gradient vanishes near 0 and 1
     before = keras.Model(features, last.input)
 
     def head(maps):
@@ -101,7 +101,7 @@ def differentiate(function: Callable, values: np.ndarray) -> np.ndarray:
 def weigh_maps(
     features: np.ndarray, gradients: np.ndarray, predictions: np.ndarray, crop_size: int
 ) -> np.ndarray:
-    """Feature maps and their gradients (n, h, w, c) as maps of the patch.
+    """Turn feature maps and their gradients into maps of the patch.
 
     Args:
         features, gradients: float arrays (n, h, w, c).
@@ -109,7 +109,7 @@ def weigh_maps(
         crop_size: side of the center that the network sees.
 
     Returns:
-        float16 array (n, 96, 96), 0 to 1: each map scaled by its own maximum; 0 outside of the
+        float16 array (n, 96, 96), 0 to 1: each map scaled by its own maximum; 0 outside the
         center.
     """
     signs = np.where(np.asarray(predictions) >= 0.5, 1.0, -1.0)

@@ -1,4 +1,4 @@
-"""Pictures of patches in rows: samples, blank patches and copies, stains."""
+"""Pictures of patches in rows."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .exploration import CLASSES, Exploration
 from .stains import measure_hue
 from .style import COLORS, label_axes, new_figure, save_figure
 
-LABELED_CENTER = 32  # side of the center whose tissue decides the label
+LABELED_CENTER = 32  # side of the center that decides the label
 PATCHES_PER_ROW = 8
 MAX_POINTS = 3_000  # of each stain in the scatter plot
 
@@ -52,7 +52,7 @@ def outline_center(axes: Axes) -> None:
 
 
 def plot_samples(images: np.ndarray, labels: np.ndarray, path: Path, seed: int = 0) -> None:
-    """Draw random patches of both classes, the center that decides outlined.
+    """Draw random patches of both classes, with the center outlined.
 
     Args:
         images: uint8 array (n, 96, 96, 3).
@@ -76,7 +76,7 @@ def plot_samples(images: np.ndarray, labels: np.ndarray, path: Path, seed: int =
 
 
 def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> None:
-    """Draw black, white and near-empty patches, and pairs that show the same.
+    """Draw black, white and near-empty patches, and pairs of copies.
 
     Args:
         images: uint8 array (n, 96, 96, 3).
@@ -104,15 +104,15 @@ def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> N
 
 
 def plot_stains(images: np.ndarray, patches: pd.DataFrame, path: Path, seed: int = 0) -> None:
-    """Draw the clusters of stain in color space, and patches of each.
+    """Draw the stain clusters in color space, and patches of each.
 
     Args:
         images: uint8 array (n, 96, 96, 3).
-        patches: DataFrame as Exploration has it.
+        patches: DataFrame as in Exploration.
         path: the PNG to write (1300x550 pixels).
         seed: random seed of the choice.
     """
-    figure = new_figure("Colors of stain: two clusters of hue", 13, 5.5)
+    figure = new_figure("Stain colors: two clusters of hue", 13, 5.5)
     left, right = figure.subfigures(1, 2, width_ratios=(2, 3))
     axes = left.subplots()
     random = np.random.default_rng(seed)

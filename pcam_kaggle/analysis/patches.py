@@ -1,4 +1,4 @@
-"""Properties of single patches: tissue, blanks, copies, and which to leave out."""
+"""Properties of single patches, and copies among them."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..data.decode import IMAGE_SHAPE
 
 PATCHES_PER_PART = 1_000
-THUMBNAIL = 32  # pixels a side; averaging 3x3 pixels keeps colors and removes noise
+THUMBNAIL = 32  # pixels per side; averaging 3x3 pixels keeps colors and removes noise
 GLASS_FROM = 220  # stained tissue is darker in some channel: optical density 0.15
 BLACK_UP_TO = 30  # brightest value of a black patch
 NEAR_EMPTY_TISSUE = 0.05  # share of tissue below which a patch is near-empty
@@ -75,7 +75,7 @@ def shrink_patches(images: np.ndarray) -> np.ndarray:
 
 
 def hash_patches(gray: np.ndarray) -> np.ndarray:
-    """Perceptual hashes: 64 low frequencies, one bit each: above their median or not.
+    """Perceptual hashes: one bit for each of 64 low frequencies: above their median or not.
 
     This is the pHash of Zauner (2010) on thumbnails. Compression, a change of brightness or a
     little noise flips few of the bits.
@@ -92,7 +92,7 @@ def hash_patches(gray: np.ndarray) -> np.ndarray:
 
 
 def find_twins(images: np.ndarray, patches: pd.DataFrame) -> pd.DataFrame:
-    """Find pairs of patches that show the same: exact and near copies.
+    """Find pairs of patches that show the same tissue: exact and near copies.
 
     Candidates are pairs whose perceptual hashes differ in at most 3 of 64 bits; a pair counts
     if its thumbnails correlate by 0.97 or more. Blank patches have no pairs.
@@ -162,7 +162,7 @@ def find_unwanted(
 
     Args:
         clean: names of what to leave out: "blank", the black and the white patches;
-            "duplicates", all copies but the first by id, or all of them where their labels
+            "duplicates", all copies but the first by id, or all of them if their labels
             contradict each other.
         ids: array (n,) of str.
         labels: int array (n,) of 0 and 1.
@@ -186,7 +186,7 @@ def find_unwanted(
 
 
 def group_twins(num_patches: int, twins: pd.DataFrame) -> np.ndarray:
-    """The group of every patch, shared by twins and their twins: int array (n,)."""
+    """Return the group of every patch, shared by twins and their twins: int array (n,)."""
     edges = (np.ones(len(twins)), (twins["first"], twins["second"]))
     graph = coo_array(edges, shape=(num_patches, num_patches))
     return connected_components(graph, directed=False)[1]

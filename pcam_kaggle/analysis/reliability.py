@@ -1,4 +1,4 @@
-"""Calibration: how well probabilities mean what they say."""
+"""Expected calibration error and Brier score."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ NUM_BINS = 15
 
 
 def measure_calibration(labels: np.ndarray, predictions: np.ndarray) -> dict:
-    """Expected calibration error (Naeini et al. 2015, 15 bins) and Brier score.
+    """Measure the expected calibration error (Naeini et al. 2015, 15 bins) and Brier score.
 
     Returns:
         dict: "ece" and "brier", floats; 0 is perfect.

@@ -11,13 +11,13 @@ NUM_RESAMPLES = 200
 def bootstrap_auc(labels: np.ndarray, predictions: np.ndarray, seed: int = 0) -> tuple:
     """The 95 % interval of ROC AUC by a stratified percentile bootstrap.
 
-    It says how much the draw of patches matters. Patches of one slide are alike, so that the
-    score on other slides varies more.
+    It shows how much the choice of patches matters. Patches of one slide are alike, so the score
+    on other slides varies more.
 
     Args:
         labels: int array (n,) of 0 and 1.
         predictions: float array (n,).
-        seed: int, of the draws.
+        seed: random seed of the draws.
 
     Returns:
         (low, high), floats.
@@ -33,7 +33,7 @@ def resample(labels: np.ndarray, seed: int = 0) -> Iterator:
 
     Args:
         labels: int array (n,) of 0 and 1.
-        seed: int, of the draws.
+        seed: random seed of the draws.
     """
     random = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == label) for label in (0, 1)]

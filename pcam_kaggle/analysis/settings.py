@@ -1,4 +1,4 @@
-"""Settings of recipes that look at the patches before they train."""
+"""Settings of cleaning and of the stain check."""
 
 import dataclasses
 
@@ -15,20 +15,20 @@ class CleaningSettings(Part):
 
 @dataclasses.dataclass(frozen=True)
 class StainFoldSettings(FoldSettings):
-    """Cross-validation that may hold out a color of stain."""
+    """Cross-validation that can hold out a stain color."""
 
     split: str = setting(
-        "stratified", "stain: hold out each of two colors of stain in turn", ("stratified", "stain")
+        "stratified", "stain: hold out each of two stain colors in turn", ("stratified", "stain")
     )
     stain_check: bool = setting(
-        False, "also train on one color of stain and test on the other; warns of a gap"
+        False, "also train on one stain color and test on the other; warns of a gap"
     )
 
     def check(self):
         super().check()
         if self.split == "stain" and self.num_folds != 2:
             raise ValueError(
-                "split: there are two colors of stain; use num_folds=2. "
+                "split: there are two stain colors; use num_folds=2. "
                 f"Received: split='stain', num_folds={self.num_folds}"
             )
         if self.split == "stain" and self.stain_check:

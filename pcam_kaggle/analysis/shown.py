@@ -1,4 +1,4 @@
-"""Which patches a run explains: the surest hits and the worst errors."""
+"""Which patches a run explains."""
 
 import numpy as np
 
@@ -12,16 +12,16 @@ SHOWN_KINDS = {  # kind: (the true label, whether the highest predictions are wa
 
 
 def choose_shown(labels: np.ndarray, predictions: np.ndarray) -> dict:
-    """Choose the patches to explain.
+    """Choose the patches to explain: the surest hits and the worst errors.
 
-    A patch counts as called tumor where its prediction is 0.5 or more.
+    A patch counts as called tumor if its prediction is 0.5 or more.
 
     Args:
         labels: int array (n,) of 0 and 1.
         predictions: float array (n,), out of fold.
 
     Returns:
-        dict of kinds, as SHOWN_KINDS has them, and int arrays of up to four positions, the most
+        dict of kinds, as in SHOWN_KINDS, and int arrays of up to four positions, the most
         extreme prediction first.
     """
     order = np.argsort(predictions, kind="stable")

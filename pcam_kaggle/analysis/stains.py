@@ -1,4 +1,4 @@
-"""Colors of stain: which patches were most likely stained by the same laboratory."""
+"""Stain colors, and the laboratories behind them."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 
 def measure_hue(patches: pd.DataFrame) -> np.ndarray:
-    """Optical densities of red and of blue relative to green's: float array (n, 2).
+    """Measure the optical densities of red and blue relative to green: float array (n, 2).
 
     Args:
         patches: DataFrame as `measure_patches` returns it.
@@ -16,19 +16,19 @@ def measure_hue(patches: pd.DataFrame) -> np.ndarray:
 
 
 def cluster_hues(hues: np.ndarray) -> np.ndarray:
-    """Two clusters of hues (n, 2), as Camelyon16 has two laboratories: int array (n,).
+    """Cluster hues (n, 2) in two, as Camelyon16 has two laboratories: int array (n,).
 
-    k-means, k = 2, on the standardized values.
+    This is k-means on the standardized values.
     """
     scaled = StandardScaler().fit_transform(hues)
     return KMeans(2, n_init=10, random_state=0).fit_predict(scaled)
 
 
 def cluster_stains(patches: pd.DataFrame) -> np.ndarray:
-    """The stain of each patch: int array (n,), 0 the largest cluster, -1 for blanks.
+    """Cluster the stains of patches: int array (n,), 0 the largest, -1 for blank patches.
 
-    Clusters the hue, which differs between laboratories and scanners however much tissue a
-    patch shows.
+    It clusters the hue, which differs between laboratories and scanners, whatever amount of
+    tissue a patch shows.
 
     Args:
         patches: DataFrame as `measure_patches` returns it.
@@ -46,7 +46,7 @@ def cluster_stains(patches: pd.DataFrame) -> np.ndarray:
 def make_stain_folds(
     patches: pd.DataFrame, labels: np.ndarray, slides: np.ndarray | None = None
 ) -> np.ndarray:
-    """Make two folds that differ in stain, to measure what another laboratory costs.
+    """Make two folds that differ in stain, to measure the loss on another laboratory.
 
     Patches, or whole slides, are clustered by hue. On PCam the two clusters are most likely the
     two laboratories of Camelyon16. Each fold holds out one of them. Blank patches, which have
@@ -61,7 +61,7 @@ def make_stain_folds(
         int array (n,): 0 for the larger cluster, 1 for the other.
 
     Raises:
-        ValueError: a cluster with fewer than two patches of a label.
+        ValueError: a cluster has fewer than two patches of a label.
     """
     names = np.arange(len(labels)) if slides is None else np.asarray(slides)
     _, groups = np.unique(names, return_inverse=True)
@@ -78,7 +78,7 @@ def make_stain_folds(
     if counts.shape != (2, 2) or counts.to_numpy().min() < 2:
         raise ValueError(
             "split, stain_check: expected two patches or more of both labels in both "
-            f"colors of stain. Received: {counts.to_numpy().tolist()}. Try: "
-            "split=stratified stain_check=false"
+            f"stain colors. Received: {counts.to_numpy().tolist()}. Try: split=stratified "
+            "stain_check=false"
         )
     return folds

@@ -1,4 +1,4 @@
-"""One style for all figures: a palette safe for color blindness, labeled axes."""
+"""One style for all figures, safe for color blindness."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from ..system.files import write_beside
 # Okabe and Ito's palette without its yellow, which is too pale on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 CLASS_COLORS = {"no tumor": COLORS[0], "tumor": COLORS[1]}
-CLASS_LINES = {"no tumor": "--", "tumor": "-"}  # the classes differ without color, too
+CLASS_LINES = {"no tumor": "--", "tumor": "-"}  # tells the classes apart without color
 
 
 def new_figure(title: str, width: float = 15, height: float = 5) -> Figure:
-    """An empty figure with a title; `width` and `height` in units of 100 pixels."""
+    """Make an empty figure with a title; `width` and `height` in units of 100 pixels."""
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     figure.suptitle(title, fontsize=15)
     return figure
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG atomically."""
     with write_beside(path) as partial:
         figure.savefig(partial, format="png")
 

@@ -1,1 +1,1 @@
-"""Random views of the training patches."""
+"""These modules vary the training patches at random."""

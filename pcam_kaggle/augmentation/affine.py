@@ -1,4 +1,4 @@
-"""The course notebook's augmentation: random affine maps, made on the device."""
+"""The course notebook's affine augmentation."""
 
 import math
 
@@ -13,15 +13,15 @@ AFFINE = {  # the notebook's ImageDataGenerator
     "rotation_range": 90.0,  # degrees
     "zoom_range": 0.2,
     "shift_range": 0.1,  # of the image's side
-    "shear_range": 0.05,  # degrees, as Keras reads it: next to nothing
-    "channel_shift_range": 0.1,  # of 255 gray levels, as Keras reads it: the same
+    "shear_range": 0.05,  # in degrees, so almost no effect
+    "channel_shift_range": 0.1,  # in gray levels of 255, so almost no effect
 }
 
 
 def augment_course(
     patches: KerasTensor, settings: CourseAugmentationSettings, seed: int
 ) -> KerasTensor:
-    """As `augment_patches`, with the notebook's affine views as one more policy."""
+    """Like `augment_patches`, with the notebook's affine views as one more policy."""
     is_affine = settings.augmentation == "affine"
     layer = RandomAffine(seed) if is_affine else RandomViews(settings.augmentation, seed)
     return Jitter(settings, seed + 1)(layer(patches))
@@ -30,16 +30,16 @@ def augment_course(
 class RandomAffine(keras.layers.Layer):
     """The notebook's ImageDataGenerator; uint8 in, float32 (0 to 255) out.
 
-    Rotation, shift, shear, zoom and channel shift drawn per patch, bilinear, border pixels
-    repeated outwards (fill_mode "nearest"), then the flips. Outside of training it only changes
-    the type.
+    Draws rotation, shift, shear, zoom, flips and channel shift per patch, with bilinear
+    interpolation and border pixels repeated outward (fill_mode "nearest"). At inference it only
+    casts.
 
     Args:
-        seed: int, of the layer's own random numbers.
+        seed: int, random seed of the layer.
     """
 
     def __init__(self, seed: int, **kwargs):
-        # In float32 under mixed precision as well.
+        # float32 even under mixed precision.
         super().__init__(**{"dtype": "float32", **kwargs})
         self.random = keras.random.SeedGenerator(seed)
         # TensorFlow's warp (ImageProjectiveTransformV3) has no XLA kernel.
@@ -52,7 +52,7 @@ class RandomAffine(keras.layers.Layer):
 
 
 def random_affine(images: KerasTensor, random: object) -> KerasTensor:
-    """Warp, mirror and shift the gray levels of each image by its own draws.
+    """Warp, flip and shift the gray levels of each image by its own draws.
 
     images: float32 (b, side, side, c), 0 to 255.
     """
@@ -61,7 +61,7 @@ def random_affine(images: KerasTensor, random: object) -> KerasTensor:
     def draw(limit):
         return keras.random.uniform((batch,), -limit, limit, seed=random)
 
-    def flip():  # a negative zoom: one pass over the pixels less for each flip
+    def flip():  # a negative zoom flips without another pass
         return ops.where(draw(1) < 0, -1.0, 1.0)
 
     images = warp(
@@ -86,7 +86,7 @@ def warp(
         images: float tensor (b, side, side, c).
         angle, shear: tensors (b,), radians.
         shift, zoom: pairs of tensors (b,), along x and along y, in pixels and as factors (above
-            1 shows more of the surroundings, negative ones mirror).
+            1 shows more of the surroundings, negative ones flip).
 
     Returns:
         Tensor of the shape of `images`; pixel (x, y) is read, bilinearly, at rotation @ shift @

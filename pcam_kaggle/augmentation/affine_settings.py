@@ -10,6 +10,6 @@ COURSE_POLICIES = ("none", "flip", "dihedral", "affine")
 
 @dataclasses.dataclass(frozen=True)
 class CourseAugmentationSettings(AugmentationSettings):
-    """The same, with the notebook's affine views."""
+    """The same settings, plus the notebook's affine views."""
 
     augmentation: str = setting("affine", "random views", COURSE_POLICIES)

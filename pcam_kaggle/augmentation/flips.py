@@ -1,4 +1,4 @@
-"""Exact views of the square: flips and transpositions, drawn per patch."""
+"""Random flips and transpositions of the patches."""
 
 import keras
 from keras import KerasTensor, ops
@@ -8,7 +8,7 @@ from .settings import AugmentationSettings
 
 
 def augment_patches(patches: KerasTensor, settings: AugmentationSettings, seed: int) -> KerasTensor:
-    """Random views, then random colors, of training patches.
+    """Apply random views, then random colors, to training patches.
 
     Args:
         patches: uint8 (b, 96, 96, 3); returned as float32, 0 to 255.
@@ -23,11 +23,11 @@ class RandomViews(keras.layers.Layer):
     """Draw one view of every training patch: uint8 (b, 96, 96, 3) -> float32.
 
     Policies: "none"; "flip", left-right and up-down; "dihedral", one of the eight
-    symmetries of the square. Outside of training it only changes the type.
+    symmetries of the square. At inference it only casts.
     """
 
     def __init__(self, policy: str, seed: int, **kwargs):
-        # In float32 under mixed precision as well.
+        # float32 even under mixed precision.
         super().__init__(**{"dtype": "float32", **kwargs})
         self.policy = policy
         self.random = keras.random.SeedGenerator(seed)
@@ -39,7 +39,7 @@ class RandomViews(keras.layers.Layer):
 
 
 def random_flips(images: KerasTensor, random: object, transpose: bool) -> KerasTensor:
-    """Flip each image of a batch left-right and up-down, each with chance 1/2.
+    """Flip each image of a batch left-right and up-down, each with probability 1/2.
 
     `transpose` draws transpositions too: all eight symmetries of the square.
     """

@@ -1,8 +1,10 @@
-"""Color augmentation: random stain, brightness, contrast and shift of each patch."""
+"""Color augmentation and translation."""
 
 import keras
 import numpy as np
 from keras import KerasTensor, ops
+
+from .settings import AugmentationSettings
 
 # Optical density of hematoxylin, eosin and DAB in red, green and blue
 # (Ruifrok & Johnston 2001, "Quantification of histochemical staining").
@@ -11,15 +13,15 @@ DENSITY_TO_HED = np.linalg.inv(HED_TO_DENSITY)
 
 
 class Jitter(keras.layers.Layer):
-    """Change stain, brightness, contrast and place of every training patch.
+    """Change stain, brightness, contrast and position of every training patch.
 
-    Each patch has its own draw, uniform within the strengths in `settings`. Outside of training
-    nothing changes. Stains change in HED space (Tellez et al. 2019): the amount c of each becomes
+    Each patch has its own draws, uniform within the strengths in `settings`. At inference nothing
+    changes. Stains change in HED space (Tellez et al. 2019): the amount c of each becomes
     c (1 + a) + b, with a and b from -s to s; b is an optical density (natural logarithm).
     """
 
-    def __init__(self, settings: object, seed: int, **kwargs):
-        # In float32 under mixed precision as well.
+    def __init__(self, settings: AugmentationSettings, seed: int, **kwargs):
+        # float32 even under mixed precision.
         super().__init__(**{"dtype": "float32", **kwargs})
         self.stain, self.brightness = settings.stain_jitter, settings.brightness
         self.contrast, self.translation = settings.contrast, settings.translation
@@ -53,8 +55,8 @@ class Jitter(keras.layers.Layer):
 def change_stain(images: KerasTensor, scale: KerasTensor, shift: KerasTensor) -> KerasTensor:
     """Scale and shift the amounts of the three stains.
 
-    Amounts are linear in the optical density, so that all of it is one 3x3 matrix and one offset
-    per image.
+    Amounts are linear in the optical density, so one 3x3 matrix and one offset per image do all
+    of it.
 
     Args:
         images: float tensor (b, side, side, 3), RGB from 0 to 255; returned unclipped.
@@ -68,7 +70,7 @@ def change_stain(images: KerasTensor, scale: KerasTensor, shift: KerasTensor) ->
 
 
 def translate(images: KerasTensor, shifts: KerasTensor) -> KerasTensor:
-    """Move each image by whole pixels, its border repeated outwards.
+    """Move each image by whole pixels and repeat its border outward.
 
     Args:
         images: tensor (b, side, side, c).

@@ -1,4 +1,4 @@
-"""How training patches are varied."""
+"""Augmentation of the training patches."""
 
 import dataclasses
 

@@ -1,1 +1,1 @@
-"""The competition on disk: tables, decoded patches, batches, folds."""
+"""These modules read the competition, decode its patches and assign them to folds."""

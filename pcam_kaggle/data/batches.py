@@ -1,4 +1,4 @@
-"""Batches gathered from the decoded array, uint8 until they are on the device."""
+"""Batches of images, uint8 until on the device."""
 
 import math
 
@@ -7,14 +7,14 @@ import numpy as np
 
 
 class Batches(keras.utils.PyDataset):
-    """Feed some images of a decoded array to `fit` or `predict`.
+    """Feed some images of an array to `fit` or `predict`.
 
     Args:
-        images: uint8 array (n, 96, 96, 3), may be memory-mapped.
+        images: uint8 array (n, 96, 96, 3) or float16 features (n, dim), may be memory-mapped.
         positions: int array (m,), the images to feed.
         batch_size: int.
         labels: array (n,) of 0 and 1, or None to feed images only.
-        shuffle_seed: int, or None. With a random seed, the order is drawn again every epoch and
+        shuffle_seed: int, or None for the given order. With a seed, every epoch has a new order and
             a smaller last batch is dropped, as the course notebook does.
     """
 
@@ -27,6 +27,8 @@ class Batches(keras.utils.PyDataset):
         shuffle_seed: int | None = None,
     ):
         super().__init__()
+        if not len(positions):
+            raise ValueError("positions: expected at least one image. Received: none")
         self.images = images
         self.positions = np.asarray(positions)
         self.batch_size = min(batch_size, len(self.positions))
@@ -50,7 +52,7 @@ class Batches(keras.utils.PyDataset):
         return images, self.labels[chosen].astype("float32")[:, None]
 
     def skip_epochs(self, num_epochs: int) -> None:
-        """Draw the orders of epochs that are done already."""
+        """Draw the orders of epochs that are already done."""
         for _ in range(num_epochs):
             self.on_epoch_end()
 

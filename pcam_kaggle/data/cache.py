@@ -1,4 +1,4 @@
-"""Disk cache of decoded images, checked against the source files."""
+"""Disk cache of decoded images, checked against files."""
 
 import os
 import tempfile
@@ -19,17 +19,17 @@ def load_cached(
     name: str = "images",
     folder: Path | str | None = None,
 ) -> np.ndarray:
-    """As `load_images`; from 20,000 files on, an earlier run's array is used again.
+    """Like `load_images`, with a disk cache from 20,000 files on.
 
     The cache is the folder pcam-kaggle in the system's temporary folder, or PCAM_CACHE; the
-    file is named after the ids and the images' folder and takes 27,648 bytes an image. It may
-    be deleted at any time. A damaged one is replaced.
+    file is named after the ids and the images' folder and takes 27,648 bytes per image. It may
+    be deleted at any time. A damaged cache is replaced.
 
     Args:
         table: columns path and id, n rows.
-        verify_ids: decode every file again, and check that every id is the sha1 of its pixels.
-        name: the name of the set of images.
-        folder: the cache, or None.
+        verify_ids: decode every file again and check that every id is the sha1 of its pixels.
+        name: "train" or "test", which starts the file's name.
+        folder: the folder of the cache, or None.
 
     Returns:
         uint8 array (n, 96, 96, 3).
@@ -52,12 +52,12 @@ def load_cached(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=folder) as scratch:
         load_images(table, scratch, verify_ids, name)
-        os.replace(Path(scratch) / f"{name}.npy", path)  # whole, or not there at all
+        os.replace(Path(scratch) / f"{name}.npy", path)  # atomic
     return np.load(path, mmap_mode="r")
 
 
 def find_problem(path: Path, table: pd.DataFrame) -> str:
-    """What is wrong with a cache, or "": its size, its shape, some of its images."""
+    """Describe what is wrong with a cache (its shape or some of its images), or return ""."""
     try:
         images = np.load(path, mmap_mode="r")
     except (ValueError, EOFError, OSError) as error:

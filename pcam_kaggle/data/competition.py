@@ -1,6 +1,7 @@
-"""The competition's tables, checked against the files beside them."""
+"""The competition's tables, checked against its files."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 
 
 def load_labels(folder: Path) -> pd.DataFrame:
-    """The training images and their labels, joined on the id.
+    """Load the training images and their labels, joined on the id.
 
     Args:
         folder: Path, the competition folder.
@@ -17,8 +18,8 @@ def load_labels(folder: Path) -> pd.DataFrame:
         DataFrame with columns path (str), id (str), label (int), ordered by id.
 
     Raises:
-        ValueError: duplicate ids, labels other than 0 and 1, an image without a label or a
-            label without an image; counts them all and names the first ten.
+        ValueError: there are duplicate ids, labels other than 0 and 1, images without a label
+            or labels without an image; counts them all and names the first ten.
     """
     source = Path(folder) / "train_labels.csv"
     labels = read_ids(source)
@@ -26,7 +27,7 @@ def load_labels(folder: Path) -> pd.DataFrame:
     if len(wrong):
         shown = [f"{row.label!r} for {row.id}" for row in wrong.itertuples()]
         raise ValueError(
-            f"{source}: expected labels 0 and 1. Received: " + summarize_items(shown, "others")
+            f"{source}: expected labels 0 and 1. Received: " + summarize_items(shown, "invalid")
         )
     images = list_images(Path(folder) / "train")
     check_same_ids(source, labels["id"], images["id"])
@@ -35,13 +36,13 @@ def load_labels(folder: Path) -> pd.DataFrame:
 
 
 def load_sample(folder: Path) -> pd.DataFrame:
-    """sample_submission.csv (columns id, label) and the test images in its order.
+    """Load the ids of sample_submission.csv and the test images in its order.
 
     Returns:
-        DataFrame with columns path (str), id (str), ordered as the sample is.
+        DataFrame with columns path (str), id (str), in the order of the sample.
 
     Raises:
-        ValueError: an empty test folder, or ids that are not those of the images.
+        ValueError: the test folder is empty, or its images have other ids.
     """
     source = Path(folder) / "sample_submission.csv"
     sample = read_ids(source)
@@ -51,10 +52,10 @@ def load_sample(folder: Path) -> pd.DataFrame:
 
 
 def draw_images(num_available: int, num_images: int, seed: int) -> np.ndarray:
-    """Sorted positions of `num_images` images drawn at random; 0 takes all.
+    """Draw `num_images` random images: their sorted positions; 0 takes all.
 
     Raises:
-        ValueError: more images than there are.
+        ValueError: there are fewer images.
     """
     if num_images > num_available:
         raise ValueError(
@@ -66,11 +67,11 @@ def draw_images(num_available: int, num_images: int, seed: int) -> np.ndarray:
 
 
 def load_slides(slide_map: str, ids: pd.Series) -> np.ndarray:
-    """The slide of every id, from a CSV with columns id and slide (or wsi).
+    """Load the slide of every id from a CSV with columns id and slide (or wsi).
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: other columns, an id twice, ids that the map misses.
+        FileNotFoundError: there is no such file.
+        ValueError: the columns are wrong, or ids are missing or duplicate.
     """
     table = pd.read_csv(slide_map, dtype=str, keep_default_na=False)
     if list(table.columns) not in (["id", "slide"], ["id", "wsi"]):
@@ -81,14 +82,14 @@ def load_slides(slide_map: str, ids: pd.Series) -> np.ndarray:
     slides = table.set_index("id")["slide"]
     missing = sorted(set(ids) - set(slides.index))
     repeated = sorted(set(slides.index[slides.index.duplicated()]))
-    for problem, wrong in (("ids are missing", missing), ("ids are there twice", repeated)):
+    for problem, wrong in (("ids are missing", missing), ("duplicate ids", repeated)):
         if wrong:
             raise ValueError(f"slide_map {slide_map}: " + summarize_items(wrong, problem))
     return slides.loc[list(ids)].to_numpy()
 
 
 def list_images(folder: Path) -> pd.DataFrame:
-    """The .tif files of a folder: DataFrame with columns path and id, ordered by id."""
+    """List the .tif files of a folder: DataFrame with columns path and id, ordered by id."""
     names = sorted(name for name in os.listdir(folder) if name.endswith(".tif"))
     if not names:
         raise ValueError(f"{folder}: expected .tif images. Received: none")
@@ -97,7 +98,7 @@ def list_images(folder: Path) -> pd.DataFrame:
 
 
 def read_ids(source: Path) -> pd.DataFrame:
-    """A CSV with columns id and label, as text, each id once."""
+    """Read a CSV with columns id and label as text; each id must be unique."""
     table = pd.read_csv(source, dtype=str, keep_default_na=False)
     if list(table.columns) != ["id", "label"]:
         raise ValueError(
@@ -106,7 +107,7 @@ def read_ids(source: Path) -> pd.DataFrame:
     twice = table.loc[table["id"].duplicated(), "id"]
     if len(twice):
         raise ValueError(
-            f"{source}: expected each id once. Received: " + summarize_items(twice, "again")
+            f"{source}: expected each id once. Received: " + summarize_items(twice, "duplicates")
         )
     return table
 
@@ -125,8 +126,8 @@ def check_same_ids(source: Path, listed: pd.Series, on_disk: pd.Series) -> None:
         )
 
 
-def summarize_items(items: object, what: str) -> str:
-    """How many there are of something, and the first ten, a line each."""
+def summarize_items(items: Iterable, what: str) -> str:
+    """The number of items and the first ten, one per line."""
     items = list(items)
     shown = items[:10] + ["..."] * (len(items) > 10)
     return "\n  ".join([f"{len(items)} {what}", *shown])

@@ -1,4 +1,4 @@
-"""Every TIFF of a table decoded once, in parallel, into one uint8 array."""
+"""TIFF images decoded in parallel into one array."""
 
 import hashlib
 import io
@@ -14,9 +14,9 @@ from tqdm import tqdm
 from .competition import summarize_items
 
 IMAGE_SHAPE = (96, 96, 3)
-BITS_PER_SAMPLE = 258  # a TIFF tag; Pillow would cut 16 bits to 8 without a word
+BITS_PER_SAMPLE = 258  # a TIFF tag; Pillow would silently cut 16 bits to 8
 FILES_PER_TASK = 512
-PROCESSES_FROM = 20_000  # files; below, threads: starting processes takes 2 s
+PROCESSES_FROM = 20_000  # files; fewer use threads, since processes take 2 s to start
 
 
 def load_images(
@@ -30,7 +30,7 @@ def load_images(
     Args:
         table: columns path and id, n rows.
         scratch: a folder for the file behind a shared array, <progress>.npy, which must outlive
-            the array. None where there are few images.
+            the array. None for fewer than 20,000 files.
         verify_ids: also check that every id is the sha1 of the pixels.
         progress: the label of the progress bar.
 
@@ -39,8 +39,8 @@ def load_images(
         several processes fill it, and it is memory-mapped.
 
     Raises:
-        ValueError: files that are not 96x96 8-bit RGB TIFFs or whose pixels do not match their
-            id; counts them all and names the first ten. None is skipped.
+        ValueError: some files are not 96x96 8-bit RGB TIFFs, or their pixels do not match their
+            ids; counts them all and names the first ten. None is skipped.
     """
     shape = (len(table), *IMAGE_SHAPE)
     if len(table) < PROCESSES_FROM:
@@ -63,7 +63,7 @@ def load_images(
     if wrong:
         raise ValueError(
             "expected 96x96 RGB TIFF images of 8 bits per channel. Received: "
-            + summarize_items(sorted(wrong), "others")
+            + summarize_items(sorted(wrong), "other files")
         )
     return images
 
@@ -74,7 +74,7 @@ def decode_files(
     """Decode some files into an array or the file behind it.
 
     Returns:
-        Their number and a list of what is wrong with any of them.
+        The number of files and a list of problems.
     """
     if isinstance(target, Path):
         target = np.lib.format.open_memmap(target, "r+")
@@ -90,7 +90,7 @@ def decode_files(
 
 
 def decode_tiff(path: Path | str, verify_id: str | None = None) -> np.ndarray:
-    """The pixels of one file: uint8 (96, 96, 3). Reading it whole is 1.8 x as fast."""
+    """The pixels of one file: uint8 (96, 96, 3). Reading it whole is 1.8x as fast."""
     with Image.open(io.BytesIO(Path(path).read_bytes()), formats=("TIFF",)) as image:
         size = f"{image.width}x{image.height}"
         bits = tuple(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))

@@ -1,4 +1,4 @@
-"""Cross-validation folds: stratified, and grouped by slide where slides are known."""
+"""Stratified cross-validation folds, grouped by slide."""
 
 import dataclasses
 
@@ -9,21 +9,21 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 def make_folds(
     labels: np.ndarray, num_folds: int, seed: int, slides: np.ndarray | None = None
 ) -> np.ndarray:
-    """The validation fold of every image.
+    """Assign every image to a validation fold.
 
     Args:
         labels: int array (n,) of 0 and 1.
         num_folds: at least 2.
         seed: random seed that shuffles the images (or the slides).
-        slides: array (n,) of slide names, or None. Folds never share a slide.
+        slides: array (n,) of slide names, so that folds never share a slide; None for no slides.
 
     Returns:
         int array (n,) with values from 0 to num_folds - 1. The folds have the same balance of
         labels, as nearly as whole images (or slides) allow.
 
     Raises:
-        ValueError: more folds than images of a label or than slides, or a fold that would hold
-            only one label.
+        ValueError: there are more folds than images of a label or than slides, or a fold would
+            hold only one label.
     """
     labels = np.asarray(labels)
     counts = {"negative images": (labels == 0).sum(), "positive images": labels.sum()}
@@ -51,7 +51,7 @@ def make_folds(
 class Split:
     """One network's share of the patches: positions to train on and to validate on.
 
-    `seed` is the random seed of the first weights, the order and the augmentation, `name`
+    `seed` is the random seed of the initial weights, the order and the augmentation; `name`
     starts each line of the log.
     """
 
@@ -62,6 +62,6 @@ class Split:
 
 
 def split_fold(folds: np.ndarray, fold: int, seed: int, name: str) -> Split:
-    """Hold one fold out; patches of fold -1 are in neither part."""
+    """Hold out one fold; patches of fold -1 are in neither part."""
     train = np.flatnonzero((folds != fold) & (folds >= 0))
     return Split(train, np.flatnonzero(folds == fold), seed, name)

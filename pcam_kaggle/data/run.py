@@ -1,4 +1,4 @@
-"""A run: what is checked before an image is read, and the patches it works on."""
+"""A run: its checks and the patches it works on."""
 
 import dataclasses
 import datetime
@@ -25,11 +25,11 @@ SCHEMA = 2  # of run.json
 
 @dataclasses.dataclass(frozen=True)
 class Competition:
-    """The competition's tables; no image has been read.
+    """The competition's tables; no image has been read yet.
 
-    `folder` is where it is. `train` has the columns path, id and label, `test` path and id in
+    `folder` holds the data. `train` has the columns path, id and label, `test` path and id in
     the order of sample_submission.csv. `slides` is an array of slide names, one per training
-    patch, or None where no map was given.
+    patch, or None if no map was given.
     """
 
     folder: Path
@@ -43,8 +43,8 @@ class Run:
     """One execution of a recipe.
 
     `data` is the folder given for the input, or None. `build_id` names the page, `code` the
-    code on it that decides predictions, `edited` says whether the page was changed after it was
-    built. `fingerprint` is over all that decides predictions: code, settings, data.
+    code on it that decides predictions, and `edited` says whether the page was changed after it
+    was built. `fingerprint` covers all that decides predictions: code, settings, data.
     """
 
     recipe: str
@@ -63,7 +63,7 @@ class Run:
 class Patches:
     """What a method learns from and predicts.
 
-    `images` and `test_images` are what it reads: uint8 arrays (n, 96, 96, 3), or float16
+    `images` and `test_images` are its inputs: uint8 arrays (n, 96, 96, 3), or float16
     features (n, dim). `labels` is an int array (n,) of 0 and 1, and `pixels` the training
     patches as uint8 (n, 96, 96, 3) in either case.
     """
@@ -76,7 +76,7 @@ class Patches:
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """What run.json says about any run; recipes add what they found.
+    """What run.json says about any run; recipes add their results.
 
     `counts` are numbers of patches, `stages` the time of each stage, `files` the names of the
     files that belong to the finished run, `finished` the time in UTC.
@@ -107,7 +107,7 @@ def open_run(
     data: Path | str | None = None,
     output: Path | str | None = None,
 ) -> Run:
-    """Check all that can be checked before an image is read.
+    """Check all that can be checked before any image is read.
 
     Args:
         recipe: its name.
@@ -115,12 +115,12 @@ def open_run(
         changes: its SETTINGS, or all settings of a page.
         overrides: settings that replace those, or None.
         build_id, code_id: the page's, or "package" outside of one.
-        data, output: folders that stand in for PCAM_INPUT and PCAM_WORKING, or None.
+        data, output: folders to use instead of PCAM_INPUT and PCAM_WORKING, or None.
 
     Raises:
-        ValueError: a wrong setting, tables that do not fit the images, an output folder of
-            another run.
-        FileNotFoundError, OSError: no data, or an output that cannot be written.
+        ValueError: a setting is wrong, the tables do not fit the images, or the output folder
+            is of another run.
+        FileNotFoundError, OSError: there is no data, or the output cannot be written.
     """
     clock = Clock()
     settings = compose(parts, changes, overrides)
@@ -141,7 +141,7 @@ def open_run(
 
 
 def read_competition(folder: Path, data: DataSettings) -> Competition:
-    """The tables, with as many training patches as the settings say."""
+    """Read the tables, with as many training patches as the settings say."""
     table = load_labels(folder)
     drawn = draw_images(len(table), data.num_images, data.seed)
     table = table.iloc[drawn].reset_index(drop=True)
@@ -150,7 +150,7 @@ def read_competition(folder: Path, data: DataSettings) -> Competition:
 
 
 def make_fingerprint(code: str, settings: dict, tables: Competition) -> str:
-    """Ten hex digits over all that decides the predictions: code, settings, data."""
+    """Return ten hex digits over all that decides the predictions: code, settings, data."""
     content = [
         code,
         {name: settings[name] for name in settings if name not in SESSION_SETTINGS},
@@ -165,7 +165,7 @@ def load_patches(run: Run) -> Patches:
     """Decode every patch, or take them from the cache of an earlier run.
 
     Raises:
-        ValueError: files that are not 96x96 8-bit RGB TIFFs.
+        ValueError: some files are not 96x96 8-bit RGB TIFFs.
     """
     train, test = run.competition.train, run.competition.test
     verify_ids = run.settings.data.verify_ids
@@ -183,7 +183,7 @@ def start_budget(run: Run) -> Budget:
 
 
 def make_record(run: Run, stages: dict, files: list) -> RunRecord:
-    """The record of a run that ends now."""
+    """Make the record of a run that ends now."""
     train, test = run.competition.train, run.competition.test
     positive = int(train["label"].sum())
     return RunRecord(

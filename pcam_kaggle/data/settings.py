@@ -1,4 +1,4 @@
-"""Which training patches a run uses, and how they are dealt into folds."""
+"""Patches of a run and the folds they are assigned to."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ class DataSettings(Part):
 class FoldSettings(Part):
     """Cross-validation."""
 
-    num_folds: int = setting(5, "stratified folds", low=2, high=100)
+    num_folds: int = setting(5, "number of stratified folds", low=2, high=100)
     folds: tuple = setting((), "folds to train; empty: all", kind="ints")
     num_seeds: int = setting(1, "networks per fold, each from its own random seed", low=1)
 

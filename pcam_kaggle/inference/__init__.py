@@ -1,1 +1,1 @@
-"""Predictions: test-time views, ensembles, calibration, the submission."""
+"""These modules predict, average, calibrate and write the submission."""

@@ -1,4 +1,4 @@
-"""Calibration: a monotone map from predictions to honest probabilities."""
+"""A monotone map to calibrated probabilities."""
 
 import dataclasses
 
@@ -12,12 +12,12 @@ from .ensemble import log_odds
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How well probabilities mean what they say, out of fold.
+    """Calibration of the out-of-fold predictions.
 
     `before` and `after` hold the expected calibration error ("ece") and the Brier score
     ("brier"). `map` is the scale and the offset of the log-odds, fitted on the same
-    predictions, or None for no map. `refused` says why one that was asked for could not be
-    fitted; the submission then stays as it is.
+    predictions, or None for no map. `refused` says why a requested map could not be fitted; the
+    submission then stays uncalibrated.
     """
 
     before: dict
@@ -26,12 +26,12 @@ class Calibration:
     refused: str | None = None
 
     def apply(self, predictions: np.ndarray) -> np.ndarray:
-        """Probabilities after the map, if there is one."""
+        """Return the probabilities after the map, if there is one."""
         return calibrate(predictions, *self.map) if self.map else predictions
 
 
 def calibrate_oof(oof: pd.DataFrame, method: str) -> Calibration:
-    """Measure the calibration of out-of-fold predictions, and fit a map if asked to.
+    """Measure the calibration of out-of-fold predictions, and fit a map if requested.
 
     Args:
         oof: columns label and prediction.
@@ -43,7 +43,7 @@ def calibrate_oof(oof: pd.DataFrame, method: str) -> Calibration:
         return Calibration(before)
     try:
         scale, offset = fit_calibration(labels, predictions)
-    except ValueError as error:  # at the end of a long run: loses nothing
+    except ValueError as error:  # must not lose a finished run
         print(error, flush=True)
         return Calibration(before, refused=str(error))
     after = measure_calibration(labels, calibrate(predictions, scale, offset))
@@ -60,7 +60,7 @@ def fit_calibration(labels: np.ndarray, predictions: np.ndarray) -> tuple:
         (scale, offset), floats for `calibrate`.
 
     Raises:
-        ValueError: predictions that fall where the labels rise: the map would reverse their
+        ValueError: predictions fall as the labels rise, so that the map would reverse their
             order.
     """
     fit = LogisticRegression(C=1e6).fit(log_odds(predictions)[:, None], labels)
@@ -68,11 +68,11 @@ def fit_calibration(labels: np.ndarray, predictions: np.ndarray) -> tuple:
     if scale <= 0:
         raise ValueError(
             "calibration: expected out-of-fold predictions that rise with the labels. "
-            f"Try: train longer, or calibration=none. Received: a slope of {scale:.3g}"
+            f"Received: a slope of {scale:.3g}. Try: train longer, or calibration=none"
         )
     return scale, offset
 
 
 def calibrate(predictions: np.ndarray, scale: float, offset: float) -> np.ndarray:
-    """Probabilities after the map: float64 array of the shape of `predictions`."""
+    """Map probabilities to calibrated ones: float64 array of the shape of `predictions`."""
     return 1 / (1 + np.exp(-(scale * log_odds(predictions) + offset)))

@@ -16,6 +16,6 @@ class CalibratedSettings(PredictionSettings):
         super().check()
         if self.calibration == "platt" and self.ensemble == "rank":
             raise ValueError(
-                "calibration: ranks are no probabilities; use ensemble=mean or logit. "
+                "calibration: ranks are not probabilities; use ensemble=mean or logit. "
                 "Received: calibration='platt', ensemble='rank'"
             )

@@ -5,18 +5,18 @@ import pandas as pd
 
 
 def ensemble_predictions(
-    predictions: object, method: str, weights: np.ndarray | None = None
+    predictions: list | np.ndarray, method: str, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """One prediction per patch from those of several networks.
 
     Args:
-        predictions: array (networks, n) of probabilities.
-        method: "mean"; "rank", the mean of each network's ranks over n, which takes only their
-            order; "logit", the mean log-odds, which weighs confident networks more.
+        predictions: array (networks, n) of probabilities, or a list of arrays (n,).
+        method: "mean"; "rank", the mean of each network's ranks over n, which uses only their
+            order; "logit", the mean log-odds, which gives confident networks more weight.
         weights: array (networks,) that sums to 1, or None for equal ones.
 
     Returns:
-        float64 array (n,) between 0 and 1. One network keeps its order in each method.
+        float64 array (n,) between 0 and 1. A single network's order is preserved.
     """
     predictions = np.asarray(predictions, "float64")
     if method == "rank":
@@ -38,6 +38,6 @@ def average_members(members: list, method: str) -> np.ndarray:
 
 
 def log_odds(predictions: np.ndarray) -> np.ndarray:
-    """Log-odds of probabilities, bounded off 0 and 1."""
+    """Log-odds of probabilities, clipped away from 0 and 1."""
     bounded = np.clip(np.asarray(predictions, "float64"), 1e-7, 1 - 1e-7)
     return np.log(bounded / (1 - bounded))

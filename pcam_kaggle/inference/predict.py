@@ -1,4 +1,4 @@
-"""Predictions of one network, for use outside of recipes."""
+"""Predictions of one network, outside of recipes."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from .views import predict_views
 def predict(
     network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None, tta: str = "none"
 ) -> np.ndarray:
-    """The probability that the center of each patch holds tumor: float32 array (m,).
+    """The probability that the center of each patch contains tumor: float32 array (m,).
 
     Args:
         network: as `build_network` returns it.

@@ -1,4 +1,4 @@
-"""How networks predict and how their predictions become a submission."""
+"""Settings of the predictions and of the submission."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The submission: probabilities or hard labels, checked against the sample."""
+"""The submission, checked against the sample."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from ..system.files import write_table
 
 
 def check_submission(submission: pd.DataFrame, sample_ids: Sequence) -> None:
-    """Refuse a submission that Kaggle would refuse, or would score by accident.
+    """Refuse a submission that Kaggle would refuse, or would score although it is wrong.
 
     Args:
         submission: DataFrame with columns id (str) and label (float or int).
         sample_ids: the ids of sample_submission.csv, in its order.
 
     Raises:
-        ValueError: other columns, ids missing, unknown or out of order, labels that are not
-            finite numbers from 0 to 1.
+        ValueError: the columns are wrong, ids are missing, unknown or out of order, or labels
+            are not numbers from 0 to 1.
     """
     if list(submission.columns) != ["id", "label"]:
         raise ValueError(
@@ -37,7 +37,7 @@ def check_submission(submission: pd.DataFrame, sample_ids: Sequence) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
-            f"submission: expected labels from 0 to 1. Received: {wrong.sum()} others, "
+            f"submission: expected labels from 0 to 1. Received: {wrong.sum()} invalid, "
             f"the first {submission['label'].tolist()[row]!r} for id {ids[row]}"
         )
 
@@ -45,7 +45,7 @@ def check_submission(submission: pd.DataFrame, sample_ids: Sequence) -> None:
 def write_submission(
     path: Path, sample_ids: Sequence, predictions: np.ndarray, labels: str = "probability"
 ) -> pd.DataFrame:
-    """Write submission.csv in the order of the sample, whole or not at all.
+    """Write submission.csv atomically, in the order of the sample.
 
     Args:
         path: the file.

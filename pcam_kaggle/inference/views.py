@@ -1,4 +1,4 @@
-"""Test-time augmentation: all views of a batch in one pass, averaged."""
+"""Test-time augmentation in one pass."""
 
 import keras
 import numpy as np
@@ -15,10 +15,10 @@ IMAGES_PER_PASS = 512  # views included: bounds the memory of a pass
 def predict_views(
     network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None, tta: str = "none"
 ) -> tuple:
-    """The probability that the center of each patch holds tumor: two float32 arrays (m,).
+    """The probability that the center of each patch contains tumor: two float32 arrays (m,).
 
     The first is the average over the views `tta` ("none", "flip": 4, "dihedral": 8), the second
-    from the patch as it is.
+    that of the unchanged patch.
 
     Args:
         network: as `build_network` returns it.
@@ -37,7 +37,7 @@ def predict_views(
 
 
 def test_time_views(images: KerasTensor, tta: str) -> list:
-    """The views over which a prediction is averaged, a list of tensors.
+    """List the views over which a prediction is averaged, as tensors.
 
     Each set of views is a group, so that the average is the same for every view of an image.
     """

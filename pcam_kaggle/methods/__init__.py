@@ -1,1 +1,1 @@
-"""Methods: what a recipe trains, all with the same five functions."""
+"""A method is what a recipe trains; all methods have the same five functions."""

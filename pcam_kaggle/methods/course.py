@@ -1,4 +1,4 @@
-"""The program that the course notebook's three networks share."""
+"""The program of the course notebook's three networks."""
 
 from ..analysis.cleaning import clean_folds
 from ..analysis.gradcam import explain_maps

@@ -1,4 +1,4 @@
-"""The features of every patch by a frozen network: one pass, kept in parts."""
+"""Features of a frozen network, extracted once."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..system.device import choose_jit_compile
 from ..system.files import write_beside
 from ..system.paths import find_attached
 
-IMAGES_PER_PART = 4_096  # features are written in parts: the most that a crash costs
+IMAGES_PER_PART = 4_096  # features are written in parts: a crash loses at most one part
 VIEWS_PER_STEP = 64
 
 
@@ -27,33 +27,33 @@ def extract_features(
     name: str,
     folder: Path,
     fingerprint: str = "",
-    attached: object = None,
+    attached: Path | str | None = None,
     budget: Budget | None = None,
     share: tuple = (0, 1),
 ) -> np.ndarray:
     """The features of every image, averaged over its views.
 
     For a linear head the average of the features is the average of the log-odds, so that one
-    row per image serves all views. They are written in parts; parts that are there already, or
-    attached to the kernel, are used again.
+    row per image serves all views. They are written in parts; parts that exist already, or are
+    attached to the kernel, are reused.
 
     Args:
         backbone: as `load_backbone` returns it.
         images: uint8 array (n, 96, 96, 3).
         tta: "none" (1 view), "flip" (4) or "dihedral" (8).
-        name: the name of the set of images.
+        name: "train" or "test".
         folder: where the parts are.
         fingerprint: the run's; with `name` it starts the parts' names.
-        attached: folder that stands in for PCAM_INPUT, or None.
+        attached: folder to use instead of PCAM_INPUT, or None.
         budget: what is left of the run's time, or None for no limit.
-        share: (number, count): of every `count` parts the one of that number.
+        share: (index, count): extract every count-th part, starting at index.
 
     Returns:
         float16 array (n, dim), of the parts of the share.
 
     Raises:
-        ValueError: there is no time for all; after the first part, which is kept.
-        FloatingPointError: features that are not finite in this precision.
+        ValueError: there is no time for all of them; finished parts are kept.
+        FloatingPointError: some features are not finite in this precision.
     """
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     views = test_time_views(inputs, tta)
@@ -74,8 +74,8 @@ def extract_features(
             part = model.predict(batches, verbose=0)
             if not np.isfinite(part).all():
                 raise FloatingPointError(
-                    "the features are not finite numbers. Try: precision=float32 "
-                    f"or mixed_bfloat16. Received: {name}, images from {start} on"
+                    f"features that are not finite. Received: {name}, images from {start} "
+                    "on. Try: precision=float32 or mixed_bfloat16"
                 )
             with write_beside(path) as partial, open(partial, "wb") as file:
                 np.save(file, part)

@@ -1,4 +1,4 @@
-"""Fine-tuning: a network that learns from the pixels of augmented patches."""
+"""Fine-tuning on augmented patches."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,9 +30,9 @@ class Finetune:
             0 to 255, -> float32 (b, 1).
         augment: function of a uint8 tensor (b, 96, 96, 3), `augmentation` and a random seed
             that returns a float32 tensor of that shape.
-        network, augmentation, training: the parts of the settings that they read.
+        network, augmentation, training: the settings of each.
         tta: test-time views, "none", "flip" or "dihedral".
-        explainer: function as `explain_maps`, or None.
+        explainer: function like `explain_maps`, or None.
     """
 
     build_network: Callable
@@ -45,21 +45,21 @@ class Finetune:
 
     @property
     def num_views(self) -> int:
-        """Views that a prediction is averaged over."""
+        """The number of views over which a prediction is averaged."""
         return NUM_VIEWS[self.tta]
 
     def build(self) -> keras.Model:
-        """The network with its first weights; refuses weights that do not fit."""
+        """Build the network with its initial weights; refuse weights that do not fit."""
         return self.build_network(self.network)
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
-        """What `fit` and `predict` read: the patches as they are."""
+        """Return what `fit` and `predict` read: the patches, unchanged."""
         return patches
 
     def fit(
         self, patches: Patches, split: Split, checkpoint: Checkpoint | None = None, extra: list = ()
     ) -> tuple:
-        """Train one network and validate it on the fold that is held out.
+        """Train one network and validate it on the held-out fold.
 
         Args:
             patches: as `prepare` returns them.
@@ -69,12 +69,12 @@ class Finetune:
 
         Returns:
             The trained network and its history, a DataFrame with a row per epoch. With early
-            stopping its weights are the best by val_loss, else the last epoch's.
+            stopping, its weights are those of the lowest val_loss, else the last epoch's.
 
         Raises:
             FloatingPointError: the loss is no longer a finite number.
             MemoryError: a batch does not fit into the device's memory.
-            ValueError: a checkpoint that is damaged or of another run.
+            ValueError: the checkpoint is damaged or of another run.
         """
         settings = self.training
         policy = keras.config.dtype_policy()
@@ -89,8 +89,8 @@ class Finetune:
         model = keras.Model(inputs, network(views))
         compile_model(model, settings, settings.epochs * len(batches))
 
-        # The log first: it reads the rate before the plateau lowers it. The checkpoint
-        # after all that it saves, and before what may stop the training.
+        # The log comes first: it reads the rate before the plateau lowers it. The checkpoint comes
+        # after the callbacks it saves and before those that may stop training.
         log = EpochLog(split.name, settings.epochs)
         callbacks = [log, *make_callbacks(settings)]
         first_epoch = 0
@@ -105,7 +105,7 @@ class Finetune:
                 initial_epoch=first_epoch,
                 epochs=settings.epochs,
                 callbacks=[*callbacks, *extra],
-                shuffle=False,  # Batches does, in an order that can be resumed
+                shuffle=False,  # Batches shuffles, in an order that can be resumed
                 verbose=0,
             )
         return network, pd.DataFrame(log.rows)
@@ -113,7 +113,7 @@ class Finetune:
     def predict(
         self, network: keras.Model, images: np.ndarray, positions: np.ndarray | None = None
     ) -> tuple:
-        """Probabilities of tumor over all views, and from the patches as they are.
+        """Predict the probability of tumor over all views, and of the unchanged patches.
 
         Args:
             network: as `fit` returns it.
@@ -128,7 +128,7 @@ class Finetune:
     def explain(
         self, network: keras.Model, patches: Patches, positions: np.ndarray, oof: np.ndarray
     ) -> Explanation | None:
-        """Explain some patches of a validation fold, by the function given, if any."""
+        """Explain some patches of a validation fold with `explainer`, unless it is None."""
         if self.explainer is None:
             return None
         return self.explainer(network, patches, positions, oof, self.network.crop_size)

@@ -1,8 +1,9 @@
-"""Linear probing: a frozen network's features once, then heads within seconds."""
+"""Heads on the features of a frozen network."""
 
 import functools
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -36,14 +37,14 @@ class LinearProbe:
     """Train a head on the features of a frozen transformer.
 
     Args:
-        network: which transformer.
-        head: what learns from its features.
-        training: how, for head="mlp".
+        network: settings of the transformer.
+        head: settings of what learns from its features.
+        training: settings of the training of head="mlp".
         tta: views over which the features are averaged.
-        explainer: function as `explain_tokens`, or None.
+        explainer: function like `explain_tokens`, or None.
     """
 
-    num_views = 1  # of a prediction: the views are in the features
+    num_views = 1  # per prediction: the features are averaged over views
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class LinearProbe:
         return {**vars(self), "backbone": None}  # each process loads its own
 
     def build(self) -> keras.Model:
-        """The frozen transformer, loaded once per process.
+        """Return the frozen transformer, loaded once per process.
 
         Raises:
             ImportError, FileNotFoundError, ValueError: it cannot be loaded.
@@ -77,13 +78,13 @@ class LinearProbe:
         return self.backbone
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
-        """The patches with float16 features (n, dim) for images.
+        """Replace the images with float16 features (n, dim).
 
-        Several workers extract a share each; the parts are kept in features/.
+        Each worker extracts a share; the parts are kept in features/.
 
         Raises:
             ValueError: there is no time for all of them.
-            FloatingPointError: features that are not finite in this precision.
+            FloatingPointError: some features are not finite in this precision.
         """
         budget, num_workers = start_budget(run), device.num_workers
         images = (patches.images, patches.test_images)
@@ -113,7 +114,7 @@ class LinearProbe:
 
         head="logistic" is logistic regression with the L2 penalty chosen by 3-fold
         cross-validation within the training folds; head="mlp" one hidden layer. Neither takes
-        long enough for checkpoints or forecasts.
+        long enough to need checkpoints or forecasts.
 
         Args:
             patches: as `prepare` returns them.
@@ -131,14 +132,14 @@ class LinearProbe:
     def predict(
         self, head: object, features: np.ndarray, positions: np.ndarray | None = None
     ) -> tuple:
-        """As `Finetune.predict`; the views are in the features, so that both agree."""
+        """Like `Finetune.predict`; features are averaged over views, so both are equal."""
         predictions = apply_head(head, features, positions)
         return predictions, predictions
 
     def explain(
         self, head: object, patches: Patches, positions: np.ndarray, predictions: np.ndarray
     ) -> Explanation | None:
-        """Explain some patches of a validation fold, by the function given, if any."""
+        """Explain some patches of a validation fold with `explainer`, unless it is None."""
         if self.explainer is None:
             return None
         return self.explainer(
@@ -153,12 +154,12 @@ def extract_share(
     *,
     method: LinearProbe,
     policy: str,
-    folder: object,
+    folder: Path,
     fingerprint: str,
-    attached: object,
+    attached: Path | str | None,
     max_hours: float,
 ) -> list:
-    """A worker's share of the features of the training and of the test patches."""
+    """Extract a worker's share of the features of the training and test patches."""
     keras.config.set_dtype_policy(policy)
     budget = Budget(max_hours, seconds_left)
     return [
@@ -180,7 +181,7 @@ def apply_head(
 
 
 def fit_logistic(features: np.ndarray, labels: np.ndarray, split: Split) -> tuple:
-    """Logistic regression on standardized features, and its one row of history."""
+    """Fit logistic regression to standardized features; return it and its one-row history."""
     regression = LogisticRegressionCV(
         Cs=STRENGTHS,
         cv=StratifiedKFold(3, shuffle=True, random_state=split.seed),
@@ -201,7 +202,7 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, split: Split) -> tupl
 def fit_mlp(
     settings: TrainingSettings, dropout_rate: float, patches: Patches, split: Split, extra: list
 ) -> tuple:
-    """One hidden layer on standardized features, and its history."""
+    """Train one hidden layer on standardized features; return the head and its history."""
     features, labels, size = patches.images, patches.labels, settings.batch_size
     keras.utils.set_random_seed(split.seed)
     scale = layers.Normalization()

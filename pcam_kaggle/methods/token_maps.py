@@ -1,4 +1,4 @@
-"""Maps of a frozen transformer: which of its patch tokens a prediction rests on."""
+"""Grad-CAM maps from the tokens of a frozen transformer."""
 
 import keras
 import numpy as np
@@ -18,14 +18,14 @@ def explain_tokens(
     predictions: np.ndarray,
     crop_size: int,
 ) -> Explanation:
-    """As `explain_maps`, for a head on the features of a frozen transformer.
+    """Like `explain_maps`, for a head on the features of a frozen transformer.
 
     Args:
         backbone: as `load_backbone` returns it.
         head: as `LinearProbe.fit` returns it.
         patches: the run's patches, with features for images.
         positions: int array (m,), the validation fold.
-        predictions: float array (m,), of these.
+        predictions: float array (m,), of that fold.
         crop_size: side of the center that the backbone sees.
     """
     shown = choose_shown(patches.labels[positions], predictions)
@@ -45,7 +45,7 @@ def compute_token_maps(
     predictions: np.ndarray,
     crop_size: int = 96,
 ) -> np.ndarray:
-    """The map of each patch, by the tokens of its places.
+    """Compute the map of each patch: which of its tokens the prediction depends on.
 
     Args:
         backbone: keras.Model, as `load_backbone` returns it.
@@ -66,7 +66,7 @@ def compute_token_maps(
 
 
 def differentiate_head(head: object, features: np.ndarray) -> np.ndarray:
-    """How the log-odds rise with each feature (n, dim): float32 array (n, dim)."""
+    """The gradient of the log-odds by the features (n, dim): float32 array (n, dim)."""
     features = features.astype("float32")
     if not isinstance(head, keras.Model):
         scaler, regression = head[0], head[-1]

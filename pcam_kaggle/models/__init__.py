@@ -1,1 +1,1 @@
-"""The networks: float pixels in, one probability out."""
+"""These modules build the networks: pixels in, one probability out."""

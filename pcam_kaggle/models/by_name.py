@@ -23,9 +23,9 @@ def build_model(architecture: str, weights: str | None = None, **options: object
         keras.Model: float32 (b, 96, 96, 3), RGB from 0 to 255 -> float32 (b, 1).
 
     Raises:
-        FileNotFoundError: weights that cannot be found.
-        TypeError: an option that the network lacks.
-        ValueError: an unknown name, a wrong option, a file that does not fit.
+        FileNotFoundError: the weights cannot be found.
+        TypeError: the network lacks an option.
+        ValueError: the name is unknown, an option is wrong, or the file does not fit.
     """
     families = (
         (PRETRAINED, PretrainedSettings, build_pretrained),

@@ -44,13 +44,13 @@ def my_vgg16(inputs: KerasTensor) -> KerasTensor:
 
 
 def course_resnet34(inputs: KerasTensor) -> KerasTensor:
-    """The notebook's "ResNet34" up to its last layer: zip() dropped half its stages."""
+    """The notebook's "ResNet34" up to its last layer; its zip() dropped half the stages."""
     stages = [(64, 1, 3), (64, 1, 4), (128, 2, 6), (128, 1, 3)]
     return residual_network(inputs, stages, use_bias=True, initializer="glorot_uniform")
 
 
 def vgg16(inputs: KerasTensor, weights: str) -> KerasTensor:
-    """VGG16 trained from block5_conv1 on, two hidden layers of 4096, dropout 0.5.
+    """VGG16 trained from block5_conv1 on, with two hidden layers of 4096 units and dropout 0.5.
 
     Pixels are divided by 255 as in the notebook, not as VGG16 was trained.
     """

@@ -1,4 +1,4 @@
-"""The course notebook's three networks."""
+"""Settings of the course notebook's three networks."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"  # Keras's name
 
 @dataclasses.dataclass(frozen=True)
 class CourseNetworkSettings(Part):
-    """A network of COURSE; its dropout is the published one."""
+    """A network of COURSE; its dropout is as published."""
 
     architecture: str = setting("course_resnet34", "the network", COURSE)
-    weights: str = setting("none", "first weights: imagenet (vgg16), none, or a file")
+    weights: str = setting("none", "initial weights: imagenet (vgg16), none, or a file")
     crop_size: int = setting(96, "side of the center crop, in pixels", low=32, high=96)
     input_size: int = setting(96, "side to which the center is resized", low=32, high=224)
 

@@ -1,21 +1,21 @@
-"""D4-equivariant layers: networks that see all eight views of a patch alike.
+"""D4-equivariant layers: all eight views seen alike.
 
-The symmetries of the square, four rotations with and without a reflection, are a group of eight
-elements (D4, or p4m with the shifts of a convolution). A convolution commutes
-with shifts: move the image and its output moves along. These layers commute with the
-eight symmetries as well (Cohen & Welling 2016, "Group equivariant convolutional networks";
-Veeling et al. 2018 applied them to PatchCamelyon). How:
+The symmetries of the square, four rotations with and without a reflection, form a group of eight
+elements (D4, or p4m with the shifts of a convolution). A convolution commutes with shifts: move
+the image and its output moves along. These layers also commute with the eight symmetries (Cohen
+& Welling 2016, "Group equivariant convolutional networks"; Veeling et al. 2018 applied them to
+PatchCamelyon). They work as follows:
 
 1. *Lifting* (LiftingConv2D): each filter is applied in all eight orientations. A map of
    shape (b, h, w, channels) becomes one on the group: (b, h, w, 8, channels). When the
-   image is turned, this output is turned too, and its eight slices change places.
+   image is turned, this output is turned too, and its eight slices are permuted.
 2. *Group convolution* (GroupConv2D): a filter now also spans the eight orientations. To
    apply it in orientation g, its pixels are turned by g and its slices are moved as g
-   moves them. The slices of the output change places as those of the input did.
-3. *Batch normalization, ReLU, dropout* act alike on all slices: Keras's own layers, as
-   the last axis is the channels, so that statistics are shared over orientations.
+   moves them. The slices of the output are permuted as those of the input were.
+3. *Batch normalization, ReLU, dropout* act alike on all slices. They are Keras's own layers:
+   the last axis holds the channels, so that statistics are shared over orientations.
 4. *Group pooling* (GroupPooling): the mean or maximum over the slices, whose order no
-   longer matters. After pooling over all places as well the output is invariant.
+   longer matters. After pooling over all positions, too, the output is invariant.
 
 Each convolution is one ordinary convolution with eight times the channels, its filters gathered
 from the weights by a fixed table, so that XLA and cuDNN do the work.
@@ -40,8 +40,8 @@ def turn(element: int, array: np.ndarray) -> np.ndarray:
 def make_quotients() -> np.ndarray:
     """Table q[g, h], the element that undoes g after h: inverse(g) h.
 
-    Found by trying: turning a numbered square by g and then by which element gives it
-    turned by h.
+    Found by trying which element, applied after g to a numbered square, gives the square turned
+    by h.
     """
     square = np.arange(9).reshape(3, 3)
     turned = [turn(element, square).tolist() for element in range(ORDER)]
@@ -53,7 +53,7 @@ def make_quotients() -> np.ndarray:
 
 
 def make_turns(size: int) -> np.ndarray:
-    """Table t[g, p]: from which place a filter turned by g takes its place p."""
+    """Table t[g, p], the position from which a filter turned by g takes its position p."""
     places = np.arange(size * size).reshape(size, size)
     return np.stack([turn(element, places).ravel() for element in range(ORDER)])
 
@@ -69,14 +69,14 @@ class LiftingConv2D(keras.layers.Layer):
     Shapes: (b, h, w, channels) -> (b, h, w, 8, filters), stride 1, no bias.
 
     Raises:
-        ValueError: an even kernel_size.
+        ValueError: the kernel_size is even.
     """
 
     def __init__(self, filters, kernel_size, **kwargs):
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(
-                "kernel_size: expected an odd number, so that the padding is alike on "
+                "kernel_size: expected an odd number, so that the padding is equal on "
                 f"all sides. Received: kernel_size={kernel_size}"
             )
         self.filters, self.kernel_size = filters, kernel_size
@@ -108,14 +108,14 @@ class GroupConv2D(LiftingConv2D):
 
     Args:
         filters: int, channels of each of the eight slices.
-        kernel_size: int, odd; 1 mixes orientations and channels at each place.
+        kernel_size: int, odd; 1 mixes orientations and channels at each position.
 
     Shapes: (b, h, w, 8, channels) -> (b, h, w, 8, filters), stride 1, no bias.
     """
 
     def __init__(self, filters, kernel_size, **kwargs):
         super().__init__(filters, kernel_size, **kwargs)
-        # Where the filter in orientation g takes place p of slice h from.
+        # Where the filter in orientation g takes position p of slice h from.
         places = self.turns[:, :, None] * ORDER
         self.sources = places + make_quotients()[:, None, :]
 
@@ -136,12 +136,12 @@ class GroupConv2D(LiftingConv2D):
 
 @keras.saving.register_keras_serializable("pcam_kaggle")
 class GroupAveragePooling2D(keras.layers.Layer):
-    """Halve the height and width of a map on the group, by the mean of 2x2 places.
+    """Halve the height and width of a map on the group, by the mean of 2x2 positions.
 
     Shapes: (b, h, w, 8, channels) -> (b, h / 2, w / 2, 8, channels).
 
     Raises:
-        ValueError: an odd height or width, of which one side would lose a row.
+        ValueError: the height or width is odd, so that one side would lose a row.
     """
 
     def build(self, input_shape):

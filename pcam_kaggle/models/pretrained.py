@@ -1,4 +1,4 @@
-"""The networks of keras.applications: ImageNet weights, every layer trained."""
+"""Networks of keras.applications, all layers trained."""
 
 import keras
 from keras import KerasTensor, layers
@@ -13,8 +13,8 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 # Keras's 0.99 still carries 37 % of ImageNet's statistics after 100 steps.
 BATCH_NORM_MOMENTUM = 0.9
 
-# The class of each base, and how its pixels were scaled when it was trained: "torch" by
-# mean and deviation, "tf" to -1 to 1, "inside" by layers of its own.
+# The class of each base, and how it expects its pixels to be scaled: "torch" by mean and
+# deviation, "tf" to the range -1 to 1, "inside" by layers of its own.
 BASES = {
     "densenet121": (keras.applications.DenseNet121, "torch"),
     "densenet169": (keras.applications.DenseNet169, "torch"),
@@ -51,7 +51,7 @@ def pretrained_body(inputs: KerasTensor, settings: PretrainedSettings) -> KerasT
 
 
 def scale_pixels(inputs: KerasTensor, scaling: str) -> KerasTensor:
-    """Pixels from 0 to 255 as a base was trained on them."""
+    """Scale pixels from 0 to 255 as a base expects them."""
     if scaling == "torch":
         scale = [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION]
         offset = [-m / d for m, d in zip(IMAGENET_MEAN, IMAGENET_DEVIATION)]

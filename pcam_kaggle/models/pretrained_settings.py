@@ -1,4 +1,4 @@
-"""The networks of keras.applications that start from ImageNet."""
+"""Settings of networks pretrained on ImageNet."""
 
 import dataclasses
 
@@ -20,10 +20,10 @@ PRETRAINED = {  # the network, and Keras's name for its base's weights
 
 @dataclasses.dataclass(frozen=True)
 class PretrainedSettings(NetworkSettings):
-    """A network of the table."""
+    """A network of PRETRAINED."""
 
     architecture: str = setting("densenet121", "the network", tuple(PRETRAINED))
-    weights: str = setting("imagenet", "first weights: imagenet, none, or a file")
+    weights: str = setting("imagenet", "initial weights: imagenet, none, or a file")
 
     def check(self):
         super().check()

@@ -12,7 +12,7 @@ def residual_network(
         inputs: float tensor (b, side, side, 3), 0 to 255.
         stages: (filters, stride of the first block, number of blocks) of each stage.
         use_bias: whether the convolutions have biases.
-        initializer: Keras's name of the first weights.
+        initializer: Keras's name of the initializer of the weights.
     """
     settings = {"padding": "same", "use_bias": use_bias}
     settings["kernel_initializer"] = initializer

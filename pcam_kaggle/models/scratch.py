@@ -1,4 +1,4 @@
-"""The networks that start from random weights."""
+"""Networks that start from random weights."""
 
 import keras
 from keras import KerasTensor, layers

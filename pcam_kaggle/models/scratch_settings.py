@@ -1,4 +1,4 @@
-"""The networks that start from random weights."""
+"""Settings of networks with random initial weights."""
 
 import dataclasses
 

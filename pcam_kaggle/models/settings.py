@@ -1,4 +1,4 @@
-"""What every network needs to know."""
+"""Settings that all networks share."""
 
 import dataclasses
 
@@ -7,9 +7,9 @@ from ..system.settings import Part, setting
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSettings(Part):
-    """First weights, dropout, and the size of the input."""
+    """Initial weights, dropout and input size."""
 
-    weights: str = setting("none", "first weights: none, or a file of the whole network")
+    weights: str = setting("none", "initial weights: none, or a file of the whole network")
     dropout_rate: float = setting(0.3, "dropout before the last layer", low=0, high=0.9)
     crop_size: int = setting(96, "side of the center crop, in pixels", low=32, high=96)
     input_size: int = setting(96, "side to which the center is resized", low=32, high=224)
@@ -19,9 +19,8 @@ class NetworkSettings(Part):
 
 
 def check_crop(crop_size: int) -> None:
-    """Refuse an odd crop, which would move the center."""
+    """Refuse an odd crop size, which would move the center."""
     if crop_size % 2:
         raise ValueError(
-            "crop_size: expected an even number, so that the center stays the center. "
-            f"Received: crop_size={crop_size}"
+            f"crop_size: expected an even number, which keeps the center. Received: {crop_size=}"
         )

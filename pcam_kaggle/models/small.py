@@ -1,4 +1,4 @@
-"""A network small enough for a laptop: seconds an epoch on the shipped patches."""
+"""A small network that trains on a laptop."""
 
 import keras
 from keras import KerasTensor, layers
@@ -15,7 +15,7 @@ def build_small(settings: NetworkSettings) -> keras.Model:
 def small_cnn(inputs: KerasTensor, settings: NetworkSettings) -> KerasTensor:
     """Five convolutions, average and max pooling, up to the last layer.
 
-    Batch normalization has a momentum of 0.9, for runs of few steps.
+    Batch normalization uses a momentum of 0.9, which suits runs of few steps.
     """
     x = layers.Rescaling(1 / 255)(inputs)
     for filters, size, stride in [(8, 5, 2), (16, 3, 1), (32, 3, 1), (32, 3, 1)]:

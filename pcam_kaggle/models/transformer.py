@@ -1,8 +1,7 @@
-"""A pathology foundation model, frozen: a vision transformer as a Keras model.
+"""A frozen pathology transformer as a Keras model.
 
-A transformer that saw millions of patches of other tissue (Midnight: DINOv2 ViT-g/14 on TCGA,
-Karasikov et al. 2025) describes a patch better than a network trained on this competition alone
-can. It is too large to tune here.
+The default is Midnight, a DINOv2 ViT-g/14 that was trained on the slides of TCGA (Karasikov et
+al. 2025). It is too large to fine-tune here.
 """
 
 import json
@@ -24,25 +23,25 @@ PIXEL_SCALE = (0.5, 0.5)  # mean and deviation of RGB from 0 to 1: Midnight's
 def load_backbone(
     weights: str, input_size: int = 224, crop_size: int = 96, dtype: str = "float32"
 ) -> keras.Model:
-    """The frozen transformer, with its preprocessing and pooling.
+    """Load the frozen transformer, with its preprocessing and pooling.
 
     Args:
         weights: str, "hf://owner/name", or a folder in the format of transformers (config.json
             and model.safetensors) or of keras-hub: a path, or the name of one attached to the
             kernel. Its model type is one of MODEL_TYPES.
         input_size: int, side in pixels to which the patch is resized; position embeddings of
-            DINOv2 are interpolated to it, a ViT takes its own size only.
-        crop_size: int, even, side in pixels of the center that is seen at all.
+            DINOv2 are interpolated to it; a ViT accepts only its own size.
+        crop_size: int, even, side in pixels of the center crop that is resized.
         dtype: str, of weights and arithmetic: "float32", "float16" or "bfloat16".
 
     Returns:
-        keras.Model: uint8 (b, 96, 96, 3) -> float32 (b, 2 * dim): the class token beside the
-        mean of the patch tokens.
+        keras.Model: uint8 (b, 96, 96, 3) -> float32 (b, 2 * dim): the class token and the
+        mean of the patch tokens, concatenated.
 
     Raises:
         ImportError: keras-hub is not installed.
-        FileNotFoundError: no such folder.
-        ValueError: another kind of model, or an input_size that it cannot take.
+        FileNotFoundError: there is no such folder.
+        ValueError: the model is of another type or does not accept the input_size.
     """
     preset = weights if "://" in weights else str(find_folder(weights))
     try:
@@ -50,8 +49,8 @@ def load_backbone(
         from safetensors import SafetensorError
     except ImportError as error:
         raise ImportError(
-            "foundation models need keras-hub: python -m pip install -e "
-            f'".[foundation]" (Kaggle has it). Received: {error}'
+            f"foundation models need keras-hub (Kaggle has it). Received: {error}. "
+            'Try: python -m pip install -e ".[foundation]"'
         ) from error
     try:
         backbone = keras_hub.models.Backbone.from_preset(
@@ -83,9 +82,9 @@ def load_backbone(
 
 
 def read_pixel_scale(preset: str) -> tuple:
-    """Mean and deviation of the pixels (RGB from 0 to 1) that a model was trained on.
+    """Read the mean and deviation of a model's training pixels (RGB from 0 to 1).
 
-    From the preprocessor_config.json beside its weights; Midnight's if there is none.
+    They are in preprocessor_config.json beside its weights; Midnight's if there is none.
 
     Returns:
         Two float32 arrays (3,) or numbers.
@@ -108,10 +107,10 @@ def read_pixel_scale(preset: str) -> tuple:
 
 
 def find_folder(name: str) -> Path:
-    """A folder given as a path, or by its name among the kernel's inputs.
+    """Find a folder by its path, or by its name among the kernel's inputs.
 
     Raises:
-        FileNotFoundError: neither; says where it looked.
+        FileNotFoundError: there is neither; names the searched folder.
     """
     root = Path(os.environ.get("PCAM_INPUT") or "/kaggle/input")
     attached = [place for place, _ in walk_mounts(root) if place.name == name]

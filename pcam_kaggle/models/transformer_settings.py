@@ -1,4 +1,4 @@
-"""Which pathology transformer describes the patches, and what learns from that."""
+"""Settings of the frozen transformer and its head."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
-"""Recipes: a program each, which names its settings and tells how a run goes.
+"""Recipes: short programs, each with its settings and the steps of a run.
 
-A recipe module has a docstring, `SETTINGS`, `parts()` and `main(run)`.
+Each recipe module has a docstring, `SETTINGS`, `parts()` and `main(run)`.
 """
 
 import importlib
@@ -20,15 +20,15 @@ def run_recipe(
     """Run a recipe in this process, from the package.
 
     Args:
-        name: the recipe's, such as "fast".
+        name: the recipe's name, such as "fast".
         overrides: dict of settings, such as {"epochs": 3, "folds": (0, 1)}.
-        data, output: folders that stand in for PCAM_INPUT and PCAM_WORKING, or None.
+        data, output: folders to use instead of PCAM_INPUT and PCAM_WORKING, or None.
 
     Returns:
         dict, as written to run.json.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: no such recipe, or bad input.
+        FileNotFoundError, OSError, ValueError: there is no such recipe, or the input is wrong.
     """
     from ..data.run import open_run
 

@@ -1,8 +1,8 @@
-"""The course notebook's first system as published: VGG16 from scratch.
+"""The course notebook's own VGG16, as published.
 
-VGG16 with batch normalization, trained with Adam on a part of the patches, with the notebook's
-affine augmentation, early stopping and a rate that falls on a plateau. Set `labels=hard` to
-reproduce its exact submission.
+The first of its three systems: VGG16 with batch normalization, trained from scratch with Adam on
+a part of the patches, with the notebook's affine augmentation, early stopping and a learning rate
+that falls on a plateau. Set `labels=hard` to submit hard labels as it did.
 """
 
 from ..methods.course import main, parts  # noqa: F401

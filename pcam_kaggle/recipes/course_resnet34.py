@@ -1,8 +1,8 @@
-"""The course notebook's second system as published: the network it calls ResNet34.
+"""The course notebook's "ResNet34", as published.
 
-A residual network from scratch, trained with Adam on a part of the patches, with the notebook's
-affine augmentation, early stopping and a rate that falls on a plateau. Set `labels=hard` to
-reproduce its exact submission.
+The second of its three systems: a residual network from scratch, trained with Adam on a part of
+the patches, with the notebook's affine augmentation, early stopping and a learning rate that falls
+on a plateau. Set `labels=hard` to submit hard labels as it did.
 """
 
 from ..methods.course import main, parts  # noqa: F401

@@ -1,7 +1,7 @@
-"""The course notebook's questions: its three networks, batch sizes and epochs.
+"""The course notebook's networks, batches and epochs.
 
-Batches of 96, 128 and 196 and 10 and 20 epochs for each of the notebook's networks, all on the
-same patches and validated on the same fold.
+The notebook's questions: batches of 96, 128 and 196 patches and 10 and 20 epochs for each of its
+three networks, all trained on the same patches and validated on the same fold.
 """
 
 from ..augmentation.affine import augment_course
@@ -82,7 +82,7 @@ def make_method(settings: Settings) -> Finetune:
 
 
 def main(run: Run) -> None:
-    """Try sets of settings on one fold; write the table of trials."""
+    """Try combinations of settings on one fold; write the table of trials."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
     announce(make_method(settings).build())

@@ -1,8 +1,8 @@
-"""The course notebook's third system as published: transfer from ImageNet's VGG16.
+"""The course notebook's ImageNet VGG16, as published.
 
-VGG16 trained from block5_conv1 on, under two hidden layers of 4096, with Adam on a part of the
-patches, the notebook's affine augmentation, early stopping and a rate that falls on a plateau.
-Set `labels=hard` to reproduce its exact submission.
+The third of its three systems: VGG16 trained from block5_conv1 on, under two hidden layers of 4096
+units, with Adam on a part of the patches, the notebook's affine augmentation, early stopping and a
+learning rate that falls on a plateau. Set `labels=hard` to submit hard labels as it did.
 """
 
 from ..methods.course import main, parts  # noqa: F401

@@ -1,8 +1,8 @@
-"""A small network on the shipped patches: the whole path in two minutes.
+"""A small network: the whole path in two minutes.
 
-Five convolutions, average and max pooling, trained from random weights on three folds. It needs
-no GPU, no account and no download. The test patches are predicted in four views, which are
-averaged.
+Five convolutions, average and max pooling, trained from random weights on three folds of the
+shipped patches. It needs no GPU, no account and no download. The test patches are predicted in
+four views, which are averaged.
 """
 
 from ..analysis.gradcam import explain_maps

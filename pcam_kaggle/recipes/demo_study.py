@@ -1,4 +1,4 @@
-"""Settings of the demo's small network: a study that runs on a laptop.
+"""A study of the demo's network that runs on a laptop.
 
 Optuna's TPE tries learning rates, batch sizes, regularization and stain jitter, each on one
 fold of the patches, and stops trials that lag behind the median.
@@ -67,7 +67,7 @@ def make_method(settings: Settings) -> Finetune:
 
 
 def main(run: Run) -> None:
-    """Try sets of settings on one fold; write the table of trials."""
+    """Try combinations of settings on one fold; write the table of trials."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
     announce(make_method(settings).build())

@@ -1,8 +1,8 @@
-"""The patches themselves: balance, colors, stains, blank patches and duplicates.
+"""The patches: colors, stains, blanks and duplicates.
 
-Every training patch is measured: tissue, brightness, color of stain, a perceptual hash
-that finds copies. Tables and pictures show what the data hold before a network is trained. It
-needs no GPU and submits nothing.
+Every training patch is measured: tissue, brightness, stain color and a perceptual hash that
+finds copies. Tables and pictures show what the data contain before a network is trained. It needs
+no GPU and submits nothing.
 """
 
 from ..analysis.exploration import explore

@@ -1,4 +1,4 @@
-"""Settings of ImageNet's DenseNet-121 or another pretrained network.
+"""Settings of DenseNet-121 or another ImageNet network.
 
 Optuna's TPE tries learning rates, batch sizes, regularization and color augmentation, each on
 one fold of the patches, and stops trials that lag behind the median.
@@ -72,7 +72,7 @@ def make_method(settings: Settings) -> Finetune:
 
 
 def main(run: Run) -> None:
-    """Try sets of settings on one fold; write the table of trials."""
+    """Try combinations of settings on one fold; write the table of trials."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
     announce(make_method(settings).build())

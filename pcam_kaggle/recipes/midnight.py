@@ -1,8 +1,8 @@
-"""A frozen pathology transformer of 1.1 billion parameters under a linear head.
+"""A linear head on a frozen pathology transformer.
 
-Midnight (DINOv2 ViT-g/14, Karasikov et al. 2025) never saw a Camelyon slide. It turns each
-patch into features once; logistic regression learns the label from them, with the penalty
-chosen within the training folds. It needs the internet or attached weights.
+Midnight (DINOv2 ViT-g/14, 1.1 billion parameters, Karasikov et al. 2025) never saw a Camelyon
+slide. It turns each patch into features once; logistic regression learns the label from them, with
+the penalty chosen within the training folds. It needs the internet or attached weights.
 """
 
 from ..data.folds import make_folds

@@ -1,4 +1,4 @@
-"""Heads on the features of the pathology transformer of `midnight`.
+"""Heads on the features of the model of `midnight`.
 
 Logistic regression, or one hidden layer whose learning rate and dropout Optuna's TPE chooses,
 each on one fold. The features are extracted once.
@@ -49,7 +49,7 @@ def make_method(settings: Settings) -> LinearProbe:
 
 
 def main(run: Run) -> None:
-    """Try sets of settings on one fold; write the table of trials."""
+    """Try combinations of settings on one fold; write the table of trials."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
     announce(make_method(settings).build())

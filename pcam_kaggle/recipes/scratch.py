@@ -1,8 +1,8 @@
-"""A D4-equivariant DenseNet from random weights: no download, one view.
+"""A D4-equivariant DenseNet from random weights.
 
-Its output is the same for all eight symmetries of a patch (Veeling et al. 2018), so that
-neither augmentation nor test-time views are needed. It has few parameters and takes long to
-train. `architecture=resnet34` trains the ResNet-34 of He et al. (2015).
+Its output is the same for all eight symmetries of a patch (Veeling et al. 2018), so it
+needs neither augmentation nor test-time views, and no download. It has few parameters and takes
+long to train. `architecture=resnet34` trains the ResNet-34 of He et al. (2015).
 """
 
 from ..analysis.gradcam import explain_maps

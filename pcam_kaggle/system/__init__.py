@@ -1,1 +1,1 @@
-"""Settings, paths, files, clock, device and workers: what every run needs."""
+"""These modules handle settings, paths, files, time, devices and worker processes."""

@@ -1,4 +1,4 @@
-"""Time: what is left of a run's hours, and what each stage takes."""
+"""The time left to a run and the time of its stages."""
 
 import dataclasses
 import os
@@ -9,15 +9,15 @@ RESERVE = 120  # seconds kept for the ensemble and the files
 
 
 class OutOfTimeError(RuntimeError):
-    """A network cannot end in time; its checkpoint stays for the next session."""
+    """A network cannot finish in time; its checkpoint stays for the next session."""
 
 
 class Budget:
-    """What is left of a run's hours, by a clock that no change of date moves.
+    """What is left of a run's hours, on a monotonic clock.
 
     Args:
         max_hours: float, from now on.
-        seconds_left: float, what another process had left of them, or None.
+        seconds_left: float, the seconds that another process had left, or None for max_hours.
     """
 
     def __init__(self, max_hours: float, seconds_left: float | None = None):
@@ -27,19 +27,19 @@ class Budget:
         self.end = time.monotonic() + seconds_left
 
     def left(self) -> float:
-        """Seconds left."""
+        """Return the seconds left."""
         return self.end - time.monotonic()
 
     def refuse(self, label: str, needed: float) -> ValueError:
-        """The error for what needs more seconds than there are."""
+        """Return the error for a task that needs more seconds than are left."""
         return ValueError(
-            f"max_hours: {label} takes about {say_time(needed)}, {say_time(self.left())} are left. "
-            f"Try: fewer epochs or a smaller input_size. Received: max_hours={self.max_hours:g}"
+            f"max_hours: {label} needs about {say_time(needed)}, but only {say_time(self.left())} "
+            f"are left. Received: max_hours={self.max_hours:g}. Try: lower epochs or input_size"
         )
 
 
 def say_time(seconds: float) -> str:
-    """Seconds as a person would say them."""
+    """Format seconds for people."""
     if seconds < 120:
         return f"{max(0, seconds):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -49,7 +49,7 @@ def say_time(seconds: float) -> str:
 class Stage:
     """One stage of a run: seconds, images, and the process's peak memory in GiB.
 
-    `peak_gib` is None on Windows, which does not tell.
+    `peak_gib` is None on Windows.
     """
 
     seconds: float
@@ -59,25 +59,25 @@ class Stage:
 
 
 class Clock:
-    """Time consecutive stages; `stages` maps their names to a Stage each."""
+    """Time consecutive stages; `stages` maps each name to a Stage."""
 
     def __init__(self):
         self.stages = {}
         self.started = self.last = time.perf_counter()
 
     def end(self, name: str, num_images: int) -> None:
-        """Close the stage that started when the one before it ended."""
+        """Close the stage that started when the previous one ended."""
         now = time.perf_counter()
         seconds, self.last = now - self.last, now
         self.stages[name] = Stage(seconds, num_images, num_images / seconds, measure_peak())
 
     def total(self) -> float:
-        """Seconds since the clock was made."""
+        """Return the seconds since the clock was created."""
         return time.perf_counter() - self.started
 
 
 def measure_peak() -> float | None:
-    """Largest resident memory of this process so far in GiB; None on Windows."""
+    """Return the peak resident memory of this process in GiB; None on Windows."""
     if os.name == "nt":
         return None
     import resource

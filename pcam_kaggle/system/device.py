@@ -1,4 +1,4 @@
-"""The device: its GPUs, the precision they take, and when XLA pays."""
+"""GPUs, the precision they support, and when to use XLA."""
 
 import dataclasses
 import platform
@@ -10,17 +10,17 @@ import keras
 
 from .machine_settings import MachineSettings
 
-# The compute capability from which a GPU has the hardware (Keras's guide to mixed
-# precision): tensor cores for float16 (T4: 7.5), for bfloat16 (A100: 8.0).
+# The lowest compute capability with hardware support (Keras's guide to mixed precision):
+# tensor cores for float16 (T4: 7.5) and for bfloat16 (A100: 8.0).
 NEEDED_CAPABILITY = {"float32": 0.0, "mixed_float16": 7.0, "mixed_bfloat16": 8.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What a run computes on.
+    """The hardware that a run computes on.
 
-    `policy` is Keras's dtype policy, `num_gpus` how many GPUs there are, `num_workers` how many
-    networks to train at a time, and `text` names all of it.
+    `policy` is Keras's dtype policy, `num_gpus` the number of GPUs, `num_workers` the number of
+    networks to train at a time, and `text` describes the hardware.
     """
 
     policy: str
@@ -33,8 +33,8 @@ def set_up_device(machine: MachineSettings) -> Device:
     """Choose the precision and the number of workers, and set Keras's dtype policy.
 
     Raises:
-        ValueError: another backend than TensorFlow or JAX, or a precision that a device has no
-            hardware for.
+        ValueError: the backend is neither TensorFlow nor JAX, or the hardware does not support
+            the precision.
     """
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise ValueError(
@@ -49,21 +49,21 @@ def set_up_device(machine: MachineSettings) -> Device:
 
 
 def choose_policy(precision: str, capabilities: list, cpu_has_bfloat16: bool = False) -> str:
-    """The dtype policy of Keras that a precision means on these devices.
+    """Choose Keras's dtype policy for a precision on these devices.
 
     Args:
-        precision: "float32", "mixed_float16", "mixed_bfloat16", or "auto": bfloat16 where a GPU
-            has it, else float16 where it has tensor cores, else float32.
+        precision: "float32", "mixed_float16", "mixed_bfloat16", or "auto": bfloat16 where all
+            GPUs support it, else float16 where they have tensor cores, else float32.
         capabilities: list of float, the compute capability of each GPU; [] for a CPU.
-        cpu_has_bfloat16: bool, whether the CPU multiplies bfloat16 in hardware. On a CPU it has
-            to be asked for: p4m_densenet trains 1.6 x as fast in it (64 pixels, 185 images/s
+        cpu_has_bfloat16: bool, whether the CPU multiplies bfloat16 in hardware. On a CPU it
+            must be requested: p4m_densenet trains 1.6x as fast in it (64 pixels, 185 images/s
             against 115, 2 cores), densenet121 no faster (34 against 36).
 
     Returns:
         str, for `keras.config.set_dtype_policy`.
 
     Raises:
-        ValueError: a precision that a device has no hardware for.
+        ValueError: the hardware does not support the precision.
     """
     lowest = min(capabilities, default=0.0)
     taken = [name for name, need in NEEDED_CAPABILITY.items() if need <= lowest]
@@ -81,23 +81,23 @@ def choose_policy(precision: str, capabilities: list, cpu_has_bfloat16: bool = F
 
 
 def find_capabilities() -> list:
-    """The compute capability of each GPU that Keras uses; [] without one."""
+    """Return the compute capability of each GPU that Keras uses; [] without GPUs."""
     if not list_gpus():
         return []
     return [float(text) for text in ask_nvidia("compute_cap")]
 
 
 def find_cpu_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware, as far as Linux tells."""
+    """Whether the CPU multiplies bfloat16 in hardware, according to Linux."""
     source = Path("/proc/cpuinfo")
     flags = source.read_text("utf-8") if source.exists() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def choose_jit_compile() -> bool | str:
-    """What `compile` should be told about XLA: "auto", or False where it costs.
+    """The `jit_compile` argument: "auto", or False where XLA is slower.
 
-    TensorFlow on a CPU trains faster without: p4m_densenet 113 images/s against 83 (64
+    TensorFlow on a CPU trains faster without XLA: p4m_densenet 113 images/s against 83 (64
     pixels, 2 cores).
     """
     on_cpu = not list_gpus()
@@ -105,12 +105,12 @@ def choose_jit_compile() -> bool | str:
 
 
 def list_gpus() -> list:
-    """The names of the GPUs. JAX raises where it is asked for those of none."""
+    """The names of the GPUs. Asked for them directly, JAX raises an error when there are none."""
     return [name for name in keras.distribution.list_devices() if name.startswith(("gpu", "cuda"))]
 
 
 def describe_device() -> str:
-    """The devices Keras computes on, with the names of NVIDIA cards."""
+    """Describe the devices that Keras computes on, with the names of NVIDIA cards."""
     devices = ", ".join(keras.distribution.list_devices())
     if shutil.which("nvidia-smi"):
         devices += f" ({', '.join(ask_nvidia('name'))})"
@@ -118,7 +118,7 @@ def describe_device() -> str:
 
 
 def ask_nvidia(question: str) -> list:
-    """One answer of nvidia-smi per card."""
+    """Ask nvidia-smi for one property of each card."""
     command = ["nvidia-smi", f"--query-gpu={question}", "--format=csv,noheader"]
     result = subprocess.run(command, capture_output=True, text=True)
     return result.stdout.splitlines()

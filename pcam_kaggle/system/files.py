@@ -1,4 +1,4 @@
-"""Files written whole or not at all, the same bytes on every system."""
+"""Files written atomically, identical on every system."""
 
 import contextlib
 import dataclasses
@@ -9,16 +9,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# No room, a file over the limit, a user's quota (Windows has no such error).
+# Disk full, file too large, quota exceeded (an error that Windows does not have).
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; it is renamed only if all went well.
+    """Yield a temporary path; rename it to `path` on success.
 
     Raises:
-        OSError: the disk is full; names the file. An earlier file stays as it is.
+        OSError: the disk is full. An earlier file stays unchanged.
     """
     partial = path.with_name(f"partial-{path.name}")
     try:
@@ -28,8 +28,8 @@ def write_beside(path: Path) -> Iterator[Path]:
         if error.errno not in DISK_FULL:
             raise
         text = (
-            f"cannot write {path}: {error.strerror}. What is finished is kept. Try: "
-            "make room and repeat the command"
+            f"cannot write {path}; finished work is kept. Received: {error.strerror}. "
+            "Try: free up disk space and repeat the command"
         )
         raise OSError(error.errno, text) from error
     finally:
@@ -51,14 +51,14 @@ def read_json(path: Path) -> dict:
     """Read a JSON object.
 
     Raises:
-        ValueError: a file that holds something else; names it.
+        ValueError: the file holds something else.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object. Received something else.")
+        raise ValueError(f"{path}: expected a JSON object. Received: something else")
     return content
 
 
@@ -73,6 +73,6 @@ def write_table(path: Path, table: object) -> None:
 
 
 def short_hash(content: str | bytes) -> str:
-    """First ten hex digits of the sha256 of a text or of bytes."""
+    """Return the first ten hex digits of the sha256 of a text or of bytes."""
     content = content.encode("utf-8") if isinstance(content, str) else content
     return hashlib.sha256(content).hexdigest()[:10]

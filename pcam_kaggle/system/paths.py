@@ -1,4 +1,4 @@
-"""Where the competition data, attached weights and the output folder are."""
+"""Folders of the data, attached inputs and output."""
 
 import fnmatch
 import os
@@ -14,14 +14,14 @@ IMAGES = ("train", "test")  # folders that are not searched
 
 
 def find_data(folder: Path | str | None = None) -> Path:
-    """The competition folder: train/, test/, train_labels.csv, sample_submission.csv.
+    """Find the competition folder: train/, test/, train_labels.csv, sample_submission.csv.
 
-    Looks into `folder`, else into PCAM_INPUT, else into Kaggle's /kaggle/input, else into data/
-    and the current folder. Kaggle mounts a competition at competitions/<slug> or at <slug>;
-    failing both, a search of bounded depth looks for train_labels.csv.
+    Looks in `folder`, else in PCAM_INPUT, else in Kaggle's /kaggle/input, else in data/ and the
+    current folder. Kaggle mounts a competition at competitions/<slug> or at <slug>;
+    failing both, a search of limited depth looks for train_labels.csv.
 
     Raises:
-        FileNotFoundError: no such folder, or one that lacks a part; names the places.
+        FileNotFoundError: there is no such folder, or it lacks a part; lists the places.
     """
     given = folder or os.environ.get("PCAM_INPUT")
     roots = [Path(given)] if given else [Path("/kaggle/input"), Path("data"), Path()]
@@ -36,16 +36,16 @@ def find_data(folder: Path | str | None = None) -> Path:
                 return check_parts(place)
     raise FileNotFoundError(
         f"competition data not found. Expected: a folder {COMPETITION} with train_labels.csv, "
-        "train/, test/ and sample_submission.csv. On Kaggle, add the competition as input; at "
-        f"home, download and unzip it (kaggle competitions download {COMPETITION}) and name the "
-        f"folder with --data or PCAM_INPUT. Received: {', '.join(map(list_root, roots))}"
+        f"train/, test/ and sample_submission.csv. Received: {', '.join(map(list_root, roots))}. "
+        "Try: on Kaggle, add the competition as input; at home, download and unzip it (kaggle "
+        f"competitions download {COMPETITION}) and name the folder with --data or PCAM_INPUT"
     )
 
 
 def find_attached(pattern: str, folder: Path | str | None = None) -> list:
-    """The paths of a name, or a pattern such as fold*.npz, among the kernel's inputs.
+    """The paths among the kernel's inputs that match a name or a pattern such as fold*.npz.
 
-    Searches PCAM_INPUT or /kaggle/input, never the competition's image folders.
+    Searches `folder`, PCAM_INPUT or /kaggle/input, never the competition's image folders.
     """
     root = Path(folder or os.environ.get("PCAM_INPUT") or "/kaggle/input")
     return [
@@ -61,7 +61,7 @@ def open_output(folder: Path | str | None = None) -> Path:
     `folder`, else PCAM_WORKING, else /kaggle/working, else working/ in this folder.
 
     Raises:
-        OSError: it cannot be made or written to; names the folder.
+        OSError: it cannot be created or written to; names the folder.
     """
     kaggle = Path("/kaggle/working")
     default = kaggle if kaggle.is_dir() else Path("working")
@@ -73,26 +73,26 @@ def open_output(folder: Path | str | None = None) -> Path:
         (output / "probe").unlink()
     except OSError as error:
         raise OSError(
-            f"cannot write to the output folder {output}: {error}. Expected: a folder "
-            "that can be written, named with --out or PCAM_WORKING."
+            f"cannot write to the output folder {output}. Expected: a writable folder. "
+            f"Received: {error}. Try: name another one with --out or PCAM_WORKING"
         ) from error
     return output
 
 
 def check_parts(folder: Path) -> Path:
-    """The folder, if the parts of the competition are all there."""
+    """Return the folder if all parts of the competition are there."""
     parts = ("train", "test", "sample_submission.csv")
     missing = [part for part in parts if not (folder / part).exists()]
     if missing:
         raise FileNotFoundError(
-            f"{folder} is not the whole competition: it lacks {', '.join(missing)}. "
+            f"{folder} is not the complete competition: it lacks {', '.join(missing)}. "
             f"Expected: {', '.join(parts)} beside train_labels.csv."
         )
     return folder
 
 
 def walk_mounts(root: Path) -> Iterator:
-    """Pairs of folder and its file names, in a fixed order, image folders left out."""
+    """Yield each folder and its file names, in a fixed order, except the image folders."""
     level = [root] if root.is_dir() else []
     num_folders = 0
     for _ in range(MAX_DEPTH + 1):
@@ -106,7 +106,7 @@ def walk_mounts(root: Path) -> Iterator:
 
 
 def list_root(root: Path) -> str:
-    """A folder and what lies in it, for an error message."""
+    """Describe a folder and its contents for an error message."""
     if not root.is_dir():
         return f"{root.absolute()} (no such folder)"
     names = sorted(entry.name for entry in root.iterdir())

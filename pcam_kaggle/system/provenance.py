@@ -1,4 +1,4 @@
-"""Which code made a result: the build id, the code id, the versions."""
+"""Which code made a result: build id, code id, versions."""
 
 import platform
 import re
@@ -11,22 +11,21 @@ PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pi
 
 
 def compute_build_id(source: str) -> str:
-    """Ten hex digits over a page's text with its id slot blank."""
+    """Return ten hex digits over a page's text with an empty build id."""
     return short_hash(BUILD_ID_LINE.sub('BUILD_ID = ""', source, count=1))
 
 
 def choose_code_id(source: str, build_id: str, code_id: str) -> str:
-    """What identifies the code that decides a page's predictions.
+    """Return the id of the code that decides a page's predictions.
 
     Args:
         source: the page's text, or "" outside of a page.
         build_id: the page's BUILD_ID.
         code_id: its CODE_ID, over the parsed code without docstrings and messages, so that a
-            page whose wording alone has changed resumes what an earlier one left.
+            page whose wording alone has changed can resume an earlier one.
 
     Returns:
-        `code_id`, or, of a page that was edited by hand, ten hex digits over the text below its
-        settings.
+        `code_id`; for a page edited by hand, ten hex digits over the text below its settings.
     """
     if not source or compute_build_id(source) == build_id:
         return code_id
@@ -34,8 +33,8 @@ def choose_code_id(source: str, build_id: str, code_id: str) -> str:
 
 
 def find_versions() -> dict:
-    """The versions of Python and of the packages that decide the numbers."""
-    import importlib.metadata  # 12 ms, which building a page need not pay
+    """Return the versions of Python and of the packages that affect the numbers."""
+    import importlib.metadata  # takes 12 ms, which building a page can save
 
     versions = {"python": platform.python_version()}
     for package in PACKAGES:

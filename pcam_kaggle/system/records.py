@@ -1,4 +1,4 @@
-"""What a trained network leaves behind: one file each, checked when it is read."""
+"""Files of trained networks, checked when read."""
 
 import dataclasses
 import io
@@ -21,9 +21,9 @@ PLAIN = ("fold", "seed", "positions", "oof", "oof_one_view", "test")  # of a Mem
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """The patches that a network explains, of its validation fold.
+    """The patches of its validation fold that a network explains.
 
-    `shown` are their places among the fold's positions, `maps` float16 (m, 96, 96) from 0 to 1,
+    `shown` are their indices in the fold's positions, `maps` float16 (m, 96, 96) from 0 to 1,
     and `patches` uint8 (m, 96, 96, 3).
     """
 
@@ -34,12 +34,12 @@ class Explanation:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One trained network of an ensemble: what it predicts, and how it was trained.
+    """One trained network of an ensemble: its predictions and its training.
 
     `positions` are the training patches of its validation fold, `oof` and `oof_one_view` their
-    probabilities over all views and from the patch as it is, `test` those of the test patches
-    (float32). `history` has a row per epoch, `stages` a Stage by name. `explanation` is None
-    where nothing was explained.
+    probabilities averaged over all views and of the unchanged patch, `test` those of the test
+    patches (float32). `history` has a row per epoch, `stages` maps names to Stages.
+    `explanation` is None if nothing was explained.
     """
 
     fold: int
@@ -56,9 +56,9 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """The networks of a run: `members`, by fold and seed.
+    """The networks of a run: `members`, ordered by fold and seed.
 
-    `missing` names the networks for which there was no time, `warnings` are lines that a reader
+    `missing` names the networks for which there was no time, `warnings` are lines that readers
     of the scores should see.
     """
 
@@ -86,7 +86,7 @@ def load_member(path: Path) -> Member:
     """Read what `save_member` wrote.
 
     Raises:
-        ValueError: a damaged file; names it.
+        ValueError: the file is damaged.
     """
     with open_arrays(path) as arrays:
         plain = {name: arrays[name] for name in PLAIN}
@@ -101,26 +101,26 @@ def load_member(path: Path) -> Member:
     )
 
 
-def open_arrays(path: Path, fingerprint: str | None = None) -> object:
-    """Open an .npz that a run wrote, and check whose it is.
+def open_arrays(path: Path, fingerprint: str | None = None) -> np.lib.npyio.NpzFile:
+    """Open an .npz that a run wrote, and check which run it was.
 
     Args:
         path: the file.
-        fingerprint: the run's; None takes any.
+        fingerprint: the run's; None accepts any.
 
     Returns:
         The open numpy archive, a context manager.
 
     Raises:
-        ValueError: a damaged file, or one of another run; names it.
+        ValueError: the file is damaged or of another run.
     """
     try:
         arrays = np.load(path)
         found = str(arrays["fingerprint"])
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{path} is damaged. Expected: a file that a run wrote. Try: delete it; "
-            f"only that network is trained again. Received: {error}"
+            f"{path} is damaged. Expected: a file that a run wrote. Received: {error}. "
+            "Try: delete it; only that network is trained again"
         ) from error
     if fingerprint is not None:
         refuse_other(path, found, fingerprint)
@@ -128,10 +128,10 @@ def open_arrays(path: Path, fingerprint: str | None = None) -> object:
 
 
 def refuse_other(path: Path, found: str, fingerprint: str) -> None:
-    """Refuse what another run left.
+    """Refuse a file that another run left.
 
     Raises:
-        ValueError: names the file and the two fingerprints.
+        ValueError: the fingerprints differ.
     """
     if found != fingerprint:
         raise ValueError(
@@ -141,10 +141,10 @@ def refuse_other(path: Path, found: str, fingerprint: str) -> None:
 
 
 def check_unused(output: Path, fingerprint: str) -> None:
-    """Refuse an output folder that holds another run's results, or somebody's own.
+    """Refuse an output folder that holds another run's results or someone else's submission.
 
     Raises:
-        ValueError: names the file and the two fingerprints, or a damaged file.
+        ValueError: a file is of another run or damaged.
     """
     for path in sorted((output / "folds").glob(MEMBER_FILES)):
         open_arrays(path, fingerprint).close()
@@ -155,15 +155,15 @@ def check_unused(output: Path, fingerprint: str) -> None:
         refuse_other(output / "submission.csv", "none", fingerprint)
 
 
-def take_attached(output: Path, fingerprint: str, inputs: object = None) -> None:
+def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = None) -> None:
     """Copy the networks that an attached earlier output has finished or started.
 
-    Those of other code, settings or data are left where they are, with a line that says so.
+    A line reports each file, taken or not; those of other code, settings or data stay.
 
     Args:
         output: the run's folder.
         fingerprint: the run's.
-        inputs: folder that stands in for PCAM_INPUT, or None.
+        inputs: folder to use instead of PCAM_INPUT, or None.
     """
     for path in find_attached(MEMBER_FILES, inputs):
         with open_arrays(path) as arrays:

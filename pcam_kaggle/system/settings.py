@@ -1,8 +1,8 @@
-"""Settings: typed fields with a meaning and a range, composed from a recipe's parts.
+"""Settings: typed, checked fields grouped into parts.
 
-A part is a frozen dataclass that lists the settings which one piece of the code reads. A recipe
-composes the parts that it uses. A setting goes by its field's name where one part alone has it,
-and by `part.field` where two have it.
+A part is a frozen dataclass that lists the settings that one piece of the code reads. A recipe
+composes the parts it uses. A setting has its field's name if only one part has such a field,
+else the name `part.field`.
 """
 
 import dataclasses
@@ -11,10 +11,10 @@ import math
 import types
 from collections.abc import Iterable
 
-# Settings that decide no prediction; the last is of runs made by older versions.
+# Settings that do not affect predictions; only older runs have figures.
 SESSION_SETTINGS = ("max_hours", "num_workers", "trials", "study_hours", "figures")
 
-KINDS = {  # kind: what an error says is expected
+KINDS = {  # kind: what an error message expects
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
@@ -37,7 +37,7 @@ def setting(
     Args:
         default: its value unless a recipe or an override replaces it.
         text: its meaning in one line.
-        choices: the words that a "str" may be, or that "names" may hold.
+        choices: the values that a "str" may have, or that "names" may contain.
         low, high: the closed range of a number.
         kind: one of KINDS; None takes the default's type.
     """
@@ -48,10 +48,10 @@ def setting(
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Base of the parts: every value is checked when the part is made.
+    """Base class of all parts; it checks every value on creation.
 
     Raises:
-        ValueError: names the setting, what is expected and what was received.
+        ValueError: a value is not allowed.
     """
 
     def __post_init__(self):
@@ -61,20 +61,20 @@ class Part:
         self.check()
 
     def check(self):
-        """Refuse settings that contradict one another; parts override this."""
+        """Refuse settings that contradict each other; parts override this."""
 
 
 class Settings(types.SimpleNamespace):
-    """The checked settings of a run: an attribute, a Part, for each part of a recipe."""
+    """The checked settings of a run, with one attribute, a Part, per part of the recipe."""
 
     def flat(self) -> dict:
-        """All settings by the names they have in SETTINGS."""
+        """Return all settings by their names in SETTINGS."""
         known = name_settings({name: type(part) for name, part in vars(self).items()})
         return {n: getattr(vars(self)[part], f.name) for n, (part, f) in known.items()}
 
 
 def name_settings(parts: dict) -> dict:
-    """The settings of a recipe by name.
+    """Map the names of a recipe's settings to their fields.
 
     Args:
         parts: dict of part names and subclasses of `Part`.
@@ -90,7 +90,7 @@ def name_settings(parts: dict) -> dict:
 
 
 def compose(parts: dict, changes: dict, overrides: dict | None = None) -> Settings:
-    """The settings of a run.
+    """Compose the settings of a run.
 
     Args:
         parts: dict of part names and subclasses of `Part`.
@@ -98,7 +98,7 @@ def compose(parts: dict, changes: dict, overrides: dict | None = None) -> Settin
         overrides: dict of settings that replace those, or None.
 
     Raises:
-        ValueError: a setting that the recipe lacks, or a value that is not allowed.
+        ValueError: the recipe lacks a setting, or a value is not allowed.
     """
     known = name_settings(parts)
     values = {part: {} for part in parts}
@@ -109,11 +109,11 @@ def compose(parts: dict, changes: dict, overrides: dict | None = None) -> Settin
 
 
 def find_setting(known: dict, name: str) -> tuple:
-    """The part and the field of a setting.
+    """Return the part and the field of a setting.
 
     Raises:
-        ValueError: no such setting, with the nearest name; a field that several parts have,
-            with the names that tell them apart.
+        ValueError: there is no such setting (suggests the closest name), or several parts have
+            it (lists their full names).
     """
     if name in known:
         return known[name]
@@ -127,23 +127,23 @@ def find_setting(known: dict, name: str) -> tuple:
 
 
 def unknown(kind: str, name: str, known: Iterable) -> str:
-    """The message for a name that is not among the known ones, with the nearest."""
+    """Return the message for an unknown name, with the closest known one."""
     nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
 
 
 def check_value(name: str, field: dataclasses.Field, value: object) -> object:
-    """The value in its field's type.
+    """Return the value in its field's type.
 
     Raises:
-        ValueError: says what is allowed and what was received.
+        ValueError: the value is not allowed.
     """
     rule, kind = field.metadata, field.metadata["kind"]
     choices, low, high = rule["choices"], rule["low"], rule["high"]
     if kind == "float" and type(value) is int:
         value = float(value)
-    if kind in ("ints", "names") and isinstance(value, list):  # as JSON has tuples
+    if kind in ("ints", "names") and isinstance(value, list):  # JSON has no tuples
         value = tuple(value)
     expected = KINDS[kind]
     valid = type(value).__name__ == kind

@@ -1,4 +1,4 @@
-"""Pretrained weights: found, loaded, or refused with the ways to provide them."""
+"""Pretrained weights: found and loaded, or refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +11,15 @@ from .paths import find_attached
 def load_base(
     base_class: Callable, weights: str, file_name: str, input_shape: tuple
 ) -> keras.Model:
-    """A base of keras.applications, its weights found in this order.
+    """Build a base of keras.applications and load its weights.
 
-    The file given (as a path, else by its name among the kernel's inputs); for "imagenet" a
-    file of Keras's name attached to the kernel as a dataset or model, Keras's cache, the
-    download.
+    A file is looked up as a path, then by its name among the kernel's inputs. "imagenet" stands
+    for a file of Keras's name among these inputs, else in Keras's cache, else downloaded.
 
     Args:
         base_class: such as keras.applications.DenseNet121.
         weights: "imagenet", "none", or a file of the base's weights.
-        file_name: the name that Keras gives to the ImageNet weights.
+        file_name: Keras's name of the file of ImageNet weights.
         input_shape: (side, side, 3).
     """
     path = None
@@ -38,14 +37,14 @@ def load_base(
     except Exception as error:  # Keras raises no narrower class when a download fails
         raise FileNotFoundError(
             "no ImageNet weights: not attached to the kernel, not in Keras's cache, and the "
-            f"download failed. Expected: {file_name}. Try: switch the kernel's internet on; attach "
-            "a dataset or model that holds this file; give a file with weights=PATH; or train from "
-            f"scratch with weights=none. Received: {error}"
+            f"download failed. Expected: {file_name}. Received: {error}. Try: turn on the kernel's "
+            "internet; attach a dataset or model that holds this file; give a file with "
+            "weights=PATH; or train from scratch with weights=none"
         ) from error
 
 
 def find_weights(weights: str) -> Path:
-    """The path of a weights file, given as a path or by the name of an attached one."""
+    """Return the path of a weights file, given as a path or as the name of an attached file."""
     found = [Path(weights)] if Path(weights).is_file() else []
     found += find_attached(Path(weights).name)
     if not found:
@@ -57,7 +56,7 @@ def find_weights(weights: str) -> Path:
 
 
 def load_file(model: keras.Model, path: Path) -> None:
-    """Load a weights file into a model, or say that it does not fit."""
+    """Load a weights file into a model; raise a ValueError if it does not fit."""
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Several jobs at a time: a process each, with a GPU or cores of its own."""
+"""Jobs in parallel processes, each with its devices."""
 
 import logging
 import os
@@ -21,23 +21,23 @@ def run_jobs(
     num_gpus: int,
     scratch: Path | str,
 ) -> Iterator:
-    """Do jobs one after the other here, or several at a time through joblib.
+    """Run jobs one after another in this process, or several at a time through joblib.
 
-    With joblib's own backend each process gets a GPU, or cores that no other has. With another
-    one (Ray's or Dask's, by joblib.parallel_config) the processes may be on other machines, and
-    that engine assigns the devices.
+    With joblib's own backend each process gets its own GPU or cores. With another backend (Ray's
+    or Dask's, set by joblib.parallel_config) the processes may be on other machines, and the
+    backend assigns the devices.
 
     Args:
         work: function of `shared` and a job's arguments. A worker unpickles it, which loads
             Keras, only after its devices are chosen.
-        shared: what all jobs read; large arrays are passed as files.
-        jobs: tuples of arguments, each drawn when a worker is free for it.
-        num_workers: jobs at a time; 1 stays in this process.
-        num_gpus: GPUs of this machine.
-        scratch: a folder of this run alone.
+        shared: data that all jobs read; large arrays are passed as files.
+        jobs: tuples of arguments, each drawn when a worker is free.
+        num_workers: jobs at a time; 1 runs them in this process.
+        num_gpus: number of GPUs of this machine.
+        scratch: a folder that only this run uses.
 
     Yields:
-        Results, in the order in which jobs end.
+        Results, in the order in which the jobs end.
 
     Raises:
         RuntimeError: a worker was killed.
@@ -63,16 +63,16 @@ def run_jobs(
         yield from pool(call(share, payload, shared, job) for job in jobs)
     except TerminatedWorkerError as error:
         raise RuntimeError(
-            "a worker was killed, most likely for its memory; what is finished is kept. Try: "
-            f"num_workers=1 or a smaller batch_size. Received: num_workers={num_workers}"
+            "a worker was killed, most likely for lack of memory; finished work is kept. "
+            f"Received: num_workers={num_workers}. Try: num_workers=1 or a smaller batch_size"
         ) from error
 
 
 def run_in_worker(share: tuple | None, payload: bytes, shared: object, job: tuple) -> object:
-    """Take a share of the machine, then do a job.
+    """Take a share of the machine, then run a job.
 
-    In a thread (Dask's) Python's random numbers, from which Keras draws first weights,
-    would be shared with other threads: there the job gets a process of its own.
+    In a thread (Dask's), Python's random numbers, from which Keras draws initial weights,
+    would be shared with other threads, so the job gets its own process.
     """
     if threading.current_thread() is not threading.main_thread():
         with ProcessPoolExecutor(max_workers=1) as pool:
@@ -86,7 +86,7 @@ def run_in_worker(share: tuple | None, payload: bytes, shared: object, job: tupl
 def take_share(scratch: str, num_workers: int, num_gpus: int) -> None:
     """Give this process the next GPU, or the next of equal parts of the cores.
 
-    Before Keras is loaded, which looks at the devices once.
+    This happens before Keras is loaded, which reads the devices once.
     """
     number = claim_number(Path(scratch)) % num_workers
     os.environ[SHARE] = str(number)
@@ -106,7 +106,7 @@ def take_share(scratch: str, num_workers: int, num_gpus: int) -> None:
 
 
 def claim_number(scratch: Path) -> int:
-    """The first number, from 0, that no other worker of this run has taken."""
+    """Return the first number, from 0, that no other worker of this run has taken."""
     number = 0
     while True:
         try:

@@ -1,1 +1,1 @@
-"""Training machinery: optimizer, checkpoints, time, several networks, studies."""
+"""These modules train networks, save checkpoints, watch the time and run studies."""

@@ -1,4 +1,4 @@
-"""Checkpoints: the network in training, written after every epoch."""
+"""Checkpoints, written after every epoch."""
 
 import json
 from pathlib import Path
@@ -9,21 +9,22 @@ from keras import ops
 
 from ..system.files import write_beside
 from ..system.records import open_arrays
+from .epoch_log import EpochLog
 
-# What Keras's callbacks remember between epochs, beside the best weights.
+# What Keras's callbacks remember between epochs, besides the best weights.
 REMEMBERED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Write all that training depends on to one file, whole, after every epoch.
+    """Save the complete training state to one file after every epoch.
 
-    Weights, the state of the optimizer and of the random generators, the history, and what
-    early stopping and the plateau remember. On a CPU, a network that resumes from it is the
-    same to the last bit. Keras's BackupAndRestore does not keep the memory of callbacks, and a
-    kill can leave its two files at different epochs.
+    It holds the weights, the state of the optimizer, of the random generators, of early stopping
+    and of the plateau, and the history. On a CPU, a resumed network is bit-identical. Keras's
+    BackupAndRestore does not keep the state of callbacks, and a kill can leave its two files at
+    different epochs.
 
     Args:
-        path: the .npz.
+        path: the .npz file.
         fingerprint: the run's; a file of another run is refused.
     """
 
@@ -32,20 +33,19 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.fingerprint = path, fingerprint
         self.remembered, self.num_done = None, 0
 
-    def restore(self, model: keras.Model, log: object, callbacks: list) -> int:
+    def restore(self, model: keras.Model, log: EpochLog, callbacks: list) -> int:
         """Restore a compiled model from the file, if there is one.
 
         Args:
             model: keras.Model, compiled.
-            log: EpochLog, whose rows are filled.
-            callbacks: the callbacks of `fit` that have a memory.
+            log: the log, whose rows are restored.
+            callbacks: the callbacks of `fit` that have a state.
 
         Returns:
-            The number of epochs that are done; for a network that had stopped early, those of
-            the whole run.
+            The number of finished epochs; if training had stopped early, that of the whole run.
 
         Raises:
-            ValueError: a file that is damaged or of another run.
+            ValueError: the file is damaged or of another run.
         """
         self.log, self.callbacks = log, callbacks
         if not self.path.exists():
@@ -63,7 +63,7 @@ class Checkpoint(keras.callbacks.Callback):
         return log.num_epochs if state["stopped"] else self.num_done
 
     def on_train_begin(self, logs=None):
-        """Give the other callbacks their memory back, which Keras has just reset."""
+        """Restore the state of the other callbacks, which Keras has just reset."""
         if self.remembered is None:
             return
         for callback, memory in zip(self.callbacks, self.remembered["callbacks"]):

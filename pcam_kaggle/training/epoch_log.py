@@ -1,4 +1,4 @@
-"""One line per epoch, and errors of a training that say what to change."""
+"""One line per epoch, and errors with advice."""
 
 import contextlib
 import re
@@ -12,7 +12,7 @@ OUT_OF_MEMORY = re.compile("resource_?exhausted|out of memory", re.IGNORECASE)
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Print one aligned line per epoch, keep it as a row, stop at a loss of NaN.
+    """Print one line per epoch, keep it as a row, and stop at a loss that is not finite.
 
     Args:
         label: str, the start of each line.
@@ -38,9 +38,9 @@ class EpochLog(keras.callbacks.Callback):
         row["train_seconds"] = self.trained - self.started
         if not np.isfinite([row["loss"], row["val_loss"]]).all():
             raise FloatingPointError(
-                f"{self.label}, epoch {epoch + 1}: the loss is not a finite number. Try: a lower "
-                f"learning_rate. Received: loss={row['loss']}, val_loss={row['val_loss']}, "
-                f"learning_rate={rate:.1e}"
+                f"{self.label}, epoch {epoch + 1}: the loss is not a finite number. Received: "
+                f"loss={row['loss']}, val_loss={row['val_loss']}, learning_rate={rate:.1e}. "
+                "Try: a lower learning_rate"
             )
         self.rows.append(row)
         print(
@@ -54,14 +54,14 @@ class EpochLog(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def name_memory_error(batch_size: int) -> Iterator:
-    """Say which setting to change where a device runs out of memory."""
+    """Name the setting to change when a device runs out of memory."""
     try:
         yield
-    except Exception as error:  # each backend has a class of its own for it
+    except Exception as error:  # each backend has its own class for it
         if not OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"):
             raise
         raise MemoryError(
-            f"batch_size: a batch of {batch_size} does not fit into the device's memory. Try: "
-            f"batch_size={max(1, batch_size // 2)}, half the learning_rate, or a smaller "
-            f"input_size. Received: batch_size={batch_size}"
+            f"batch_size: a batch of {batch_size} does not fit into the device's memory. "
+            f"Received: batch_size={batch_size}. Try: batch_size={max(1, batch_size // 2)}, half "
+            "the learning_rate, or a smaller input_size"
         ) from error

@@ -1,4 +1,4 @@
-"""When a run will end, forecast after a minute, and what cannot end in time."""
+"""Forecast of the end; stops what cannot finish."""
 
 import datetime
 import time
@@ -8,21 +8,21 @@ import keras
 from ..system.clock import Budget, OutOfTimeError, say_time
 
 FORECAST_AFTER = 60  # seconds of training, compilation left out
-TRAINING_COST = 3  # of an image trained on, where a prediction costs 1
+TRAINING_COST = 3  # cost of training on an image, relative to a prediction
 
 
 class Forecast(keras.callbacks.Callback):
-    """Say after a minute when the run will end; stop what cannot end in time.
+    """Print after a minute when the run will end; stop what cannot finish in time.
 
     Args:
         name: the network's.
-        budget: what is left of the run's time.
-        workload: numbers of patches that are trained on and validated in an epoch, and that are
-            predicted at the end, each view counted.
-        num_rounds: how many networks the run trains one after the other.
-        is_alone: no other network of the run has ended yet. Then a forecast beyond the budget
-            is an error; a later delay ends the training early, so that there is a network to
-            submit. Otherwise this network is given up.
+        budget: the time left to the run.
+        workload: the numbers of patches to train on and to validate in an epoch, and of views to
+            predict at the end.
+        num_rounds: the number of networks that the run trains one after another.
+        is_alone: whether no other network of the run has finished yet. If so, a forecast beyond
+            the budget is an error, and a later delay ends the training early, so that there is a
+            network to submit. If not, this network is given up.
     """
 
     def __init__(self, name: str, budget: Budget, workload: tuple, num_rounds: int, is_alone: bool):
@@ -34,7 +34,7 @@ class Forecast(keras.callbacks.Callback):
         self.first_call, self.num_calls = None, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        """After a minute: forecast from the compiled calls since the first."""
+        """Forecast after a minute, from the compiled calls since the first."""
         now = time.monotonic()
         self.first_call = self.first_call or now
         elapsed = now - self.first_call
@@ -45,7 +45,7 @@ class Forecast(keras.callbacks.Callback):
         self.num_calls += 1
 
     def forecast(self, elapsed: float, num_epochs: float) -> None:
-        """Print when the run ends, if this is its first network; refuse a late end."""
+        """Print when the run will end, if this is its first network; refuse a late end."""
         epoch = elapsed / num_epochs
         cost = epoch / (TRAINING_COST * self.num_train)  # seconds of one prediction
         num_left = self.params["epochs"] - self.first_epoch
@@ -76,7 +76,7 @@ class Forecast(keras.callbacks.Callback):
         self.test_started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Is there time for the epochs that are left, and for the predictions?"""
+        """Stop if there is no time for the remaining epochs and predictions."""
         now = time.monotonic()
         num_left = self.params["epochs"] - 1 - epoch
         cost = (now - self.test_started) / self.num_valid

@@ -1,4 +1,4 @@
-"""The networks of a run: each trained, predicted and saved as soon as it is done."""
+"""Networks of a run, saved when finished."""
 
 import dataclasses
 import functools
@@ -21,10 +21,10 @@ from .forecast import Forecast
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One network to train, and what a worker needs to know of its run.
+    """One network to train, and what a worker needs to know about its run.
 
-    `kind` is "fold" or "stain", `num_rounds` how many networks are trained one after the other,
-    `folder` where a file per network is kept.
+    `kind` is "fold" or "stain", `num_rounds` the number of networks that are trained one after
+    another, and `folder` holds a file per network.
     """
 
     kind: str
@@ -55,7 +55,7 @@ def fit_members(
     device: Device,
     kind: str = "fold",
 ) -> Ensemble:
-    """Train the networks of every fold and random seed; finished ones are loaded.
+    """Train the networks of every fold and random seed; load the finished ones.
 
     Args:
         method: Finetune, or another method with prepare, fit, predict and explain.
@@ -64,7 +64,7 @@ def fit_members(
         run: Run.
         device: Device.
         kind: "fold", or "stain" for folds from `make_stain_folds`: one network each, validated
-            on the color of stain that it did not see, without test patches.
+            on the stain color that it did not see, without test patches.
 
     Returns:
         Ensemble.
@@ -88,15 +88,15 @@ def fit_members(
             if member is None:
                 continue
             members.append(member)
-            if not job.path.exists() and not member.was_cut_short:  # of another machine
+            if not job.path.exists() and not member.was_cut_short:  # trained on another machine
                 save_member(job.path, member, run.fingerprint)
             auc = roc_auc_score(patches.labels[member.positions], member.oof)
             epochs, seconds = len(member.history), member.stages["train"].seconds
             print(f"{job.name} out-of-fold AUC {auc:.4f}, {epochs} epochs in {seconds:.0f} s")
     if not members and kind == "fold":
         raise ValueError(
-            "max_hours: no network could be finished; what was started is kept. Try: repeat the "
-            f"command (push --resume). Received: max_hours={budget.max_hours:g}"
+            "max_hours: no network could be finished; partial work is kept. Received: "
+            f"max_hours={budget.max_hours:g}. Try: repeat the command (push --resume)"
         )
     members.sort(key=lambda member: (member.fold, member.seed))
     done = {(member.fold, member.seed) for member in members}
@@ -104,7 +104,7 @@ def fit_members(
 
 
 def list_jobs(run: Run, device: Device, kind: str) -> list:
-    """The networks of a run; a fold's seeds are the same for any subset of folds."""
+    """List the networks of a run; a fold has the same seeds in any subset of folds."""
     settings, seed = run.settings.folds, run.settings.data.seed
     pairs = [
         (fold, seed + fold * settings.num_seeds + number)
@@ -131,7 +131,7 @@ def finish_member(
     """Load one network from its file, or train and save it.
 
     Returns:
-        The job and a Member, or None where there is no time for it.
+        The job and a Member, or None if there is no time for it.
     """
     keras.config.set_dtype_policy(job.policy)
     checkpoint = Checkpoint(job.path.with_name(f"checkpoint_{job.path.name}"), job.fingerprint)
@@ -173,10 +173,10 @@ def train_member(
         method, patches: as for `fit_members`.
         job, split: which network it is, and its share of the patches.
         saved: where training resumes and is saved.
-        watcher: what stops a training that cannot end in time.
+        watcher: stops a training that cannot finish in time.
 
     Raises:
-        OutOfTimeError, ValueError: there is no time for it, as `Forecast` says.
+        OutOfTimeError, ValueError: there is no time for it, as `Forecast` decides.
     """
     positions, test, num_test = split.valid, np.zeros(0, "float32"), len(patches.test_images)
     clock = Clock()
@@ -209,6 +209,6 @@ def train_member(
 
 
 def find_seconds(folder: Path) -> list:
-    """Seconds that each finished network of a folder took."""
+    """Return the seconds that each finished network of a folder took."""
     members = [load_member(path) for path in folder.glob("[fs]*_seed*.npz")]
     return [sum(stage.seconds for stage in member.stages.values()) for member in members]

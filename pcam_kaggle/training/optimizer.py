@@ -1,4 +1,4 @@
-"""Optimizer, learning rate, loss, and early stopping."""
+"""Optimizer, learning rate, loss and early stopping."""
 
 import keras
 from keras import callbacks, optimizers
@@ -8,7 +8,7 @@ from .settings import TrainingSettings
 
 
 def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int) -> None:
-    """Compile a model to learn binary labels in `num_steps` steps."""
+    """Compile a model that learns binary labels in `num_steps` steps."""
     model.compile(
         optimizer=make_optimizer(settings, num_steps),
         loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
@@ -19,7 +19,7 @@ def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int
 
 
 def make_optimizer(settings: TrainingSettings, num_steps: int) -> optimizers.Optimizer:
-    """The optimizer with its learning rate over `num_steps` steps."""
+    """Make the optimizer, with its learning rate over `num_steps` steps."""
     rate = settings.learning_rate
     if settings.schedule == "cosine":
         warmup_steps = round(settings.warmup * num_steps)
@@ -46,7 +46,7 @@ def make_optimizer(settings: TrainingSettings, num_steps: int) -> optimizers.Opt
 
 
 def make_callbacks(settings: TrainingSettings) -> list:
-    """ReduceLROnPlateau and EarlyStopping, where their patience is not 0.
+    """Make ReduceLROnPlateau and EarlyStopping, unless their patience is 0.
 
     With averaged weights, validation uses the average as well.
     """

@@ -1,4 +1,4 @@
-"""The end of a run: scores, tables, run.json, and what is printed."""
+"""The scores and files of a finished run."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ FILES = ["submission.csv", "oof.csv", "history.csv"]
 class Scores:
     """What run.json adds about a training run; scores are ROC AUC out of fold.
 
-    `not_trained` and `cut_short` name the networks for which time was short.
+    `not_trained` and `cut_short` name the networks for which there was too little time.
     """
 
     device: str
@@ -36,13 +36,13 @@ class Scores:
 
 
 def announce(network: keras.Model) -> keras.Model:
-    """Say which network is trained; it is returned."""
+    """Print the network's name and size and return it."""
     print(f"network  {network.name}, {network.count_params():,} parameters", flush=True)
     return network
 
 
 def gather_oof(run: Run, folds: np.ndarray, members: list) -> pd.DataFrame:
-    """Out-of-fold predictions; several networks of a fold are averaged.
+    """Gather the out-of-fold predictions, averaged over the networks of a fold.
 
     Returns:
         DataFrame with columns id, label, fold, prediction, of the trained folds only, indexed
@@ -61,10 +61,10 @@ def finish_run(
 
     Args:
         run, device: as for `fit_members`.
-        network: a network of the run, for its numbers of parameters.
+        network: a network of the run, whose parameters are counted.
         oof: as `gather_oof` returns it.
         ensemble: as `fit_members` returns it.
-        found: what else run.json says, by its key there, such as `cleaned`.
+        found: further entries of run.json, such as `cleaned`.
     """
     members = ensemble.members
     scores = score_run(device, network, oof, ensemble)
@@ -86,7 +86,7 @@ def finish_run(
 def score_run(
     device: Device, network: keras.Model, oof: pd.DataFrame, ensemble: Ensemble
 ) -> Scores:
-    """The scores of a run, and what to mistrust."""
+    """Score a run, and warn of networks that are missing or were cut short."""
     cut_short = [f"fold {m.fold} seed {m.seed}" for m in ensemble.members if m.was_cut_short]
     lacking = {"no time for": ensemble.missing, "max_hours cut short": cut_short}
     warnings = [

@@ -1,4 +1,4 @@
-"""A study: which settings are best on one fold, by Optuna."""
+"""A study: the best settings on one fold, by Optuna."""
 
 import dataclasses
 import functools
@@ -21,9 +21,9 @@ from .trials import Search, run_trials
 class StudyRecord:
     """What run.json says about a study.
 
-    `fold` is the fold that every trial was validated on, `missing` how many trials there was no
-    time for, `winner` the number of the best trial, `overrides` its settings, `importance` the
-    share of the variance that each setting explains.
+    `fold` is the validation fold of every trial, `missing` the number of trials for which there
+    was no time, `winner` the number of the best trial, `overrides` its settings, `importance`
+    the share of the variance that each setting explains.
     """
 
     space: str
@@ -45,16 +45,16 @@ def run_study(
     run: Run,
     device: Device,
 ) -> None:
-    """Try sets of settings, each on one fold, with one view.
+    """Try combinations of settings, each on one fold, with one view.
 
-    A space of choices alone is tried completely, in its order. With ranges in it Optuna's TPE
-    (Bergstra et al. 2011) chooses, after the study's own settings, and the median rule stops
-    trials that lag. Trials are kept in study.log, and the same command adds what is missing.
+    A space of only choices is searched exhaustively, in order. If there are ranges, the recipe's
+    own settings come first, then Optuna's TPE (Bergstra et al. 2011) chooses, and the median rule
+    stops trials that lag. Trials are kept in study.log; the same command adds the missing ones.
     Writes study.csv and run.json.
 
     Args:
         make_method: function of Settings that returns a method, such as Finetune.
-        space: as `Search` has it.
+        space: as in `Search`.
         parts: the study's parts.
         patches: Patches.
         folds: int array (n,), the validation fold of every patch.
@@ -63,7 +63,7 @@ def run_study(
 
     Raises:
         ImportError: Optuna is not installed.
-        ValueError: a study.log of another space, code, settings or data; no trial that was
+        ValueError: the study.log has another space, code, settings or data, or no trial was
             completed.
     """
     import optuna
@@ -107,8 +107,8 @@ def write_study(run: Run, study: object, space: dict, fold: int, num_trials: int
     trials = tabulate_trials(study)
     if "COMPLETE" not in set(trials["state"]):
         raise ValueError(
-            f"trials: expected one that was completed. Try: more study_hours, or other "
-            f"settings. Received: {trials['state'].value_counts().to_dict()}"
+            "trials: expected at least one that was completed. Received: "
+            f"{trials['state'].value_counts().to_dict()}. Try: more study_hours, or other settings"
         )
     record = StudyRecord(
         space=repr(space),
@@ -133,7 +133,7 @@ def write_study(run: Run, study: object, space: dict, fold: int, num_trials: int
 
 
 def tabulate_trials(study: object) -> pd.DataFrame:
-    """The trials that have ended: number, state, value, seconds, epochs, settings."""
+    """Tabulate the trials that have ended: number, state, value, seconds, epochs, settings."""
     rows = []
     for trial in filter(has_ended, study.trials):
         num_epochs = len(trial.intermediate_values)
@@ -152,7 +152,7 @@ def tabulate_trials(study: object) -> pd.DataFrame:
 
 
 def measure_importance(study: object) -> dict:
-    """How much of the AUC's variance each setting explains (fANOVA, Hutter 2014).
+    """Measure how much of the AUC's variance each setting explains (fANOVA, Hutter 2014).
 
     Returns:
         dict by setting, the largest first; empty for fewer than four trials or equal results.

@@ -1,4 +1,4 @@
-"""study.log: the trials of a study, which several processes and later runs share."""
+"""study.log: the trials that several processes share."""
 
 import dataclasses
 import itertools
@@ -18,7 +18,7 @@ FINISHED = ("COMPLETE", "PRUNED")
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The values of a setting from `low` to `high`, drawn by their logarithm if `log`."""
+    """The values of a setting from `low` to `high`, sampled on a log scale if `log`."""
 
     low: float
     high: float
@@ -26,19 +26,19 @@ class Range:
 
 
 def count_sets(space: dict) -> int:
-    """The number of all sets of settings, 0 where there is a range."""
+    """The number of combinations of settings, or 0 if there is a range."""
     if any(isinstance(choices, Range) for choices in space.values()):
         return 0
     return int(np.prod([len(choices) for choices in space.values()]))
 
 
 def open_study(run: Run, space: dict) -> Path:
-    """Open study.log in the output folder, or a new or an attached one.
+    """Open the study.log of the output folder, an attached one, or a new one.
 
     Trials that a kill interrupted are queued again.
 
     Raises:
-        ValueError: a study of another space, or of other code, settings or data.
+        ValueError: the study has another space, or other code, settings or data.
     """
     import optuna
 
@@ -70,7 +70,7 @@ def open_study(run: Run, space: dict) -> Path:
 
 
 def queue_again(study: object) -> None:
-    """Queue the trials of a study that were interrupted, each once."""
+    """Queue the interrupted trials of a study again, each once."""
     import optuna
 
     again = {trial.user_attrs.get("again") for trial in study.trials}
@@ -86,7 +86,7 @@ def queue_again(study: object) -> None:
 
 
 def open_storage(path: Path) -> object:
-    """Optuna's journal, which several processes may share; half a line is cut off."""
+    """Open Optuna's journal, which processes may share; an incomplete last line is removed."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -100,7 +100,7 @@ def open_storage(path: Path) -> object:
 
 
 def list_first(settings: dict, space: dict) -> list:
-    """What is tried first: all sets of choices in order, else the study's own one."""
+    """The first trials: all combinations, or the recipe's own settings."""
     if count_sets(space):
         return [dict(zip(space, names)) for names in itertools.product(*space.values())]
     own = {name: settings[name] for name in space if name in settings}
@@ -108,13 +108,13 @@ def list_first(settings: dict, space: dict) -> list:
 
 
 def is_within(value: object, choices: object) -> bool:
-    """Whether a setting's value is one that its space may suggest."""
+    """Whether its space can suggest a setting's value."""
     if isinstance(choices, Range):
         return choices.low <= value <= choices.high
     return value in choices
 
 
 def has_ended(trial: object) -> bool:
-    """Whether a trial is over; one that a kill or Ctrl-C interrupted is not."""
+    """Whether a trial is over; one interrupted by a kill or Ctrl-C is not."""
     has_failed = trial.state.name == "FAIL" and "error" in trial.user_attrs
     return trial.state.name in FINISHED or has_failed

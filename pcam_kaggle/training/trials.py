@@ -1,4 +1,4 @@
-"""The trials of a study: suggested settings, a network trained, its score."""
+"""Trials of a study: settings, a network, its score."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ STARTUP_TRIALS = 5  # drawn at random before TPE learns, and never pruned
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a worker needs to know of a study.
+    """What a worker needs to know about a study.
 
     `space` maps settings to a Range, a tuple of choices, or a dict of named choices of several
     settings each. `make_method` makes a method from Settings.
@@ -41,7 +41,7 @@ class Search:
 def run_trials(
     patches: Patches, seconds_left: float, *, search: Search, folds: np.ndarray, fold: int
 ) -> None:
-    """Try sets of settings until there are enough, or no time for one more."""
+    """Try combinations of settings until there are enough, or no time for another."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -59,7 +59,7 @@ def run_trials(
         if longest > budget.left():
             print(f"no time for another trial: one takes {say_time(longest)}")
             return
-        # Each trial has its own random seed: a resumed study draws nothing twice.
+        # Each trial has its own random seed: a resumed study repeats no draw.
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=STARTUP_TRIALS, seed=search.seed + len(study.trials)
         )
@@ -72,7 +72,7 @@ def run_trials(
 def run_trial(
     trial: object, *, search: Search, patches: Patches, folds: np.ndarray, fold: int
 ) -> float:
-    """Train one network with suggested settings: its ROC AUC on the fold, one view."""
+    """Train a network with suggested settings; return its ROC AUC on the fold, with one view."""
     keras.config.set_dtype_policy(search.policy)
     overrides = suggest(trial, search.space)
     settings = compose(search.parts, search.settings, overrides)
@@ -100,7 +100,7 @@ def run_trial(
 
 
 def suggest(trial: object, space: dict) -> dict:
-    """A trial's overrides; a named choice may stand for several settings."""
+    """Suggest a trial's overrides; a named choice may stand for several settings."""
     overrides = {}
     for name, choices in space.items():
         if isinstance(choices, Range):

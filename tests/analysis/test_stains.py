@@ -1,4 +1,4 @@
-"""Colors of stain: the same patches in one cluster, and folds that hold one out."""
+"""Stain colors: the same patches in one cluster, and folds that hold one out."""
 
 import numpy as np
 import pytest
@@ -59,12 +59,12 @@ def test_a_slide_has_one_stain_even_where_its_patches_differ():
 
 def test_a_stain_with_one_label_is_refused():
     patches, _ = make_stained()
-    with pytest.raises(ValueError, match="both labels in both colors of stain"):
+    with pytest.raises(ValueError, match="both labels in both stain colors"):
         make_stain_folds(patches, (np.arange(60) % 3 == 2).astype(int))
 
 
 def test_patches_that_are_all_blank_have_no_folds_of_stain():
     patches, labels = make_stained()
     patches["blank"] = "white"
-    with pytest.raises(ValueError, match="both labels in both colors of stain"):
+    with pytest.raises(ValueError, match="both labels in both stain colors"):
         make_stain_folds(patches, labels)

@@ -119,8 +119,8 @@ def test_importers_stand_above_what_they_import_in_the_order_of_folders(package)
         "models/block.py",
         "augmentation/flips.py",
         "methods/finetune.py",
+        "inference/views.py",  # a method imports it
         "inference/submission.py",
-        "inference/views.py",
         "training/loop.py",
         "data/run.py",
         "system/clock.py",
@@ -173,4 +173,4 @@ def test_a_comment_goes_with_its_import(package):
     source = bundle(package).source
     assert "# A reason." not in source
     assert "# A remark.\nREMARK = 1  # import os\n" in source
-    assert '"""Views of a patch, and their average."""\n\ndef average' in source
+    assert '"""Views of a patch, and their average."""\n\n\ndef average' in source

@@ -17,7 +17,7 @@ from kernel.bundle.header import render_settings
 from kernel.bundle.page import bundle_kernel
 from kernel.bundle.recipes import compose_settings, list_recipes, read_recipe
 from kernel.bundle.source import BundleError, is_docstring
-from kernel.folders import ROOT
+from kernel.folders import PACKAGE, ROOT
 from pcam_kaggle.system.provenance import compute_build_id
 
 OVERRIDES = {"epochs": 3, "folds": (0, 1), "learning_rate": 1e-3, "tta": "none"}
@@ -111,8 +111,8 @@ def test_a_long_meaning_stands_above_its_setting(package):
     path.write_text(text, "utf-8")
     lines = bundle(package).source.split("\n")
     place = lines.index('    "epochs": 3,')
-    assert lines[place - 1] == "    # " + "word " * 12 + "over the patches"
-    assert lines[place - 2] == "    # " + " ".join(["word"] * 18)
+    assert lines[place - 1] == "    # " + "word " * 11 + "over the patches"
+    assert lines[place - 2] == "    # " + " ".join(["word"] * 19)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,21 @@ def test_contents_give_the_line_of_every_section(pages, name):
     machinery = next(s.line for s in page.contents if s.name == "Machinery")
     assert page.story_lines == machinery - 1
     assert re.search(rf"^# +{machinery}  Machinery ", top, re.M)
+    assert not re.search(r"\.\.\.$", top, re.M), "a sentence that does not fit the contents"
+
+
+def test_only_a_page_that_needs_a_gpu_asks_for_one(pages):
+    words = {name: " ".join(re.split(r"[#\s]+", page.source)) for name, page in pages.items()}
+    asking = {name for name, text in words.items() if "choose GPU T4 x2, and click" in text}
+    assert asking == {*pages} - {"demo", "explore"}
+
+
+def test_a_folder_of_the_machinery_opens_with_its_sentence(pages, package):
+    for folder in ("training", "data", "system"):
+        sentence = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
+        heading = f"# ## {folder.capitalize()}\n#\n# {sentence.splitlines()[0]}\n\n# %% "
+        assert heading in pages["fast"].source
+    assert "# ## Training\n\n" in bundle(package).source  # without an __init__.py
 
 
 def test_landmarks_are_the_lines_where_these_stand(package):
@@ -253,7 +268,7 @@ def test_imports_stand_once_in_the_order_of_ruff(package, tmp_path):
 def test_a_page_without_a_framework_sets_nothing_up_for_one(package):
     source = bundle(package, "look").source
     assert "TF_CPP" not in source and "import os\n" not in source
-    assert "as accelerator" not in source
+    assert "GPU T4" not in source
 
 
 @pytest.mark.parametrize("overrides, written", [({}, "1"), ({"epochs": 3}, "3")])

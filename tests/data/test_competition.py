@@ -70,8 +70,8 @@ def test_an_id_of_digits_stays_text(tmp_path):
     [
         (change_labels(lambda rows: rows[1:]), "1 images without an id"),
         (remove_first("train"), "1 ids without an image"),
-        (change_labels(lambda rows: rows + rows[:2]), "each id once. Received: 2 again"),
-        (change_labels(lambda rows: [(i, "2") for i, _ in rows]), "Received: 51 others"),
+        (change_labels(lambda rows: rows + rows[:2]), "each id once. Received: 2 duplicates"),
+        (change_labels(lambda rows: [(i, "2") for i, _ in rows]), "Received: 51 invalid"),
         (change_labels(lambda rows: [(i, "") for i, _ in rows]), "labels 0 and 1"),
         (change_labels(lambda rows: [(i, "1.0") for i, _ in rows]), "'1.0' for"),
         (rename_columns, "expected columns id,label. Received: name,target"),
@@ -123,7 +123,7 @@ def test_slides_come_in_the_order_of_the_ids(tmp_path, column):
     "rows, header, message",
     [
         ([("a", "s1")], ("id", "slide"), r"map\.csv: 1 ids are missing\s+b$"),
-        ([("a", "s"), ("a", "t"), ("b", "s")], ("id", "slide"), r"1 ids are there twice\s+a$"),
+        ([("a", "s"), ("a", "t"), ("b", "s")], ("id", "slide"), r"1 duplicate ids\s+a$"),
         ([("a", "s1")], ("patch", "slide"), "expected columns id,slide. Received: patch,slide"),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_damaged_image_is_named_and_never_skipped(competition, tmp_path, conte
         load_images(table, tmp_path)
     assert f"{table['path'][3]}: " in str(error.value)
     assert message in str(error.value)
-    assert "Received: 1 others" in str(error.value)
+    assert "Received: 1 other files" in str(error.value)
 
 
 def test_damaged_images_are_all_counted_and_ten_named(competition, tmp_path):
@@ -101,7 +101,7 @@ def test_damaged_images_are_all_counted_and_ten_named(competition, tmp_path):
             file.write(b"no image")
     with pytest.raises(ValueError) as error:
         load_images(table, tmp_path)
-    assert "Received: 12 others" in str(error.value)
+    assert "Received: 12 other files" in str(error.value)
     assert str(error.value).count("not a TIFF") == 10
 
 

@@ -28,10 +28,10 @@ def test_hard_labels_are_those_of_the_course_notebook(tmp_path):
 @pytest.mark.parametrize(
     "predictions, labels, message",
     [
-        ([0.1, np.nan, 0.2], "probability", "from 0 to 1. Received: 1 others"),
+        ([0.1, np.nan, 0.2], "probability", "from 0 to 1. Received: 1 invalid"),
         ([0.1, np.nan, 0.2], "hard", "the first nan for id a"),
         ([0.1, np.inf, 0.2], "probability", "the first inf for id a"),
-        ([0.1, 1.1, -0.1], "probability", "Received: 2 others"),
+        ([0.1, 1.1, -0.1], "probability", "Received: 2 invalid"),
     ],
 )
 def test_a_wrong_prediction_is_named_and_nothing_written(tmp_path, predictions, labels, message):

@@ -224,7 +224,7 @@ def test_a_worker_s_share_is_every_second_part(colors, images, tmp_path, monkeyp
 def test_features_without_time_are_refused_and_kept_so_far(colors, images, tmp_path, monkeypatch):
     monkeypatch.setattr(features_module, "IMAGES_PER_PART", len(images) // 2)
     arguments = (colors, images, "none", "train", tmp_path, "mine", None)
-    with pytest.raises(ValueError, match="max_hours: the features of train takes"):
+    with pytest.raises(ValueError, match="max_hours: the features of train needs"):
         extract_features(*arguments, Budget(1, seconds_left=-1.0))
     assert len(list(tmp_path.iterdir())) == 1
     assert len(extract_features(*arguments, Budget(1))) == len(images)

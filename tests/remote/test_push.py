@@ -192,15 +192,15 @@ def test_a_rate_limit_is_waited_for(sandbox, runs):
 @pytest.mark.parametrize(
     "fault, words",
     [
-        (Fault(patch={"error": "Kernel not found"}), "belongs to the credentials"),
+        (Fault(patch={"error": "Kernel not found"}), "Expected: a kernel of "),
         (Fault(patch={"error": "Quota exceeded"}), "refused the push: Quota exceeded"),
         (
             Fault(patch={"invalidCompetitionSources": ["no-such"]}),
-            "does not know these inputs .*competition: no-such",
+            "does not know all inputs .*Received: competition: no-such",
         ),
         (Fault(patch={"invalidDatasetSources": ["a/b"]}), "dataset: a/b"),
         (Fault(patch={"versionNumber": 0}), "no version number"),
-        (Fault(patch={"ref": "/code/sandbox/pcam-demo-2x"}), "another kernel of that"),
+        (Fault(patch={"ref": "/code/sandbox/pcam-demo-2x"}), "the other kernel of that title"),
         (Fault(403, {"code": 403, "message": "denied"}), "HTTP 403, denied"),
         (Fault(401, {"code": 401, "message": "who"}), "the credentials were refused"),
     ],
@@ -215,7 +215,7 @@ def test_what_is_refused_is_fatal_and_not_recorded(sandbox, runs, fault, words):
 def test_another_owner_s_kernel_is_refused(sandbox, runs, monkeypatch):
     client = Client()
     client.username = "teacher"
-    with pytest.raises(KaggleError, match="teacher/pcam-demo belongs to the cred"):
+    with pytest.raises(KaggleError, match="Received: teacher/pcam-demo. Try: "):
         push_kernel(client, "demo", runs=runs)
 
 
@@ -250,7 +250,7 @@ def test_two_pushes_at_once_start_one_run(open_sandbox, runs):
     for thread in threads:
         thread.join()
     assert len(set(found)) == 1 and len(list_versions(sandbox)) == 1
-    assert any("is this build: not pushed again" in line for line in lines)
+    assert any("already has this build; not pushed again" in line for line in lines)
 
 
 def test_resume_attaches_the_kernel_s_own_output(open_sandbox, runs):

@@ -151,7 +151,7 @@ def test_the_output_of_another_build_is_never_submitted(finish, submit):
 @pytest.mark.parametrize(
     "method, fault, words",
     [
-        ("GetCompetition", {"submissionsDisabled": True}, "takes no submissions any"),
+        ("GetCompetition", {"submissionsDisabled": True}, "no longer accepts submissions"),
         ("GetSubmissionLimits", {"numAllowedNow": 0, "numToday": 5}, "5 were made"),
         ("CreateSubmission", {"ref": 0, "message": "Too late"}, "refused.*Too late"),
     ],

@@ -55,7 +55,7 @@ def test_a_file_of_one_s_own_is_found_by_its_name(sandbox, tmp_path):
     own = tmp_path / "own.weights.h5"
     own.write_bytes(HDF5)
     client, runs = Client(), tmp_path / "runs"
-    with pytest.raises(ValueError, match="the kernel does not see. Try first: python bu"):
+    with pytest.raises(ValueError, match="the kernel does not see. Try: python bu"):
         push_kernel(client, "fast", {"weights": str(own)}, runs=runs)
     assert "SaveKernel" not in sandbox.calls
     folder = {"weights": str(tmp_path)}

@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 from kernel.blend import blend_runs
 from kernel.report import writer
+from kernel.report.networks import describe_training, make_network_row
 from kernel.report.notebook import build_notebook
 from kernel.report.outline import tell
 from kernel.report.reading import check_runs, read_run
@@ -56,6 +57,26 @@ def templates(tmp_path_factory):
 def run(templates, tmp_path):
     name = "pcam-fast-0000000000"
     return shutil.copytree(templates / name, tmp_path / "runs" / name)
+
+
+def test_a_run_s_own_number_of_parameters_counts_more_than_the_known_one(run):
+    record = read_run_json(run)
+    write_record(run, {**record, "num_parameters": 1_234, "num_trainable": 0})
+    row = make_network_row(read_run(run, run))
+    assert (row["parameters"], row["trained"]) == ("1,234", "0")
+    for name in ("num_parameters", "num_trainable"):  # as runs of older versions
+        del record[name]
+    write_record(run, record)
+    row = make_network_row(read_run(run, run))
+    assert (row["parameters"], row["trained"]) == ("7,039,553", "6,955,905")
+
+
+def test_a_logistic_head_is_named_whatever_the_network():
+    settings = {"num_folds": 5, "head": "logistic", "epochs": 3}
+    assert describe_training(settings) == (
+        "One network is trained for each of 5 folds of all patches, by logistic regression."
+    )
+    assert describe_training({**settings, "head": "linear"}).endswith("patches: 3 epochs.")
 
 
 @pytest.fixture

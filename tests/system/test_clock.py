@@ -46,8 +46,8 @@ def test_what_needs_more_time_than_there_is_says_what_to_change():
     error = Budget(2, seconds_left=-1.0).refuse("fold 1 seed 0", 6000)
     assert isinstance(error, ValueError)
     assert str(error) == (
-        "max_hours: fold 1 seed 0 takes about 1.7 h, 0 s are left. Try: fewer epochs or a "
-        "smaller input_size. Received: max_hours=2"
+        "max_hours: fold 1 seed 0 needs about 1.7 h, but only 0 s are left. "
+        "Received: max_hours=2. Try: lower epochs or input_size"
     )
 
 

@@ -48,7 +48,7 @@ def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with (
-            pytest.raises(OSError, match=r"cannot write .*file\.csv: .*make room"),
+            pytest.raises(OSError, match=r"cannot write .*file\.csv; .*free up disk space"),
             write_beside(path) as partial,
         ):
             partial.write_bytes(bytes(2000))
@@ -60,7 +60,7 @@ def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path):
 def test_another_error_of_the_system_stays_what_it_is(tmp_path):
     with pytest.raises(FileNotFoundError) as error, write_beside(tmp_path / "file"):
         (tmp_path / "nowhere").read_text()
-    assert "make room" not in str(error.value)
+    assert "free up" not in str(error.value)
 
 
 def test_records_become_json_and_come_back_as_dicts(tmp_path):

@@ -185,7 +185,7 @@ def test_a_part_made_directly_is_checked_and_cannot_change():
         (FoldSettings, {"folds": (-1,)}, "folds: expected different numbers from 0 to 4."),
         (FoldSettings, {"folds": (1, 1)}, "Received: folds=(1, 1)"),
         (DataSettings, {"seed": 1.0}, "seed: expected a whole number of at least 0."),
-        (StainFoldSettings, {"split": "stain"}, "two colors of stain; use num_folds=2"),
+        (StainFoldSettings, {"split": "stain"}, "two stain colors; use num_folds=2"),
         (StainFoldSettings, {"folds": (9,)}, "folds: expected different numbers"),
         (
             StainFoldSettings,
@@ -204,7 +204,7 @@ def test_a_part_made_directly_is_checked_and_cannot_change():
         (
             CalibratedSettings,
             {"calibration": "platt", "ensemble": "rank"},
-            "calibration: ranks are no probabilities",
+            "calibration: ranks are not probabilities",
         ),
         (NetworkSettings, {"crop_size": 95}, "crop_size: expected an even number"),
         (NetworkSettings, {"dropout_rate": 2}, "dropout_rate: expected a number from 0 to 0.9."),

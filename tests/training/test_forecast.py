@@ -116,7 +116,7 @@ def test_hours_too_few_for_the_first_network_are_an_error_after_a_minute(hands):
     with pytest.raises(ValueError) as error:
         run_steps(forecast, hands, 7)
     assert str(error.value).startswith(
-        "max_hours: fold 1 seed 0 takes about 14 min, 14 min are left."
+        "max_hours: fold 1 seed 0 needs about 14 min, but only 14 min are left."
     )
 
 
