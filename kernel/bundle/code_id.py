@@ -3,7 +3,7 @@
 import ast
 
 from pcam_kaggle.system.files import short_hash
-from pcam_kaggle.system.provenance import compute_build_id
+from pcam_kaggle.system.provenance import choose_code_id
 from pcam_kaggle.system.settings import SESSION_SETTINGS
 
 from .source import Module
@@ -12,7 +12,7 @@ from .source import Module
 # fingerprint by themselves.
 DECIDING = ("recipes", "methods", "training", "inference", "models", "augmentation", "analysis")
 DECIDING += ("data", "system/weights.py", "system/device.py")
-CONSTANTS = ("BUILD_ID", "CODE_ID", "SETTINGS", "OVERRIDES")  # of a page
+CONSTANTS = ("CODE_ID", "SETTINGS", "OVERRIDES")  # of a page
 MESSAGES = ("print", "warn")  # calls whose arguments are messages
 SKIPPED = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")
 
@@ -78,7 +78,7 @@ def identify_networks(source: str) -> tuple | None:
 
     Returns:
         The code id and the settings that decide predictions; None for a text that is not a
-        page, or that was edited by hand, which only the same text may resume.
+        page.
     """
     try:
         found = {
@@ -87,9 +87,8 @@ def identify_networks(source: str) -> tuple | None:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in CONSTANTS
         }
         settings = {**found["SETTINGS"], **found["OVERRIDES"]}
+        code_id = choose_code_id(source, found["CODE_ID"])
     except (SyntaxError, ValueError, KeyError):
         return None
-    if found.get("BUILD_ID") != compute_build_id(source):
-        return None
     deciding = {n: v for n, v in settings.items() if n not in SESSION_SETTINGS}
-    return found["CODE_ID"], deciding
+    return code_id, deciding

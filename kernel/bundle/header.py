@@ -45,7 +45,7 @@ def render_top(
         results: what was measured, in a sentence or two.
         contents: the lines of the table of contents.
         build_id: str, or "" for the text over which the id is computed.
-        code_id: str, as `compute_code_id` returns it.
+        code_id: str, what `compute_code_id` and `hash_code` return, with "-" between.
     """
     paragraphs = [
         f"# {make_title(recipe.name, overrides)}",
@@ -64,7 +64,7 @@ def render_top(
             FUTURE,
             "",
             f'BUILD_ID = "{build_id}"  # sha256 of this text, ten digits; see run.json',
-            f'CODE_ID = "{code_id}"  # of the code that decides predictions: what may be resumed',
+            f'CODE_ID = "{code_id}"  # of the code: decides what can be resumed',
             "",
             render_settings(recipe),
             "",

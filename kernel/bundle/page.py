@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from pcam_kaggle.system.provenance import compute_build_id
+from pcam_kaggle.system.provenance import compute_build_id, hash_code
 
 from ..facts.measurements import describe_result
 from ..folders import PACKAGE
@@ -79,10 +79,10 @@ def bundle_kernel(
     for module in recipe.closure.values():
         check_module(module)
     check_names(recipe.closure, DEFINED)
-    code_id = compute_code_id(recipe.closure)
     opening = dict.fromkeys([f"recipes/{name}.py", recipe.main_module])
     cells = render_cells(recipe, order_modules(recipe.closure, list(opening)))
     body = "\n".join(cell.text for cell in cells)
+    code_id = f"{compute_code_id(recipe.closure)}-{hash_code(chr(10) + body)}"
 
     def render(sections, build_id=""):
         contents = render_contents(cells, sections)

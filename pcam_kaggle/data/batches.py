@@ -33,9 +33,7 @@ class Batches(keras.utils.PyDataset):
         self.positions = np.asarray(positions)
         self.batch_size = min(batch_size, len(self.positions))
         self.labels = labels
-        self.random = None
-        if shuffle_seed is not None:
-            self.random = np.random.default_rng(shuffle_seed)
+        self.random = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
         self.on_epoch_end()
 
     def __len__(self):

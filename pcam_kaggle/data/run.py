@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import __main__
-
 from ..system.clock import RESERVE, Budget, Clock
 from ..system.files import short_hash
 from ..system.paths import find_data, open_output
-from ..system.provenance import choose_code_id, compute_build_id, find_versions
+from ..system.provenance import choose_code_id, compute_build_id, find_versions, read_page
 from ..system.records import check_unused, take_attached
 from ..system.settings import SESSION_SETTINGS, Settings, compose
 from .cache import load_cached
@@ -126,10 +124,9 @@ def open_run(
     settings = compose(parts, changes, overrides)
     output = open_output(output)
     tables = read_competition(find_data(data), settings.data)
-    file = None if build_id == "package" else getattr(__main__, "__file__", None)
-    page = Path(file).read_text("utf-8") if file else ""  # a notebook has no file
-    code = choose_code_id(page, build_id, code_id)
-    edited = bool(page) and compute_build_id(page) != build_id
+    page = "" if build_id == "package" else read_page()
+    code = choose_code_id(page, code_id)
+    edited = build_id != "package" and compute_build_id(page) != build_id
     fingerprint = make_fingerprint(code, settings.flat(), tables)
     check_unused(output, fingerprint)
     take_attached(output, fingerprint, data)

@@ -26,7 +26,7 @@ class Finetune:
     """Train all layers of a network on random views of the patches.
 
     Args:
-        build_network: function of `network` that returns a keras.Model, float32 (b, 96, 96, 3),
+        builder: function of `network` that returns a keras.Model, float32 (b, 96, 96, 3),
             0 to 255, -> float32 (b, 1).
         augment: function of a uint8 tensor (b, 96, 96, 3), `augmentation` and a random seed
             that returns a float32 tensor of that shape.
@@ -35,7 +35,7 @@ class Finetune:
         explainer: function like `explain_maps`, or None.
     """
 
-    build_network: Callable
+    builder: Callable
     augment: Callable
     network: Part
     augmentation: Part
@@ -50,7 +50,7 @@ class Finetune:
 
     def build(self) -> keras.Model:
         """Build the network with its initial weights; refuse weights that do not fit."""
-        return self.build_network(self.network)
+        return self.builder(self.network)
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
         """Return what `fit` and `predict` read: the patches, unchanged."""

@@ -1,7 +1,11 @@
 """Which code made a result: build id, code id, versions."""
 
+import os
 import platform
 import re
+from pathlib import Path
+
+import __main__
 
 from .files import short_hash
 
@@ -15,21 +19,32 @@ def compute_build_id(source: str) -> str:
     return short_hash(BUILD_ID_LINE.sub('BUILD_ID = ""', source, count=1))
 
 
-def choose_code_id(source: str, build_id: str, code_id: str) -> str:
+def read_page() -> str:
+    """Return the text of the page that runs; "" in a notebook, which has no file."""
+    path = Path(getattr(__main__, "__file__", None) or "")
+    return path.read_text("utf-8") if path.is_file() else ""
+
+
+def hash_code(page: str) -> str:
+    """Return ten hex digits over a page's text below its settings."""
+    return short_hash(page.partition(SETTINGS_END)[2])
+
+
+def choose_code_id(page: str, code_id: str) -> str:
     """Return the id of the code that decides a page's predictions.
 
     Args:
-        source: the page's text, or "" outside of a page.
-        build_id: the page's BUILD_ID.
-        code_id: its CODE_ID, over the parsed code without docstrings and messages, so that a
-            page whose wording alone has changed can resume an earlier one.
+        page: the page's text, or "" if it cannot be read.
+        code_id: its CODE_ID: an id over the parsed code without docstrings and messages, so
+            that a reworded page can resume an earlier one, "-", and `hash_code` of the page.
 
     Returns:
-        `code_id`; for a page edited by hand, ten hex digits over the text below its settings.
+        The first part of `code_id`; for code edited by hand its own hash, and for code that
+        cannot be read a random id, so that it resumes nothing.
     """
-    if not source or compute_build_id(source) == build_id:
-        return code_id
-    return short_hash(source.partition(SETTINGS_END)[2])
+    code, _, text = code_id.partition("-")
+    found = hash_code(page) if page else os.urandom(5).hex()
+    return code if found == text or not text else found
 
 
 def find_versions() -> dict:

@@ -19,8 +19,8 @@ KINDS = {  # kind: what an error message expects
     "int": "a whole number",
     "float": "a number",
     "str": "text",
-    "ints": "whole numbers such as 0,1",
-    "names": "words such as a,b",
+    "ints": "a tuple of whole numbers such as (0, 1)",
+    "names": "a tuple of words",
 }
 
 

@@ -1,7 +1,7 @@
 """Optimizer, learning rate, loss and early stopping."""
 
 import keras
-from keras import callbacks, optimizers
+from keras import optimizers
 
 from ..system.device import choose_jit_compile
 from .settings import TrainingSettings
@@ -50,13 +50,13 @@ def make_callbacks(settings: TrainingSettings) -> list:
 
     With averaged weights, validation uses the average as well.
     """
-    made = [callbacks.SwapEMAWeights()] if settings.ema_momentum else []
+    made = [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
     if settings.plateau_patience:
         factor, patience = settings.plateau_factor, settings.plateau_patience
-        made.append(callbacks.ReduceLROnPlateau("val_loss", factor, patience))
+        made.append(keras.callbacks.ReduceLROnPlateau("val_loss", factor, patience))
     if settings.early_stopping_patience:
         patience = settings.early_stopping_patience
         made.append(
-            callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
+            keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
         )
     return made

@@ -139,7 +139,7 @@ def test_settings_are_literals_that_read_back(pages, name):
     assert found["OVERRIDES"] == {}
     assert found["BUILD_ID"] == pages[name].build_id
     assert found["BUILD_ID"] == compute_build_id(pages[name].source)
-    assert found["CODE_ID"] == compute_code_id(recipe.closure)
+    assert found["CODE_ID"].partition("-")[0] == compute_code_id(recipe.closure)
 
 
 def test_overrides_of_a_recipe_stand_below_its_settings():

@@ -76,7 +76,7 @@ def test_a_setting_that_two_parts_have_is_typed_in_full():
         ("learning_rate=nan", "learning_rate: expected a number from 1e-08 to 10."),
         ("learning_rate=20", "Received: learning_rate=20.0"),
         ("tta=dihedrall", "did you mean 'dihedral'?"),
-        ("folds=a,b", "folds: expected whole numbers such as 0,1."),
+        ("folds=a,b", "folds: expected a tuple of whole numbers such as (0, 1)."),
         ("clean=blanks", "clean: expected words among blank,duplicates."),
         ("epochs", "overrides are written name=value. Received: 'epochs'"),
         ("recipe=demo", "unknown setting 'recipe'."),

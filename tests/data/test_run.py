@@ -129,8 +129,10 @@ def test_a_page_is_known_by_its_build_and_by_its_code(start, page, capsys):
 
 def test_a_page_in_a_notebook_has_no_file_to_read(start, monkeypatch):
     monkeypatch.delattr(__main__, "__file__", raising=False)
-    run = start(build_id="abc", code_id="0123456789")
-    assert (run.code, run.edited) == ("0123456789", False)
+    code_id = "0123456789-abcdefabcd"
+    runs = [start(build_id="abc", code_id=code_id) for _ in range(2)]
+    assert all(run.edited for run in runs)
+    assert len({runs[0].code, runs[1].code, *code_id.split("-")}) == 4  # nothing is resumed
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_an_unknown_name_says_the_nearest_and_all_known_ones():
         ({"rate": float("nan")}, "rate: expected a number from 1e-08 to 10. Received: rate=nan"),
         ({"rate": float("inf")}, "Received: rate=inf"),
         ({"rate": 11}, "Received: rate=11.0"),
-        ({"folds": 1}, "folds: expected whole numbers such as 0,1. Received: folds=1"),
+        ({"folds": 1}, "folds: expected a tuple of whole numbers such as (0, 1). Received: folds=1"),
         ({"folds": (True,)}, "Received: folds=(True,)"),
         ({"folds": ("0",)}, "Received: folds=('0',)"),
         ({"clean": ("blank", "red")}, "clean: expected words among blank,duplicates. Received: "),
