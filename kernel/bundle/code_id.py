@@ -8,10 +8,8 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 
 from .source import Module
 
-# The folders and modules whose code decides predictions. The values of the settings enter a run's
-# fingerprint by themselves.
-DECIDING = ("recipes", "methods", "training", "inference", "models", "augmentation", "analysis")
-DECIDING += ("data", "system/weights.py", "system/device.py")
+# The modules whose code decides no prediction.
+NEUTRAL = {f"system/{name}.py" for name in ("clock", "files", "paths", "provenance", "workers")}
 CONSTANTS = ("CODE_ID", "SETTINGS", "OVERRIDES")  # of a page
 MESSAGES = ("print", "warn")  # calls whose arguments are messages
 SKIPPED = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")
@@ -20,8 +18,8 @@ SKIPPED = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx"
 def compute_code_id(closure: dict[str, Module]) -> str:
     """Ten hex digits over the parsed code of a page that decides its predictions.
 
-    Docstrings, annotations, texts of messages and the order of the modules do not count: a
-    page that was only reworded resumes what an earlier one left, and one whose layers changed
+    Docstrings, annotations, texts with spaces in them and the order of the modules do not count:
+    a page that was only reworded resumes what an earlier one left, and one whose layers changed
     does not. The same for every version of Python from 3.11 on, unlike `ast.dump`.
 
     Args:
@@ -29,19 +27,23 @@ def compute_code_id(closure: dict[str, Module]) -> str:
     """
     parts = []
     for name, module in sorted(closure.items()):
-        decides = module.folder in DECIDING or name in DECIDING
-        if decides and not module.is_settings:
-            kept = [node for node in module.tree.body if not is_settings_literal(node)]
+        kept = [node for node in module.tree.body if decides(node, module)]
+        if name not in NEUTRAL and kept:
             parts.append(f"{name} {outline(kept)}")
     return short_hash("\n".join(parts))
 
 
-def is_settings_literal(node: ast.AST) -> bool:
-    """Whether a statement is a recipe's SETTINGS or an import of our own."""
+def decides(node: ast.AST, module: Module) -> bool:
+    """Whether a statement counts: not our own imports, SETTINGS and the parts.
+
+    What these hold reaches a run's fingerprint as the values of the settings.
+    """
     if isinstance(node, ast.ImportFrom) and node.level:
-        return True
+        return False
+    if module.is_settings and isinstance(node, ast.ClassDef):
+        return False
     targets = getattr(node, "targets", [])
-    return [getattr(target, "id", "") for target in targets] == ["SETTINGS"]
+    return [getattr(target, "id", "") for target in targets] != ["SETTINGS"]
 
 
 def outline(node: object) -> str:
@@ -49,25 +51,30 @@ def outline(node: object) -> str:
     if isinstance(node, list):
         return "[" + ",".join(filter(None, map(outline, node))) + "]"
     if not isinstance(node, ast.AST):
-        return repr(node)
+        return ascii(node)
+    if isinstance(node, ast.AnnAssign) and node.value is None:
+        return f"Field({outline(node.target)},{'ClassVar' in ast.unparse(node.annotation)})"
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return ""  # a docstring
     if is_message(node):
         return ""
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         return f"Raise({outline(node.exc.func)})"
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        function = node.value.func
+        if getattr(function, "id", getattr(function, "attr", "")) in MESSAGES:
+            inside = [*node.value.args, *node.value.keywords]
+            calls = [n for part in inside for n in ast.walk(part) if isinstance(n, ast.Call)]
+            return f"Message({outline(calls)})" if calls else ""
     fields = (f"{n}={outline(v)}" for n, v in ast.iter_fields(node) if n not in SKIPPED)
     return f"{type(node).__name__}({','.join(fields)})"
 
 
 def is_message(node: ast.AST) -> bool:
-    """Whether a statement is a docstring, a bare annotation, or prints or warns."""
-    if isinstance(node, ast.AnnAssign):
-        return node.value is None
-    if not isinstance(node, ast.Expr):
+    """Whether a constant is text for people, which has spaces, or the empty rest of one."""
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
         return False
-    if isinstance(node.value, ast.Call):
-        function = node.value.func
-        return getattr(function, "id", getattr(function, "attr", "")) in MESSAGES
-    return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return " " in node.value or not node.value
 
 
 def identify_networks(source: str) -> tuple | None:

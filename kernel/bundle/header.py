@@ -141,10 +141,19 @@ def render_item(name: str, value: object) -> list[str]:
         pieces = textwrap.wrap(render_value(value)[1:-1].rstrip(",") + ",", TEXT_COLUMNS)
     else:
         text = str(value)
-        starts = range(0, len(text), CHUNK)
-        pieces = [render_value(text[start : start + CHUNK]) for start in starts]
+        pieces = split_text(text)
     inside = [f"{INDENT}{INDENT}{piece}" for piece in pieces]
     return [f'{INDENT}"{name}": (', *inside, f"{INDENT}),"]
+
+
+def split_text(text: str) -> list[str]:
+    """A long text as literals that fit on a line each, however its characters are escaped."""
+    pieces, start = [], 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or len(render_value(text[start : end + 1])) > CHUNK:
+            pieces.append(render_value(text[start:end]))
+            start = end
+    return pieces
 
 
 def render_value(value: object) -> str:

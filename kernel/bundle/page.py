@@ -12,7 +12,7 @@ from ..folders import PACKAGE
 from .cells import MACHINERY, Section, find_sections, render_cells, render_contents
 from .code_id import compute_code_id
 from .flatten import MAX_COLUMNS, check_module, check_names
-from .header import render_top
+from .header import FUTURE, render_top
 from .order import order_modules
 from .recipes import Recipe, compose_settings, read_recipe
 from .source import BundleError, is_docstring
@@ -82,7 +82,7 @@ def bundle_kernel(
     opening = dict.fromkeys([f"recipes/{name}.py", recipe.main_module])
     cells = render_cells(recipe, order_modules(recipe.closure, list(opening)))
     body = "\n".join(cell.text for cell in cells)
-    code_id = f"{compute_code_id(recipe.closure)}-{hash_code(chr(10) + body)}"
+    code_id = f"{compute_code_id(recipe.closure)}-{hash_code(FUTURE + chr(10) + body)}"
 
     def render(sections, build_id=""):
         contents = render_contents(cells, sections)

@@ -34,8 +34,11 @@ def find_settings(recipe: Module) -> ast.Assign:
 
 
 def read_changes(recipe: Module) -> dict:
-    """SETTINGS of a recipe's file."""
+    """SETTINGS of a recipe's file, which may only be assigned once and never changed."""
     node = find_settings(recipe)
+    for other in ast.walk(recipe.tree):
+        if isinstance(other, ast.Name) and other.id == "SETTINGS" and other not in node.targets:
+            recipe.refuse(other, "SETTINGS is used again", "write all of it in one literal")
     try:
         changes = ast.literal_eval(node.value)
     except (ValueError, TypeError):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
 
 class BundleError(ValueError):
     """A source that cannot stand on a page; names file:line and the remedy."""
@@ -132,7 +134,13 @@ def read_module(package: Path, name: str) -> Module:
     Raises:
         BundleError: a syntax error.
     """
-    return parse_module(package, name, (package / name).read_text("utf-8"))
+    try:
+        text = (package / name).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        module = Module(package, name, "", ast.Module([], []))
+        module.refuse(line, "a character that is not UTF-8", "save the file as UTF-8")
+    return parse_module(package, name, text)
 
 
 @functools.cache
@@ -222,16 +230,27 @@ def bound_names(node: ast.AST) -> Iterator[tuple[str, int]]:
     line = getattr(node, "lineno", 0)
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield node.name, line
+        yield from walrus_names([*node.decorator_list, *getattr(node, "bases", [])])
         return
-    if isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp)):
-        return
-    if isinstance(node, ast.GeneratorExp):
+    if isinstance(node, (ast.Lambda, *COMPREHENSIONS)):
+        if isinstance(node, COMPREHENSIONS):  # a walrus binds outside of it
+            yield from walrus_names([node])
         return
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         yield node.id, line
     elif isinstance(node, ast.alias):
         yield node.asname or node.name.split(".")[0], line
-    elif isinstance(node, ast.ExceptHandler) and node.name:
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
         yield node.name, line
+    elif isinstance(node, ast.MatchMapping) and node.rest:
+        yield node.rest, line
     for child in ast.iter_child_nodes(node):
         yield from bound_names(child)
+
+
+def walrus_names(nodes: list) -> Iterator[tuple[str, int]]:
+    """The names that := binds anywhere below some nodes."""
+    for node in nodes:
+        for child in ast.walk(node):
+            if isinstance(child, ast.NamedExpr):
+                yield child.target.id, child.lineno

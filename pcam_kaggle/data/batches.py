@@ -27,8 +27,6 @@ class Batches(keras.utils.PyDataset):
         shuffle_seed: int | None = None,
     ):
         super().__init__()
-        if not len(positions):
-            raise ValueError("positions: expected at least one image. Received: none")
         self.images = images
         self.positions = np.asarray(positions)
         self.batch_size = min(batch_size, len(self.positions))

@@ -12,7 +12,7 @@ class DataSettings(Part):
     num_images: int = setting(0, "training patches drawn at random; 0: all", low=0)
     slide_map: str = setting("", "CSV (id,slide): folds never share a slide")
     verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
-    seed: int = setting(0, "random seed of sampling, folds and first network", low=0)
+    seed: int = setting(0, "random seed of sampling, folds, first network", low=0, high=10**9)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from ..system.files import read_json
+from ..system.files import read_json, short_hash
 from ..system.settings import unknown
 
 
@@ -36,6 +36,16 @@ def run_recipe(
     if name not in names:
         raise ValueError(unknown("recipe", name, names))
     recipe = importlib.import_module(f".{name}", __name__)
-    run = open_run(name, recipe.parts(), recipe.SETTINGS, overrides, data=data, output=output)
+    package = Path(__file__).parents[1]
+    sources = [path.read_text("utf-8") for path in sorted(package.rglob("*.py"))]
+    run = open_run(
+        name,
+        recipe.parts(),
+        recipe.SETTINGS,
+        overrides,
+        code_id=short_hash("\n".join(sources)),
+        data=data,
+        output=output,
+    )
     recipe.main(run)
     return read_json(run.output / "run.json")

@@ -1,6 +1,7 @@
 """The time left to a run and the time of its stages."""
 
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -17,13 +18,11 @@ class Budget:
 
     Args:
         max_hours: float, from now on.
-        seconds_left: float, the seconds that another process had left, or None for max_hours.
+        seconds_left: float, what is left of them; without a limit by default.
     """
 
-    def __init__(self, max_hours: float, seconds_left: float | None = None):
+    def __init__(self, max_hours: float, seconds_left: float = math.inf):
         self.max_hours = max_hours
-        if seconds_left is None:
-            seconds_left = 3600 * max_hours - RESERVE
         self.end = time.monotonic() + seconds_left
 
     def left(self) -> float:

@@ -48,11 +48,7 @@ def find_attached(pattern: str, folder: Path | str | None = None) -> list:
     Searches `folder`, PCAM_INPUT or /kaggle/input, never the competition's image folders.
     """
     root = Path(folder or os.environ.get("PCAM_INPUT") or "/kaggle/input")
-    return [
-        place / name
-        for place, files in walk_mounts(root)
-        for name in sorted(fnmatch.filter(files, pattern))
-    ]
+    return [p / n for p, files in walk_mounts(root) for n in sorted(fnmatch.filter(files, pattern))]
 
 
 def open_output(folder: Path | str | None = None) -> Path:

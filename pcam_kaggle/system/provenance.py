@@ -11,6 +11,7 @@ from .files import short_hash
 
 BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
 SETTINGS_END = "\n# %% Imports\n"
+SLOTS = ("BUILD_ID", "CODE_ID ", "SETTINGS", "OVERRIDE")  # how their lines start
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
 
 
@@ -26,8 +27,10 @@ def read_page() -> str:
 
 
 def hash_code(page: str) -> str:
-    """Return ten hex digits over a page's text below its settings."""
-    return short_hash(page.partition(SETTINGS_END)[2])
+    """Return ten hex digits over a page's code: all but the values above its imports."""
+    head, mark, below = page.partition(SETTINGS_END)
+    added = [line for line in head.split("\n") if line[:1].isalpha() and line[:8] not in SLOTS]
+    return short_hash("\n".join([*added, below])) if mark else ""
 
 
 def choose_code_id(page: str, code_id: str) -> str:
@@ -43,7 +46,7 @@ def choose_code_id(page: str, code_id: str) -> str:
         cannot be read a random id, so that it resumes nothing.
     """
     code, _, text = code_id.partition("-")
-    found = hash_code(page) if page else os.urandom(5).hex()
+    found = hash_code(page) or os.urandom(5).hex()
     return code if found == text or not text else found
 
 

@@ -1,10 +1,12 @@
 """Files of trained networks, checked when read."""
 
+import contextlib
 import dataclasses
 import io
 import json
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -101,30 +103,29 @@ def load_member(path: Path) -> Member:
     )
 
 
-def open_arrays(path: Path, fingerprint: str | None = None) -> np.lib.npyio.NpzFile:
-    """Open an .npz that a run wrote, and check which run it was.
+@contextlib.contextmanager
+def open_arrays(path: Path, fingerprint: str | None = None) -> Iterator:
+    """Open an .npz that a run wrote, and check that it belongs to this run.
 
     Args:
         path: the file.
         fingerprint: the run's; None accepts any.
 
-    Returns:
-        The open numpy archive, a context manager.
-
     Raises:
-        ValueError: the file is damaged or of another run.
+        ValueError: the file is damaged or of another run; names it.
     """
     try:
-        arrays = np.load(path)
-        found = str(arrays["fingerprint"])
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
+        with np.load(path) as arrays:
+            found = str(arrays["fingerprint"])
+            if fingerprint in (None, found):
+                yield arrays
+                return
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, LookupError) as error:
         raise ValueError(
-            f"{path} is damaged. Expected: a file that a run wrote. Received: {error}. "
-            "Try: delete it; only that network is trained again"
+            f"{path} is damaged. Expected: a file that a run wrote. Received: {error}. Try: delete "
+            "it; only that network is trained again"
         ) from error
-    if fingerprint is not None:
-        refuse_other(path, found, fingerprint)
-    return arrays
+    refuse_other(path, found, fingerprint)
 
 
 def refuse_other(path: Path, found: str, fingerprint: str) -> None:
@@ -141,24 +142,27 @@ def refuse_other(path: Path, found: str, fingerprint: str) -> None:
 
 
 def check_unused(output: Path, fingerprint: str) -> None:
-    """Refuse an output folder that holds another run's results or someone else's submission.
+    """Refuse an output folder that holds another run's results, or someone else's.
 
     Raises:
-        ValueError: a file is of another run or damaged.
+        ValueError: names the file and the two fingerprints, or a damaged file.
     """
-    for path in sorted((output / "folds").glob(MEMBER_FILES)):
-        open_arrays(path, fingerprint).close()
+    networks = sorted((output / "folds").glob(MEMBER_FILES))
+    for path in networks:
+        with open_arrays(path, fingerprint):
+            pass
     run_json = output / "run.json"
     if run_json.exists():
         refuse_other(run_json, str(read_json(run_json).get("fingerprint")), fingerprint)
-    elif (output / "submission.csv").exists():
+    elif (output / "submission.csv").exists() and not networks:
         refuse_other(output / "submission.csv", "none", fingerprint)
 
 
 def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = None) -> None:
     """Copy the networks that an attached earlier output has finished or started.
 
-    A line reports each file, taken or not; those of other code, settings or data stay.
+    Those that are damaged or of other code, settings or data are left where they are, with a
+    line that says so.
 
     Args:
         output: the run's folder.
@@ -166,12 +170,15 @@ def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = No
         inputs: folder to use instead of PCAM_INPUT, or None.
     """
     for path in find_attached(MEMBER_FILES, inputs):
-        with open_arrays(path) as arrays:
-            same = str(arrays["fingerprint"]) == fingerprint
         target = output / "folds" / path.name
-        if same and not target.exists():
+        try:
+            with open_arrays(path, fingerprint):
+                pass
+        except ValueError as error:
+            print(f"attached {path} is not taken: {error}")
+            continue
+        if not target.exists():
             target.parent.mkdir(exist_ok=True)
             with write_beside(target) as partial:
                 shutil.copyfile(path, partial)
-        state = "taken over" if same else "is from another run, not taken"
-        print(f"attached {path}: {state}", flush=True)
+            print(f"attached {path}: taken over", flush=True)

@@ -140,7 +140,8 @@ def finish_member(
         checkpoint.path.unlink(missing_ok=True)
         return job, load_member(job.path)
     budget = Budget(job.max_hours, seconds_left)
-    known = find_seconds(job.folder)
+    known = [load_member(path).stages for path in job.folder.glob("[fs]*_seed*.npz")]
+    known = [sum(stage.seconds for stage in stages.values()) for stages in known]
     needed = 0 if checkpoint.path.exists() else max(known, default=0)
     if needed >= budget.left():
         left = say_time(budget.left())
@@ -206,9 +207,3 @@ def train_member(
         was_cut_short=watcher.was_cut_short,
         explanation=explanation,
     )
-
-
-def find_seconds(folder: Path) -> list:
-    """Return the seconds that each finished network of a folder took."""
-    members = [load_member(path) for path in folder.glob("[fs]*_seed*.npz")]
-    return [sum(stage.seconds for stage in member.stages.values()) for member in members]

@@ -66,12 +66,11 @@ def finish_run(
         ensemble: as `fit_members` returns it.
         found: further entries of run.json, such as `cleaned`.
     """
-    members = ensemble.members
     scores = score_run(device, network, oof, ensemble)
-    history = pd.concat([member.history for member in members], ignore_index=True)
+    history = pd.concat([member.history for member in ensemble.members], ignore_index=True)
     write_table(run.output / "history.csv", history)
     write_table(run.output / "oof.csv", oof)
-    about = make_record(run, sum_stages([member.stages for member in members]), FILES)
+    about = make_record(run, sum_stages([member.stages for member in ensemble.members]), FILES)
     write_json(run.output / "run.json", {**vars(about), **vars(scores), **found})
     stages = [
         f"{n:<13} {s.seconds:>8.1f} s {s.images:>9,} images {s.images_per_second:>9,.0f} images/s"

@@ -1,5 +1,6 @@
 """The code id: the same however the code is worded, another one for other predictions."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -8,12 +9,12 @@ from pathlib import Path
 import pytest
 from small_package import append, insert, write_package
 
-from kernel.bundle.code_id import compute_code_id
+from kernel.bundle.code_id import compute_code_id, outline
 from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.folders import ROOT
 
 CODE = """
-from kernel.bundle.code_id import compute_code_id
+from kernel.bundle.code_id import compute_code_id, outline
 from kernel.bundle.recipes import list_recipes, read_recipe
 for name in list_recipes():
     print(name, compute_code_id(read_recipe(name).closure))
@@ -111,17 +112,49 @@ def test_other_code_has_another_id(package, name, old, new):
     assert find_id(package) != before
 
 
+def test_a_constant_beside_settings_is_part_of_it(package):
+    before = find_id(package)
+    replace(package, "training/settings.py", "SIZES = (96, 128)", "SIZES = (96, 160)")
+    assert find_id(package) != before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "a: int\nb: int\n|b: int\na: int\n",  # a dataclass built by position
+        "a: int\n|a: ClassVar[int]\n",
+        'print("x")\n|print("x", draw())\n',
+        'x = f"fold{n}"\n|x = f"fold_{n}"\n',
+    ],
+)
+def test_what_is_no_mere_wording_counts(source):
+    first, second = (outline(ast.parse(text).body) for text in source.split("|"))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'x = "no time for"\n|x = "too little time for"\n',
+        'x = f"{n} images in {s} s"\n|x = f"{n} patches in {s} s"\n',
+        "a: int\n|a: float\n",
+    ],
+)
+def test_texts_with_spaces_and_annotations_do_not_count(source):
+    first, second = (outline(ast.parse(text).body) for text in source.split("|"))
+    assert first == second
+
+
 @pytest.mark.parametrize(
     "name, old, new",
     [
         ("training/settings.py", "setting(1, ", "setting(2, "),
-        ("training/settings.py", "SIZES = (96, 128)", "SIZES = (96, 160)"),
         ("recipes/plain.py", '"epochs": 3', '"epochs": 4'),
         ("recipes/plain.py", '    "flips": ("left", "up"),\n', ""),
         ("system/clock.py", "print(datetime", "print(what, datetime"),
     ],
 )
-def test_settings_and_the_system_are_no_part_of_it(package, name, old, new):
+def test_settings_and_the_clock_are_no_part_of_it(package, name, old, new):
     """The values of settings enter a run's fingerprint by themselves."""
     before = find_id(package)
     replace(package, name, old, new)

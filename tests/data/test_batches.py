@@ -1,7 +1,6 @@
 """Batches: uint8, complete, shuffled again every epoch, resumable."""
 
 import numpy as np
-import pytest
 
 from pcam_kaggle.data.batches import Batches
 
@@ -55,8 +54,3 @@ def test_skipped_epochs_leave_the_order_that_they_would_have():
     assert list_order(resumed) == list_order(whole)
     other = Batches(IMAGES, np.arange(10), 2, LABELS, shuffle_seed=2)
     assert list_order(other) != list_order(Batches(IMAGES, np.arange(10), 2, LABELS, 3))
-
-
-def test_no_positions_are_refused():
-    with pytest.raises(ValueError, match="positions: expected at least one image. Received: none"):
-        Batches(IMAGES, [], 2)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -118,11 +119,13 @@ def test_other_code_changes_the_fingerprint(start):
 
 def test_a_page_is_known_by_its_build_and_by_its_code(start, page, capsys):
     bundle = bundle_kernel("explore")
-    run = start(build_id=bundle.build_id, code_id="0123456789")
-    assert (run.build_id, run.code, run.edited) == (bundle.build_id, "0123456789", False)
+    code_id = re.search(r'^CODE_ID = "(.*?)"', bundle.source, re.MULTILINE)[1]
+    code = code_id.partition("-")[0]
+    run = start(build_id=bundle.build_id, code_id=code_id)
+    assert (run.build_id, run.code, run.edited) == (bundle.build_id, code, False)
     page.write_text(bundle.source + "x = 1\n", "utf-8")
-    edited = start(build_id=bundle.build_id, code_id="0123456789")
-    assert edited.edited and edited.code != "0123456789"
+    edited = start(build_id=bundle.build_id, code_id=code_id)
+    assert edited.edited and edited.code != code
     assert edited.fingerprint != run.fingerprint
     assert f"build {bundle.build_id}, edited since\n" in capsys.readouterr().out
 

@@ -78,25 +78,37 @@ def test_a_truncated_file_is_named_and_stays(share, tmp_path):
     path = tmp_path / "fold1_seed7.npz"
     save_member(path, make_member(), "mine")
     content = path.read_bytes()
-    open_arrays(path, "mine").close()
+    with open_arrays(path, "mine"):
+        pass
     path.write_bytes(content[: int(share * len(content))])
-    for read in (load_member, open_arrays):
-        with pytest.raises(ValueError, match=r"fold1_seed7\.npz is damaged.*delete it"):
-            read(path)
+    with pytest.raises(ValueError, match=r"fold1_seed7\.npz is damaged.*delete it"):
+        load_member(path)
     assert path.exists()
+
+
+@pytest.mark.parametrize("name", ["oof", "history", "positions"])
+def test_a_flipped_byte_is_named(name, tmp_path):
+    path = tmp_path / "fold1_seed7.npz"
+    save_member(path, make_member(), "mine")
+    content = bytearray(path.read_bytes())
+    content[content.index(f"{name}.npy".encode()) + 150] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"fold1_seed7\.npz is damaged"):
+        load_member(path)
 
 
 def test_a_file_that_no_run_wrote_is_damaged(tmp_path):
     np.savez(tmp_path / "fold0_seed0.npz", weights=np.arange(3))
     with pytest.raises(ValueError, match=r"fold0_seed0\.npz is damaged"):
-        open_arrays(tmp_path / "fold0_seed0.npz", "mine")
+        load_member(tmp_path / "fold0_seed0.npz")
 
 
 def test_the_file_of_another_run_is_refused_with_both_fingerprints(tmp_path):
     path = tmp_path / "fold0_seed0.npz"
     save_member(path, make_member(), "other")
-    with pytest.raises(ValueError, match="another run.*fingerprint other, not mine"):
-        open_arrays(path, "mine")
+    refused = pytest.raises(ValueError, match="another run.*fingerprint other, not mine")
+    with refused, open_arrays(path, "mine"):
+        pass
     assert load_member(path).fold == 1  # whoever asks for no run takes any
 
 
@@ -147,7 +159,7 @@ def test_attached_networks_of_the_same_run_are_copied(tmp_path, capsys):
     lines = capsys.readouterr().out
     old = inputs / "old" / "folds"
     assert f"attached {old / 'fold0_seed0.npz'}: taken over\n" in lines
-    assert f"attached {old / 'fold1_seed0.npz'}: is from another run, not taken\n" in lines
+    assert f"attached {old / 'fold1_seed0.npz'} is not taken: " in lines
 
 
 def test_an_attached_network_replaces_none_that_is_there(tmp_path):
@@ -160,7 +172,16 @@ def test_an_attached_network_replaces_none_that_is_there(tmp_path):
     assert own.read_bytes() == content
 
 
-def test_a_damaged_attached_network_is_named(tmp_path):
+def test_a_damaged_attached_network_is_named_and_left(tmp_path, capsys):
     (tmp_path / "fold0_seed0.npz").write_bytes(b"PK half")
-    with pytest.raises(ValueError, match=r"fold0_seed0\.npz is damaged"):
-        take_attached(tmp_path / "working", "mine", tmp_path)
+    take_attached(tmp_path / "working", "mine", tmp_path)
+    assert "fold0_seed0.npz is not taken: " in capsys.readouterr().out
+    assert not (tmp_path / "working").exists()
+
+
+def test_a_run_that_died_before_its_record_may_use_its_folder(tmp_path):
+    save_member(tmp_path / "folds" / "fold0_seed0.npz", make_member(), "mine")
+    (tmp_path / "submission.csv").write_text("id,label\n")
+    check_unused(tmp_path, "mine")
+    with pytest.raises(ValueError, match="another run"):
+        check_unused(tmp_path, "other")

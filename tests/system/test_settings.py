@@ -139,7 +139,10 @@ def test_an_unknown_name_says_the_nearest_and_all_known_ones():
         ({"rate": float("nan")}, "rate: expected a number from 1e-08 to 10. Received: rate=nan"),
         ({"rate": float("inf")}, "Received: rate=inf"),
         ({"rate": 11}, "Received: rate=11.0"),
-        ({"folds": 1}, "folds: expected a tuple of whole numbers such as (0, 1). Received: folds=1"),
+        (
+            {"folds": 1},
+            "folds: expected a tuple of whole numbers such as (0, 1). Received: folds=1",
+        ),
         ({"folds": (True,)}, "Received: folds=(True,)"),
         ({"folds": ("0",)}, "Received: folds=('0',)"),
         ({"clean": ("blank", "red")}, "clean: expected words among blank,duplicates. Received: "),
@@ -184,7 +187,7 @@ def test_a_part_made_directly_is_checked_and_cannot_change():
         (FoldSettings, {"folds": (5,)}, "folds: expected different numbers from 0 to 4."),
         (FoldSettings, {"folds": (-1,)}, "folds: expected different numbers from 0 to 4."),
         (FoldSettings, {"folds": (1, 1)}, "Received: folds=(1, 1)"),
-        (DataSettings, {"seed": 1.0}, "seed: expected a whole number of at least 0."),
+        (DataSettings, {"seed": 1.0}, "seed: expected a whole number from 0 to 1000000000."),
         (StainFoldSettings, {"split": "stain"}, "two stain colors; use num_folds=2"),
         (StainFoldSettings, {"folds": (9,)}, "folds: expected different numbers"),
         (
