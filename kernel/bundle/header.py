@@ -7,7 +7,7 @@ from pcam_kaggle.system.settings import name_settings
 
 from ..facts.measurements import find_gpu_hours
 from .flatten import MAX_COLUMNS
-from .recipes import Recipe, compose_settings
+from .recipes import Recipe, compose_settings, list_networks
 
 TEXT_COLUMNS = 88
 CHUNK = 80  # characters of a long text in a line
@@ -51,7 +51,7 @@ def render_top(
         f"# {make_title(recipe.name, overrides)}",
         *(fit(text) for text in [recipe.text, *recipe.method.split("\n\n")]),
         fill(f"**Results.** {results}"),
-        fill(f"**To fork:** {describe_fork(recipe)}"),
+        fill(f"**To fork:** {describe_fork(recipe, overrides)}"),
         "**Contents** (line, section)",
         "\n".join(INDENT + line for line in contents),
     ]
@@ -75,16 +75,18 @@ def render_top(
     )
 
 
-def describe_fork(recipe: Recipe) -> str:
+def describe_fork(recipe: Recipe, overrides: dict) -> str:
     """How to fork the page."""
     needs_gpu = recipe.uses_gpu and find_gpu_hours(recipe.name) > LITTLE_GPU
-    accelerator = f" choose {GPU_NAME}," if needs_gpu else ""
+    steps = f" choose {GPU_NAME}," if needs_gpu else ""
+    first = [weights for _, weights in list_networks(recipe, overrides)]
+    if any(weights == "imagenet" or "://" in weights for weights in first):
+        steps += " switch the internet on or attach the weights,"
     return (
         "Click Copy & Edit, change OVERRIDES below, add the competition as input,"
-        f"{accelerator} and click Save Version. SETTINGS holds every setting with its meaning; "
-        "all are checked before anything runs. The page was built from the package "
-        "pcam_kaggle, whose modules stand below unchanged. At home, PCAM_INPUT and "
-        "PCAM_WORKING name its folders for data and output."
+        f"{steps} and click Save Version. SETTINGS explains every setting; all are checked "
+        "before anything runs. Below are the modules of the package pcam_kaggle, unchanged. "
+        "At home, PCAM_INPUT and PCAM_WORKING name the folders for data and output."
     )
 
 

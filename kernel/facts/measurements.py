@@ -64,7 +64,9 @@ def describe_result(recipe: str) -> str:
     """
     rows = [row for row in read_measurements() if row.recipe == recipe]
     measured = {row.measured for row in rows} - {""}
-    sentences = [describe_row(row) for row in rows if "list" in row.shown.split()]
+    shown = [row for row in rows if "list" in row.shown.split()]
+    later = [*(row.command for row in shown[1:]), ""]
+    sentences = [describe_row(row, row.command != later[i]) for i, row in enumerate(shown)]
     if not measured:
         sentences.append("Not measured yet.")
     elif measured == {"course notebook"}:
@@ -77,7 +79,7 @@ def describe_result(recipe: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def describe_row(row: Measurement) -> str:
+def describe_row(row: Measurement, with_command: bool = True) -> str:
     """A measurement in a sentence, and how to repeat it; "" of an empty one."""
     auc = describe_auc(row)
     spent = " on ".join(filter(None, (row.time, row.hardware)))
@@ -89,7 +91,7 @@ def describe_row(row: Measurement) -> str:
     details = [text for text in (variant, trained, spent, note) if text and text != head]
     inside = f" ({'; '.join(details)})" if details else ""
     sentence = f"{head[:1].upper()}{head[1:]}{inside}." if head else ""
-    if not row.command or row.measured not in ("home", "kaggle"):
+    if not with_command or not row.command or row.measured not in ("home", "kaggle"):
         return sentence
     return f"{sentence} Command: {row.command}."
 

@@ -76,8 +76,7 @@ def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
             gap = float(score) - home.record["oof_auc"]
             yield (
                 f"The {board} leaderboard's score is {score}, {abs(gap):.4f} "
-                f"{'below' if gap < 0 else 'above'} the AUC out of fold: its slides "
-                "come from other patients."
+                f"{'below' if gap < 0 else 'above'} the AUC out of fold."
             )
     if home.record.get("not_trained"):
         yield f"There was no time for {', '.join(home.record['not_trained'])}."
@@ -143,7 +142,19 @@ def tell_hand_in(story: Story, home: ReportRun, repository: str | None) -> None:
     )
     story.figure(home, "screenshot.png", "Kaggle's page.", "Screenshot of Kaggle's page")
     if "leaderboard.png" not in story.figures:
-        story.text(
-            "This run was not submitted yet (`python build.py submit`, then `python "
-            "build.py leaderboard`). A `screenshot.png` in its folder is shown here."
-        )
+        story.text(describe_submission(home))
+
+
+def describe_submission(home: ReportRun) -> str:
+    """Whether a run was submitted, and how to do that where it can be done."""
+    if home.study is not None:
+        return "A study submits nothing."
+    shown = "A `screenshot.png` in its folder is shown here."
+    if home.scores is not None:
+        return f"This run was submitted. For its scores: `python build.py leaderboard`. {shown}"
+    if not home.has("push.json"):
+        return "This run was not submitted."
+    return (
+        "This run was not submitted yet (`python build.py submit`, then `python build.py "
+        f"leaderboard`). {shown}"
+    )

@@ -30,10 +30,11 @@ def tell_problem(story: Story, home: ReportRun) -> None:
     if "counts" in home.record:
         counts = home.record["counts"]
         share = counts["positive"] / counts["train"]
+        predicted = f", and predicted {counts['test']:,} test patches"
         story.text(
-            f"This run used {counts['train']:,} labeled patches, of which "
-            f"{counts['positive']:,} ({share:.1%}) contain tumor, and predicted "
-            f"{counts['test']:,} test patches."
+            f"This {'run' if home.study is None else 'study'} used {counts['train']:,} labeled "
+            f"patches, of which {counts['positive']:,} ({share:.1%}) contain tumor"
+            f"{predicted if home.study is None else ''}."
         )
     story.slot("problem")
 

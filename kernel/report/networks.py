@@ -10,20 +10,23 @@ from ..facts.networks import load_networks
 from .reading import ReportRun
 from .story import Story
 
+OF_ONE_HEAD = ("epochs", "optimizer", "batch_size")  # logistic regression has none of them
+
 
 def tell_architectures(story: Story, runs: list) -> None:
     """Section 3."""
     story.text("## 3. Architectures")
     rows = {}
     for run in runs:
-        if "input_size" in run.settings:
-            rows.setdefault(find_network(run), make_network_row(run))
+        row = make_network_row(run)
+        if row:
+            rows.setdefault(find_network(run) or run.recipe, row)
     if rows:
         text = json.dumps(rows, indent=4)
         story.table("networks", f"pd.DataFrame({text}).T", "The networks.")
     home = runs[0]
     if home.settings:
-        story.text(describe_method(find_network(home), home.settings))
+        story.text(describe_method(home))
         tell_settings(story, home)
     else:
         members = home.record.get("members", [])
@@ -32,19 +35,40 @@ def tell_architectures(story: Story, runs: list) -> None:
 
 
 def find_network(run: ReportRun) -> str:
-    """The name of a run's network, in today's spelling."""
-    name = run.record.get("network") or run.settings.get("architecture", run.recipe)
+    """The name of a run's network in today's spelling, "" if it is unknown or not one alone."""
+    if list_compared(run):
+        return ""
+    recipe = run.recipe if run.recipe in load_networks() else ""
+    name = run.record.get("network") or run.settings.get("architecture", recipe)
     return RENAMED_NETWORKS.get(name, name)
 
 
+def list_compared(run: ReportRun) -> list[str]:
+    """The networks that a study compares; empty for one network, or if they are unknown."""
+    if "architecture" not in list_searched(run):
+        return []
+    return [name for name in load_networks() if quotes(run, name)]
+
+
+def list_searched(run: ReportRun) -> list[str]:
+    """The settings that a study searches; empty for other runs."""
+    return [name for name in run.settings if quotes(run, name)]
+
+
+def quotes(run: ReportRun, name: str) -> bool:
+    """Whether a name is in the search space, which run.json has as Python text."""
+    return f"'{name}'" in str(run.record.get("study", {}).get("space", ""))
+
+
 def make_network_row(run: ReportRun) -> dict:
-    """A row of the table of networks."""
-    name = find_network(run)
-    known = load_networks().get(name)
+    """A row of the table of networks; {} where nothing is known about the network."""
+    known = load_networks().get(find_network(run))
     counts = {
         "parameters": run.record.get("num_parameters", known and known.num_parameters),
         "trained": run.record.get("num_trainable", known and known.num_trainable),
     }
+    if "input_size" not in run.settings or (not known and counts["parameters"] is None):
+        return {}
     return {
         "what it is": known.text if known else "-",
         **{text: "-" if count is None else f"{count:,}" for text, count in counts.items()},
@@ -60,52 +84,80 @@ def name_weights(settings: dict) -> str:
     return known.get(weights, pathlib.PureWindowsPath(weights).name)
 
 
-def describe_method(network: str, settings: dict) -> str:
-    """What a run with these settings does, in a paragraph.
+def describe_method(run: ReportRun) -> str:
+    """What a run does, in a paragraph.
 
-    Says nothing of settings that its recipe lacks.
-
-    Args:
-        network: the network's name.
-        settings: dict of settings by name, as run.json has them.
+    Says nothing of settings that its recipe lacks, and nothing of an unknown network.
     """
-    known = load_networks().get(network)
-    text = known.text if known else ""
-    parts = [f"The network is {network}{f', {text}' if text else ''}."]
-    parts.append(f"It starts from {name_weights(settings)}.")
+    settings, searched = run.settings, list_searched(run)
+    parts = [describe_network(run)]
+    if "weights" in settings and "weights" not in searched:
+        subject = "It" if find_network(run) else "The network"
+        parts.append(f"{subject} starts from {name_weights(settings)}.")
+    if searched:
+        parts.append(f"The study searches {join_names(searched)}.")
     if "num_folds" in settings:
-        parts.append(describe_training(settings))
-    if "tta" not in settings:  # a study
-        return " ".join(parts)
+        varied = {*searched, *(OF_ONE_HEAD if "head" in searched else ())}
+        fixed = {name: value for name, value in settings.items() if name not in varied}
+        parts.append(describe_training(fixed, run.fold))
+    if run.fold is None and "tta" in settings:
+        parts.append(describe_prediction(settings))
+    return " ".join(filter(None, parts))
+
+
+def describe_network(run: ReportRun) -> str:
+    """A run's network in a sentence, or the networks that a study compares; "" if unknown."""
+    name, compared = find_network(run), list_compared(run)
+    known = load_networks().get(name)
+    if compared:
+        return f"The study compares {join_names(compared)}."
+    return f"The network is {name}{f', {known.text}' if known else ''}." if name else ""
+
+
+def join_names(names: list[str]) -> str:
+    """Names as text, such as "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def describe_prediction(settings: dict) -> str:
+    """What the networks predict, and how the submission follows from it."""
     views = {"flip": " in 4 flipped views", "dihedral": " in 8 views"}
     average = {"rank": "mean rank", "logit": "mean log-odds"}
     labels = {"hard": "hard labels (tumor above 0.5)"}.get(settings.get("labels"))
-    parts.append(
+    return (
         "Each network predicts its own validation fold and every test patch"
         f"{views.get(settings['tta'], '')}. The submission is the "
         f"{average.get(settings.get('ensemble'), 'mean')} of their predictions"
         f"{f', as {labels}' if labels else ''}."
     )
-    return " ".join(parts)
 
 
-def describe_training(settings: dict) -> str:
-    """How many networks are trained, on what and how, in a sentence."""
-    folds, num_seeds = settings.get("folds"), settings.get("num_seeds", 1)
-    chosen = f"{len(folds)} of" if folds else "each of"
-    trained = f"{chosen} {settings['num_folds']}"
-    number = settings.get("num_images")
-    patches = f"{number:,} patches" if number else "all patches"
-    networks = f"{num_seeds} networks are" if num_seeds > 1 else "One network is"
-    sentence = f"{networks} trained for {trained} folds of {patches}"
+def describe_training(settings: dict, trial_fold: int | None = None) -> str:
+    """How many networks are trained, on what and how, in two sentences.
+
+    Args:
+        settings: dict of settings by name, as run.json has them.
+        trial_fold: the validation fold of a study's trials, or None for other runs.
+    """
+    number, num_seeds = settings.get("num_images"), settings.get("num_seeds", 1)
+    folds = settings.get("folds")
+    patches = f"{number:,} of the labeled patches" if number else "All labeled patches"
+    networks = f"{num_seeds} networks are" if num_seeds > 1 else "one network is"
+    chosen = f"{len(folds)} of these folds" if folds else "each fold"
+    trained = f"For {chosen}, {networks} trained on the other folds"
+    if trial_fold is not None:
+        trained = f"Each trial trains on all folds but fold {trial_fold}, which scores it"
+    sentence = f"{patches} are split into {settings['num_folds']} folds. {trained}"
     if settings.get("head") == "logistic":
         return f"{sentence}, by logistic regression."
     how = []
     if "epochs" in settings:
         how.append(f"{settings['epochs']} epoch{'s' * (settings['epochs'] > 1)}")
     if "optimizer" in settings:
-        rate = f"learning rate {settings['learning_rate']:g}"
-        how.append(f"{settings['optimizer']} ({rate}, {settings['schedule']})")
+        rate = settings.get("learning_rate")
+        details = [] if rate is None else [f"learning rate {rate:g}"]
+        details += [f"{settings['schedule']} schedule"] if "schedule" in settings else []
+        how.append(settings["optimizer"] + f" ({', '.join(details)})" * bool(details))
     if "batch_size" in settings:
         how.append(f"batches of {settings['batch_size']}")
     if "augmentation" in settings:

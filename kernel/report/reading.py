@@ -56,6 +56,11 @@ class ReportRun:
         return self.record.get("settings") or {}
 
     @property
+    def fold(self) -> int | None:
+        """The validation fold of a study's trials, or None for other runs."""
+        return self.record.get("study", {}).get("fold")
+
+    @property
     def recipe(self) -> str:
         """The recipe's name, or "blend"."""
         return self.record["recipe"] or "blend"

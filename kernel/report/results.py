@@ -202,10 +202,8 @@ def tell_study(story: Story, run: ReportRun) -> None:
     )
     path = run.join("study.csv")
     story.table(f"trials of {run.name}", STUDY.format(path=path), "The best trials of the study.")
-    story.figure(
-        run,
-        "study.png",
-        "The study's trials in order, and how much of the AUC's variance each setting "
-        "explains (fANOVA).",
-        "Validation AUC by trial, beside a bar chart of the importance of the settings",
-    )
+    caption, alt = "The study's trials in order", "Validation AUC by trial"
+    if study["importance"]:
+        caption += ", and how much of the AUC's variance each setting explains (fANOVA)"
+        alt += ", beside a bar chart of the importance of the settings"
+    story.figure(run, "study.png", f"{caption}.", alt)

@@ -204,11 +204,11 @@ def plot_study(trials: pd.DataFrame, importance: dict, path: Path, title: str) -
     Args:
         trials: DataFrame with columns number, value (AUC) and state.
         importance: dict of settings and shares, the largest first; may be empty.
-        path: the PNG to write (1200x500 pixels).
+        path: the PNG to write (1200x500 pixels; 600x500 without importance).
         title: title of the figure.
     """
-    figure = new_figure(title, 12, 5)
-    left, right = figure.subplots(1, 2)
+    figure = new_figure(title, 12 if importance else 6, 5)
+    left, *right = figure.subplots(1, 2 if importance else 1, squeeze=False)[0]
     markers = {"COMPLETE": ("o", COLORS[0]), "PRUNED": ("x", COLORS[1])}
     for state, (marker, color) in markers.items():
         rows = trials.loc[trials["state"] == state]
@@ -222,8 +222,14 @@ def plot_study(trials: pd.DataFrame, importance: dict, path: Path, title: str) -
     label_axes(left, "trial", "validation ROC AUC", "history")
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend()
-    names = list(importance)[::-1]
-    right.barh(names, [importance[name] for name in names], color=COLORS[2])
-    right.xaxis.set_major_formatter(PercentFormatter(1))
-    label_axes(right, "share of the variance explained", "setting", "importance")
+    if importance:
+        draw_importance(right[0], importance)
     save_figure(figure, path)
+
+
+def draw_importance(axes: Axes, importance: dict) -> None:
+    """Draw the importance of a study's settings, the largest on top."""
+    names = list(importance)[::-1]
+    axes.barh(names, [importance[name] for name in names], color=COLORS[2])
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    label_axes(axes, "share of the variance explained", "setting", "importance")

@@ -13,7 +13,7 @@ import pytest
 from small_package import append, bundle, insert, write_package
 
 from kernel.bundle.code_id import compute_code_id
-from kernel.bundle.header import render_settings
+from kernel.bundle.header import describe_fork, render_settings
 from kernel.bundle.page import bundle_kernel
 from kernel.bundle.recipes import compose_settings, list_recipes, read_recipe
 from kernel.bundle.source import BundleError, is_docstring
@@ -186,7 +186,7 @@ def test_contents_give_the_line_of_every_section(pages, name):
 
 def test_only_a_page_that_needs_a_gpu_asks_for_one(pages):
     words = {name: " ".join(re.split(r"[#\s]+", page.source)) for name, page in pages.items()}
-    asking = {name for name, text in words.items() if "choose GPU T4 x2, and click" in text}
+    asking = {name for name, text in words.items() if "choose GPU T4 x2," in text}
     assert asking == {*pages} - {"demo", "explore"}
 
 
@@ -335,6 +335,15 @@ def test_a_page_that_does_not_compile_is_refused(package):
 def test_results_that_the_page_cannot_hold_are_refused(package):
     with pytest.raises(BundleError, match="at most 100 characters of ASCII"):
         bundle_kernel("plain", None, package, lambda name: "caf\u00e9")
+
+
+def test_a_page_says_how_to_get_weights_that_are_not_in_it():
+    advice = "switch the internet on or attach the weights,"
+    needed = {name for name in list_recipes() if advice in describe_fork(read_recipe(name), {})}
+    assert {"best", "fast", "midnight", "course_study"} <= needed
+    assert not {"demo", "scratch", "explore", "course_my_vgg16"} & needed
+    text = describe_fork(read_recipe("fast"), {"weights": "none"})
+    assert advice not in text and "choose GPU T4 x2, and click" in text
 
 
 def test_the_page_states_what_was_measured(pages):

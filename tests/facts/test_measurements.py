@@ -69,7 +69,10 @@ def test_a_result_says_what_was_measured_and_what_was_not():
     text = describe_result("course_vgg16")
     assert "in the course notebook, with hard labels" in text
     assert "Not measured with this package yet." in text
-    assert describe_result("explore").endswith("Not measured on Kaggle yet.")
+    text = describe_result("explore")
+    assert text.endswith(" Command: python build.py eda --data DIR. Not measured on Kaggle yet.")
+    assert text.count("Command: ") == 1  # the same one for both measurements
+    assert describe_result("best").startswith("One fold at 96 pixels is the recipe `fast`.")
     assert describe_result("my_own_recipe") == "Not measured yet."
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import run_python
+from PIL import Image
 from report_runs import (
     draw,
     make_exploration,
@@ -74,9 +75,13 @@ def test_a_run_s_own_number_of_parameters_counts_more_than_the_known_one(run):
 def test_a_logistic_head_is_named_whatever_the_network():
     settings = {"num_folds": 5, "head": "logistic", "epochs": 3}
     assert describe_training(settings) == (
-        "One network is trained for each of 5 folds of all patches, by logistic regression."
+        "All labeled patches are split into 5 folds. For each fold, one network is trained on "
+        "the other folds, by logistic regression."
     )
-    assert describe_training({**settings, "head": "linear"}).endswith("patches: 3 epochs.")
+    assert describe_training({**settings, "head": "linear"}).endswith("folds: 3 epochs.")
+    text = describe_training({**settings, "folds": [0], "num_images": 6000, "num_seeds": 2})
+    assert text.startswith("6,000 of the labeled patches are split into 5 folds. For 1 of these ")
+    assert "folds, 2 networks are trained on the other folds" in text
 
 
 @pytest.fixture
@@ -207,6 +212,69 @@ def test_a_study_is_told_alone_and_beside_a_run(run):
     text = story_of(run, study, make_study(run.with_name("second")))
     known = re.findall(r"\*\*Figure (\d+)\.\*\*", text)
     assert known == [str(n) for n in range(1, len(known) + 1)]
+
+
+def test_a_study_says_nothing_of_an_unknown_network_and_predicts_and_submits_nothing(run):
+    study = make_study(run.with_name("study"))
+    record = read_run_json(study)
+    counts = {"train": 60, "positive": 20, "test": 16}
+    record |= {"recipe": "demo_study", "counts": counts}
+    record["settings"] = {**record["settings"], "weights": "none"}
+    del record["settings"]["architecture"]
+    record["study"] |= {"importance": {}, "space": "{'epochs': (1, 2), 'batch_size': (8, 32)}"}
+    write_record(study, record)
+    text = story_of(study)
+    assert "This study used 60 labeled patches, of which 20 (33.3%) contain tumor." in text
+    assert "The network is" not in text and "The networks." not in text
+    assert "The network starts from random weights. The study searches epochs and batch" in text
+    assert "Each trial trains on all folds but fold 0, which scores it: adamw (learning" in text
+    assert "predict" not in text.partition("## 2.")[0].partition("This study")[2]
+    assert "A study submits nothing." in text and "build.py submit" not in text
+    assert "explains (fANOVA)" not in text and "The study's trials in order." in text
+    assert Image.open(study / "study.png").width == 600
+
+
+def test_a_study_of_several_networks_names_them(run):
+    study = make_study(run.with_name("study"))
+    record = read_run_json(study)
+    record["study"]["space"] = (
+        "{'network': {'vgg16': {'architecture': 'vgg16', 'weights': 'imagenet'}, "
+        "'my_vgg16': {'architecture': 'my_vgg16', 'weights': 'none'}}}"
+    )
+    write_record(study, record)
+    text = story_of(study)
+    assert "The study compares my_vgg16 and vgg16. The study searches architecture and" in text
+    assert "starts from" not in text and "The networks." not in text
+
+
+def test_a_study_of_heads_says_nothing_that_one_of_them_lacks(run):
+    study = make_study(run.with_name("study"))
+    record = read_run_json(study)
+    record["settings"]["head"] = "logistic"
+    record["study"]["space"] = "{'head': ('logistic', 'mlp')}"
+    write_record(study, record)
+    text = story_of(study)
+    assert "The network is densenet121" in text and "It starts from ImageNet weights." in text
+    assert "fold 0, which scores it: dihedral augmentation." in text
+
+
+def test_only_a_pushed_run_is_told_to_be_submitted(run):
+    advice = "This run was not submitted yet (`python build.py submit`"
+    text = story_of(run)
+    assert "This run was not submitted." in text and "build.py submit" not in text
+    (run / "push.json").write_text("{}")
+    assert advice in story_of(run)
+    (run / "submit.json").write_text(json.dumps({"submission": 1}))
+    text = story_of(run)
+    assert "This run was submitted." in text and advice not in text
+
+
+@pytest.mark.parametrize("score, gap", [("0.8500", "0.0500 below"), ("0.9221", "0.0221 above")])
+def test_a_score_of_the_leaderboard_is_compared_and_not_explained(run, score, gap):
+    scores = {"submission": 1, "public_score": score, "private_score": ""}
+    (run / "submit.json").write_text(json.dumps(scores))
+    sentence = f"- The public leaderboard's score is {score}, {gap} the AUC out of fold."
+    assert sentence in story_of(run).split("\n")
 
 
 def test_the_author_s_words_are_kept_wherever_they_were_written(run):
