@@ -260,6 +260,9 @@ def test_kills_at_any_moment_change_no_byte(shared_competition, tmp_path, num_wo
     kill_and_resume(script, shared_competition, tmp_path / "whole", moments)
 
 
+SLOW = ("best", "fast_study", "scratch_study")
+
+
 @pytest.fixture
 def eager():
     """Let TensorFlow compile nothing, which would take most of the time of a short run."""
@@ -270,7 +273,7 @@ def eager():
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config", "ignore:scipy.optimize")
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * n.startswith("best")) for n in SHORT]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in SHORT]
 )
 def test_the_page_of_every_recipe_runs(name, competition, tmp_path, run_here, eager, capsys):
     inputs, out = competition.parents[1], tmp_path / "out"

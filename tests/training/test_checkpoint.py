@@ -43,7 +43,9 @@ def train_whole(case):
     return train(*CASES[case])
 
 
-@pytest.mark.parametrize("case, cut", [("everything", 2), ("stopping", -1)])
+@pytest.mark.parametrize(
+    "case, cut", [("everything", 2), pytest.param("stopping", -1, marks=pytest.mark.slow)]
+)
 def test_a_network_resumes_as_if_it_had_never_stopped(case, cut, tmp_path, capsys):
     settings, patches = CASES[case]
     whole, history = train_whole(case)
