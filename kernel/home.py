@@ -12,7 +12,6 @@ from .bundle.header import make_slug
 from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from .bundle.page import bundle_kernel
 from .files import write_text
-from .records import read_result
 
 
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
@@ -58,6 +57,8 @@ def tune(args: argparse.Namespace, runs: Path) -> None:
 
 def explore(args: argparse.Namespace, runs: Path) -> None:
     """Build the recipe `explore` and run it on a folder of data, over an earlier exploration."""
+    from .records import read_result  # filelock: 12 ms, which `build` can save
+
     out = args.out or runs / "eda"
     if read_result(out)["recipe"] == "explore":
         (out / "run.json").unlink()
