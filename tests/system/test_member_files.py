@@ -152,7 +152,7 @@ def test_attached_networks_of_the_same_run_are_copied(tmp_path, capsys):
     inputs, output = tmp_path / "input", tmp_path / "working"
     output.mkdir()
     save_folds(inputs / "old", ["mine", "other"])
-    save_folds(inputs / "begun", ["mine"], "checkpoint_fold{}_seed0.npz")
+    save_folds(inputs / "started", ["mine"], "checkpoint_fold{}_seed0.npz")
     take_attached(output, "mine", inputs)
     names = {path.name for path in (output / "folds").iterdir()}
     assert names == {"fold0_seed0.npz", "checkpoint_fold0_seed0.npz"}
