@@ -59,7 +59,7 @@ def end_workers() -> None:
     """Kill this process's workers, after they have printed their stacks where they can."""
     workers = multiprocessing.active_children()
     for worker in workers:
-        if hasattr(signal, "SIGUSR1"):  # `run_in_worker` sets its handler; not on Windows
+        if hasattr(signal, "SIGUSR1"):  # `start_worker` sets its handler; not on Windows
             os.kill(worker.pid, signal.SIGUSR1)
     time.sleep(1)
     for worker in workers:
