@@ -85,6 +85,8 @@ def add_remote_commands(add: Callable) -> None:
         default="mean",
         help="fitted: weights fitted on out-of-fold predictions",
     )
+    command = add("predict", "predict patches with the networks that a run kept", "predict")
+    add_predict(command)
     command = add("report", "a run as a notebook and a page to hand in", "home")
     command.add_argument(
         "names", nargs="+", metavar="RUN", help="the first is compared with the others"
@@ -168,6 +170,23 @@ def add_queue(command: argparse.ArgumentParser) -> None:
 def add_message(command: argparse.ArgumentParser) -> None:
     """[--message TEXT]"""
     command.add_argument("--message", help="description of the submission; the build id is added")
+
+
+def add_predict(command: argparse.ArgumentParser) -> None:
+    """RUN IMAGES [--tta VIEWS] [--out FILE]"""
+    command.add_argument("name", metavar="RUN", help="a run here, with its networks")
+    command.add_argument(
+        "source",
+        type=Path,
+        metavar="IMAGES",
+        help="patches of 96x96 pixels (TIFF, PNG, JPEG): a folder, a file, or a CSV path,id",
+    )
+    command.add_argument(
+        "--tta", choices=("none", "flip", "dihedral"), help="test-time views (default: the run's)"
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="CSV to write (default: in the run's folder)"
+    )
 
 
 def add_sandbox(command: argparse.ArgumentParser) -> None:
