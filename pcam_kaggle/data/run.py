@@ -3,14 +3,15 @@
 import dataclasses
 import datetime
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..system.clock import RESERVE, Budget, Clock
-from ..system.files import describe_files, remove_partials, short_hash
-from ..system.locks import end_with_holder, hold_lock
+from ..system.files import describe_files, remove_partial, short_hash
+from ..system.locks import PARENT, end_with_holder, hold_lock
 from ..system.paths import find_data, open_output
 from ..system.progress import watch_progress
 from ..system.provenance import choose_code_id, compute_build_id, find_versions, read_page
@@ -127,16 +128,17 @@ def open_run(
     clock = Clock()
     settings = compose(parts, changes, overrides)
     output = open_output(output)
-    hold_lock(output / ".lock")
-    remove_partials(output)
-    watch_progress(output)
+    end_with_holder(os.environ.get(PARENT))
     tables = read_competition(find_data(data), settings.data)
     page = "" if build_id == "package" else read_page()
     code = choose_code_id(page, code_id)
     edited = build_id != "package" and compute_build_id(page) != build_id
     fingerprint = make_fingerprint(code, settings.flat(), tables)
+    hold_lock(output / ".lock")
+    remove_partial(output)
     check_unused(output, fingerprint)
     take_attached(output, fingerprint, data)
+    watch_progress(output)
     train, test = tables.train, tables.test
     print(f"recipe   {recipe}, build {build_id}{', edited since' if edited else ''}")
     counts = f"{len(train):,} train ({train['label'].sum():,} positive), {len(test):,} test"

@@ -87,9 +87,7 @@ def fit_members(
     # The time left is read when a worker takes the job.
     jobs_in_time = ((job, budget.left()) for job in jobs)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        for job, member in run_jobs(
-            work, patches, jobs_in_time, num_workers, device.gpus, scratch
-        ):
+        for job, member in run_jobs(work, patches, jobs_in_time, num_workers, device.gpus, scratch):
             if member is None:
                 continue
             members[job.name] = member

@@ -41,9 +41,8 @@ def check_stains(
     try:
         stain_folds = make_stain_folds(measured, patches.labels, run.competition.slides)
         stain_folds = np.where(folds < 0, -1, stain_folds)
-        stains = Ensemble([], [])
-        for stains in fit_members(method, patches, stain_folds, run, device, kind="stain"):
-            pass
+        ensembles = fit_members(method, patches, stain_folds, run, device, kind="stain")
+        stains = [Ensemble([], ["stain check"]), *ensembles][-1]
         scores = score_stains(stains, patches.labels)
     except Exception as error:  # must not lose the run
         traceback.print_exc()

@@ -12,9 +12,9 @@ from small_task import FOLDS, IMAGES, LABELS, PATCHES, make_device, make_method,
 
 from pcam_kaggle.analysis.gradcam import explain_maps
 from pcam_kaggle.data import run as run_module
+from pcam_kaggle.inference.load_network import load_network
 from pcam_kaggle.system import clock as clock_module
 from pcam_kaggle.system.clock import Stage
-from pcam_kaggle.inference.networks import load_network
 from pcam_kaggle.system.records import Ensemble, load_member, save_member
 from pcam_kaggle.training.members import fit_members, list_jobs
 

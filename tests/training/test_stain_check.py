@@ -70,9 +70,7 @@ def test_a_check_that_fails_is_a_warning(tmp_path, capsys):
     measured = measure_patches(IMAGES)  # of random pixels: blank patches have no hue
     ensemble, oof = Ensemble(["a member"], []), make_oof(0.95)
     task = (make_method(), PATCHES, measured.assign(blank="white"), FOLDS)
-    checked, scores = check_stains(
-        *task, make_run(tmp_path / "out"), make_device(), ensemble, oof
-    )
+    checked, scores = check_stains(*task, make_run(tmp_path / "out"), make_device(), ensemble, oof)
     assert scores is None and checked.members == ["a member"] and checked.missing == []
     (warning,) = checked.warnings
     assert warning.startswith("warning: the stain check failed: ValueError: ")
