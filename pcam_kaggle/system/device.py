@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def find_fault(backend: str) -> str:
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if "gpu" in result.stdout or "cuda" in result.stdout:
         return ""
-    return "\n".join(result.stderr.splitlines()[-5:])
+    return "\n".join(result.stderr.splitlines()[-5:]) or f"{backend} lists none"
 
 
 def hide_gpus(gpus: list) -> tuple:
@@ -183,3 +184,16 @@ def describe_device(gpus: list) -> str:
     """Describe the GPUs, or else the devices that Keras computes on."""
     devices = [gpu.model for gpu in gpus] or keras.distribution.list_devices()
     return f"{', '.join(devices)}, {platform.machine()}, backend {keras.backend.backend()}"
+
+
+def describe_place() -> str:
+    """The device that this process computes on, and the memory in use there as far as known."""
+    if not list_gpus():
+        return f"{platform.machine()} CPU"
+    name = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    query = "--query-gpu=memory.used,memory.total"
+    command = ["nvidia-smi", query, "--id", name, "--format=csv,noheader,nounits"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    found = [int(text) / 1024 for text in re.findall(r"\d+", result.stdout)]
+    memory = "".join(f", {used:.1f} of {total:.1f} GiB" for used, total in zip(found, found[1:]))
+    return f"GPU {name}{memory if result.returncode == 0 else ''}"

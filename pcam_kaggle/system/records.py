@@ -39,7 +39,8 @@ class Member:
     `positions` are the training patches of its validation fold, `oof` and `oof_one_view` their
     probabilities averaged over all views and of the unchanged patch, `test` those of the test
     patches (float32). `history` has a row per epoch, `stages` maps names to Stages.
-    `explanation` is None if nothing was explained; `warning` says why if that failed.
+    `place` is the device on which it was trained. `explanation` is None if nothing was
+    explained; `warning` says why if that failed.
     """
 
     fold: int
@@ -51,6 +52,7 @@ class Member:
     history: pd.DataFrame
     stages: dict
     was_cut_short: bool = False
+    place: str = ""
     explanation: Explanation | None = None
     warning: str = ""
 
@@ -76,6 +78,7 @@ def save_member(path: Path, member: Member, fingerprint: str) -> None:
     texts = {
         "history": member.history.to_json(orient="records", double_precision=15),
         "stages": json.dumps(stages),
+        "place": member.place,
         "warning": member.warning,
         "fingerprint": fingerprint,
     }
@@ -100,7 +103,7 @@ def load_member(path: Path) -> Member:
         history=pd.read_json(io.StringIO(str(arrays["history"])), precise_float=True),
         stages={name: Stage(**stage) for name, stage in stages.items()},
         explanation=Explanation(*shown) if shown else None,
-        warning=str(arrays.get("warning", "")),
+        **{name: str(arrays.get(name, "")) for name in ("place", "warning")},
     )
 
 

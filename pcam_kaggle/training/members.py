@@ -15,7 +15,7 @@ from ..data.folds import Split, split_fold
 from ..data.run import Patches, Run, list_facts, start_budget
 from ..inference.networks import save_network
 from ..system.clock import Budget, Clock, OutOfTimeError, say_time
-from ..system.device import Device
+from ..system.device import Device, describe_place
 from ..system.records import Ensemble, Member, load_member, save_member
 from ..system.workers import run_jobs
 from .checkpoint import Checkpoint
@@ -94,8 +94,12 @@ def fit_members(
             if not job.path.exists() and not member.was_cut_short:  # trained on another machine
                 save_member(job.path, member, run.fingerprint)
             auc = roc_auc_score(patches.labels[member.positions], member.oof)
-            epochs, seconds = len(member.history), member.stages["train"].seconds
-            print(f"{job.name} out-of-fold AUC {auc:.4f}, {epochs} epochs in {seconds:.0f} s")
+            epochs, stage = len(member.history), member.stages["train"]
+            print(
+                f"{job.name} out-of-fold AUC {auc:.4f}, {epochs} epochs in {stage.seconds:.0f} s, "
+                f"{stage.images_per_second:,.0f} images/s, {member.place}",
+                flush=True,
+            )
             yield gather_members(jobs, members)
     if not members and kind == "fold":
         raise ValueError(
@@ -224,6 +228,7 @@ def train_member(
         history=history,
         stages=clock.stages,
         was_cut_short=watcher.was_cut_short,
+        place=describe_place(),
     )
     return network, member
 

@@ -107,9 +107,11 @@ def test_finished_networks_are_loaded_not_trained(finished, output, capsys):
     for member, first in zip(ensemble.members, finished[1].members, strict=True):
         assert (member.test == first.test).all()
         auc = roc_auc_score(LABELS[member.positions], member.oof)
-        seconds = member.stages["train"].seconds
+        stage = member.stages["train"]
         name = f"fold {member.fold} seed {member.seed}"
-        assert f"{name} out-of-fold AUC {auc:.4f}, 2 epochs in {seconds:.0f} s\n" in lines
+        speed = f"2 epochs in {stage.seconds:.0f} s, {stage.images_per_second:,.0f} images/s"
+        assert f"{name} out-of-fold AUC {auc:.4f}, {speed}, {member.place}\n" in lines
+        assert member.place.endswith("CPU")
     assert list_files(output) == NAMES
 
 
