@@ -1,5 +1,6 @@
 """A batch run that makes no progress ends itself."""
 
+import contextlib
 import faulthandler
 import multiprocessing
 import os
@@ -39,28 +40,30 @@ def watch_progress(output: Path, seconds: float = 1200) -> None:
 
 
 def wait_for_silence(output: Path, seconds: float) -> None:
-    """Sleep while the run makes progress, then end it."""
+    """Sleep while the run makes progress, then end its processes."""
     path = Path(os.environ[PROGRESS])
     while (left := path.stat().st_mtime + seconds - time.time()) > 0:
         time.sleep(left)
-    text = f"no progress for {seconds:.0f} s; the run ended itself and keeps what is finished"
-    print(text, file=sys.__stderr__)
+    is_finished = all((output / name).exists() for name in ("run.json", "submission.csv"))
+    workers = multiprocessing.active_children()
+    try:
+        report_hang(output / "run.json", workers, f"no progress for {seconds:.0f} s")
+    finally:
+        for worker in workers:
+            with contextlib.suppress(OSError):  # it has ended
+                os.kill(worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        os._exit(0 if is_finished else 1)
+
+
+def report_hang(run_json: Path, workers: list, text: str) -> None:
+    """Print the stacks of all threads, also of workers except on Windows; add a warning."""
+    text += "; the run ended itself and keeps what is finished"
+    print(text, flush=True)
     faulthandler.dump_traceback(sys.__stderr__)
-    end_workers()
-    run_json = output / "run.json"
+    for worker in workers:
+        if hasattr(signal, "SIGUSR1"):  # `start_worker` sets its handler
+            os.kill(worker.pid, signal.SIGUSR1)
+            time.sleep(1)
     if run_json.exists():
         record = read_json(run_json)
         write_json(run_json, {**record, "warnings": [*record.get("warnings", []), text]})
-    sys.stdout.flush()
-    os._exit(0 if run_json.exists() and (output / "submission.csv").exists() else 1)
-
-
-def end_workers() -> None:
-    """Kill this process's workers, after they have printed their stacks where they can."""
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        if hasattr(signal, "SIGUSR1"):  # `start_worker` sets its handler; not on Windows
-            os.kill(worker.pid, signal.SIGUSR1)
-    time.sleep(1)
-    for worker in workers:
-        worker.kill()
