@@ -7,6 +7,7 @@ python stub.py MODE script.py; MODE says how the run ends:
     damaged, newer              with files that differ from the manifest
     fail, slow, wait            before it wrote anything: fails, never ends, waits for the test
     first, first-slow           after the first of three networks: fails, never ends
+    short                       as first, with a short submission.csv
     late                        fails after its results are whole
 """
 
@@ -47,7 +48,7 @@ for node in ast.parse(source).body:
         settings |= ast.literal_eval(node.value)
 with open(data / "sample_submission.csv", encoding="utf-8") as file:
     ids = [row["id"] for row in csv.DictReader(file)]
-if mode == "truncated":
+if mode in ("truncated", "short"):
     ids = ids[:-3]
 rows = [f"{i},{int(hashlib.sha1(i.encode()).hexdigest()[:4], 16) / 65535}" for i in ids]
 submission = "\n".join(["id,label", *rows]) + "\n"
@@ -56,7 +57,7 @@ if mode == "study":
     files["study.csv"] = "number,state,value\n0,COMPLETE,0.9\n"
 if mode == "many":
     files |= {f"folds/part{i:03d}.txt": f"{i}\n" * i for i in range(450)}
-if mode in ("networks", "first", "first-slow", "newer"):
+if mode in ("networks", "first", "first-slow", "newer", "short"):
     for fold in range(3 if mode == "networks" else 1):
         for kind in ("npz", "keras"):
             name = f"folds/fold{fold}_seed{fold}.{kind}"
@@ -72,7 +73,7 @@ manifest = {
     name: {"size": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
     for name, text in files.items()
 }
-is_over = mode not in ("first", "first-slow", "newer")
+is_over = mode not in ("first", "first-slow", "newer", "short")
 run = {
     "schema": 3,
     "recipe": re.search(r'open_run\("(\w+)"', source).group(1),
@@ -103,7 +104,7 @@ if mode == "newer":  # ended between the two files
     (working / "submission.csv").write_text("\n".join(["id,label", *newer]) + "\n")
     raise ValueError("a kill between the two files")
 print("out of fold AUC 0.9731", flush=True)
-if mode in ("first", "late"):
+if mode in ("first", "late", "short"):
     raise ValueError("a late failure")
 while mode == "first-slow":
     time.sleep(0.1)

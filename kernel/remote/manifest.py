@@ -58,7 +58,7 @@ def is_whole(path: Path) -> bool:
     try:
         table = pd.read_csv(path)
         if path.name == "submission.csv":
-            check_submission(table, table["id"] if "id" in table else [])
+            check_submission(table, table.get("id", []))
     except (ValueError, UnicodeDecodeError):
         return False
     return True

@@ -93,9 +93,7 @@ def list_networks(run: Path) -> list[Path]:
     return kept
 
 
-def upload_networks(
-    client: Client, networks: Networks, say: Callable[[str], None]
-) -> str | None:
+def upload_networks(client: Client, networks: Networks, say: Callable[[str], None]) -> str | None:
     """Make a private dataset of fetched networks, unless the same is there.
 
     Returns:

@@ -194,11 +194,7 @@ def check_files(
 
 
 def say_end(
-    client: Client,
-    record: PushRecord,
-    state: str,
-    result: ResultRecord,
-    say: Callable[[str], None],
+    client: Client, record: PushRecord, state: str, result: ResultRecord, say: Callable[[str], None]
 ) -> None:
     """Say how a version ended that is not whole, and which networks are missing."""
     if state != "COMPLETE":

@@ -62,11 +62,7 @@ def count_passes(settings: dict) -> int:
 
 
 def plan_hours(
-    client: Client,
-    recipe: Recipe,
-    overrides: dict,
-    asked: float | None,
-    say: Callable[[str], None],
+    client: Client, recipe: Recipe, overrides: dict, asked: float | None, say: Callable[[str], None]
 ) -> tuple[float, float | None]:
     """Choose when Kaggle stops a new run and when the run ends itself, and say both.
 

@@ -111,9 +111,7 @@ def name_build(run: Path, result: ResultRecord) -> str:
     return f"{build}-{short_hash((run / 'submission.csv').read_bytes())}"
 
 
-def make_message(
-    record: PushRecord, result: ResultRecord, build: str, message: str | None
-) -> str:
+def make_message(record: PushRecord, result: ResultRecord, build: str, message: str | None) -> str:
     """The submission's description; always with the build id, by which it is found.
 
     Raises:
@@ -239,10 +237,7 @@ def send_submission(
     except LostAnswer as error:
         say(f"{error} Searching for it.")
         found = search_after_lost_answer(
-            lambda: find_submission(client, build),
-            "submission",
-            "none of this build",
-            client.pace,
+            lambda: find_submission(client, build), "submission", "none of this build", client.pace
         )
         return found.ref
     if not answer.ref:

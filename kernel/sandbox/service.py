@@ -130,7 +130,7 @@ def get_accelerator_quota_statistics(service: Service, user: str, request: dict)
             "timeReserved": f"{int(reserved)}s",
             "totalTimeAllowed": f"{GPU_HOURS * 3600}s",
             "hasEverRun": bool(service.sessions),
-        }
+        },
     }
 
 
