@@ -111,6 +111,17 @@ def test_a_failed_run_that_left_a_submission_is_scored_and_fails_the_command(
     assert count_submissions(sandbox) == 1
 
 
+def test_run_resumes_what_a_failed_run_left(open_sandbox, runs, capsys):
+    sandbox = open_sandbox("first")
+    assert build.main(["run", "demo"]) == 1
+    sandbox.service.python = (*sandbox.service.python[:2], "networks")
+    assert build.main(["run", "demo", "--resume"]) == 0
+    assert "resume     3 files of version 1, as sandbox/pcam-networks-" in capsys.readouterr().out
+    assert count_versions(sandbox) == count_submissions(sandbox) == 2
+    (run,) = list_runs(runs)
+    assert json.loads((run / "submit.json").read_text())["submission"] == 2
+
+
 def test_a_failed_run_with_a_submission_that_is_not_valid_submits_nothing(
     open_sandbox, runs, capsys
 ):

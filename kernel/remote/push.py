@@ -175,7 +175,9 @@ def choose_attached(
     networks = find_networks(bundle, client.service, runs)
     dataset = upload_networks(client, networks, say) if networks else None
     if dataset:
-        say(f"resume     {len(networks.paths)} files of version {networks.version}, as {dataset}")
+        count = len(networks.paths)
+        files = f"{count} file{'s' * (count > 1)}"
+        say(f"resume     {files} of version {networks.version}, as {dataset}")
         latest = stored.metadata.current_version_number if stored else 0
         if latest > networks.version:
             say(

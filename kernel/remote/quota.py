@@ -88,7 +88,9 @@ def plan_hours(
     max_hours = choose_max_hours(recipe, overrides, timeout)
     if recipe.uses_gpu:
         expected = expect_hours(recipe, overrides)
-        about = f"about {expected:.1f} h (estimated)" if expected else "unknown"
+        about = "unknown" if expected is None else f"about {expected:.1f} h (estimated)"
+        if expected is not None and expected < 0.05:
+            about = "a few minutes (estimated)"
         ends = overrides.get("max_hours", max_hours)
         itself = f"ends itself after {ends:g} h, " if ends else ""
         say(f"           this run {about}; {itself}stopped after {timeout:g} h at the latest")
