@@ -77,7 +77,7 @@ def end_many(args, work):
         following = Session(script, inputs, work / "ended", work, seconds=LONGEST).start()
         following.run()
         following.close()
-        problems = judge_end(following, whole.output)
+        problems = judge_end(following, whole)
         chain[-1]["problems"] += problems
         rows += chain
         print_round(chain, following)

@@ -320,13 +320,16 @@ def kill(number):
 
 
 def measure_memory(processes, parent):
-    """Memory of some processes in bytes: `counted`, anonymous and shared, and `file`.
+    """Memory of some processes in bytes: dict with four sums.
+
+    `counted` is anonymous and shared memory, `shared` the latter, `largest` the anonymous memory
+    of one process, and `file` pages of files, which the system can take back.
 
     Pages that several processes share count once; where processes of other sessions share them
     too, as those of libraries, in part. Shared memory also counts where no process has mapped
     it, as the files of joblib.
     """
-    sums = dict.fromkeys(("Pss_Anon", "Pss_Shmem", "Pss_File"), 0)
+    sums, largest = dict.fromkeys(("Pss_Anon", "Pss_Shmem", "Pss_File"), 0), 0
     for number in processes:
         try:
             lines = Path("/proc", str(number), "smaps_rollup").read_text("utf-8").splitlines()
@@ -336,10 +339,12 @@ def measure_memory(processes, parent):
             name, value = line.split()[:2]
             if name[:-1] in sums:
                 sums[name[:-1]] += 1024 * int(value)
+            if name == "Pss_Anon:":
+                largest = max(largest, 1024 * int(value))
     folders = SHARED_MEMORY.glob(f"joblib_memmapping_folder_{parent}_*")
     shared = max(sums["Pss_Shmem"], sum(map(measure_folder, folders)))
     counted = sums["Pss_Anon"] + shared
-    return {"counted": counted, "shared": shared, "file": sums["Pss_File"]}
+    return {"counted": counted, "shared": shared, "largest": largest, "file": sums["Pss_File"]}
 
 
 def measure_folder(folder):

@@ -118,7 +118,8 @@ def rehearse(args):
         print("\nSessions ended at random moments\n")
         print_records(rounds)
     failed = [row for row in rounds if row["problems"]]
-    print(f"\n{len(rounds) - len(failed)} of {len(rounds)} continued with the same bytes")
+    same = sum(row["same bytes"] == "yes" for row in rounds)
+    print(f"\n{same} of {len(rounds)} with the same bytes, {len(failed)} with a problem")
     return not failed and not whole.watch.invalid
 
 
@@ -239,7 +240,7 @@ def end_one(args, work, script, limits, whole, number):
     following = Session(script, inputs, output, work, **limits).start()
     following.run()
     following.close()
-    problems += judge_end(following, whole.output)
+    problems += judge_end(following, whole)
     return {
         "ending": ended["ending"],
         "at": f"{moment:.0f} of {duration:.0f} s",
@@ -251,6 +252,7 @@ def end_one(args, work, script, limits, whole, number):
         f"{len(session.watch.invalid) + len(following.watch.invalid)}",
         "processes ended after": f"{ended['seconds']:.1f} s",
         "continued in": f"{following.seconds:.0f} s",
+        "same bytes": "yes" if same_submission(following, whole) else "no",
         "problems": "; ".join(problems),
     }
 
@@ -264,14 +266,19 @@ def describe_damage(session, ended):
     return problems
 
 
+def same_submission(session, undisturbed):
+    """Whether two runs wrote the same bytes."""
+    paths = [run.output / "submission.csv" for run in (session, undisturbed)]
+    return paths[0].exists() and paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def judge_end(session, undisturbed):
     """What is wrong with the end of a continued run: list of text."""
     problems = list(session.watch.invalid[:3])
     if session.process.returncode:
         last = [text for _, text in session.log[-3:]]
         return [*problems, f"exit code {session.process.returncode}: {' / '.join(last)}"]
-    written = (session.output / "submission.csv").read_bytes()
-    if written != (undisturbed / "submission.csv").read_bytes():
+    if not same_submission(session, undisturbed):
         problems.append("another submission")
     problems += [f"manifest: {text}" for text in check_manifest(session.output)]
     problems += [f"broken {text}" for text in find_broken(session.output)]
@@ -306,7 +313,9 @@ def describe_network(args):
 def describe_run(session):
     """Print the files, peaks, stages and log of a run."""
     watch, peaks = session.watch, session.peaks
-    gib = {name: f"{peaks[name] / 2**30:.2f} GiB" for name in ("counted", "shared", "file")}
+    gib = {
+        name: f"{peaks[name] / 2**30:.2f} GiB" for name in ("counted", "shared", "largest", "file")
+    }
     over = f" (killed: {session.died_of})" if session.died_of else ""
     print()
     print_rows(
@@ -316,6 +325,7 @@ def describe_run(session):
             ("seconds", f"{session.seconds:.0f}"),
             ("peak of anonymous and shared memory", gib["counted"]),
             ("of it shared", gib["shared"]),
+            ("largest process, anonymous memory", gib["largest"]),
             ("peak of file-backed pages", gib["file"]),
             ("peak of the output", f"{peaks['output'] / 1e9:.3f} GB"),
             ("peak of the temporary folder and the cache", f"{peaks['temporary'] / 1e9:.3f} GB"),
