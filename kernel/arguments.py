@@ -69,8 +69,15 @@ def add_remote_commands(add: Callable) -> None:
     command = add("status", "the state of a pushed run, and its log")
     add_run(command)
     add_wait(command)
-    command = add("output", "download a finished run's output, checked")
+    command = add("output", "download what a run has left, checked")
     add_run(command)
+    command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only files that match, such as '*.csv', and run.json; may be repeated",
+    )
     command = add("submit", "submit a run's predictions, once, and wait for the score")
     add_run(command)
     add_message(command)
@@ -85,6 +92,8 @@ def add_remote_commands(add: Callable) -> None:
         default="mean",
         help="fitted: weights fitted on out-of-fold predictions",
     )
+    command = add("predict", "predict patches with the networks that a run kept", "predict")
+    add_predict(command)
     command = add("report", "a run as a notebook and a page to hand in", "home")
     command.add_argument(
         "names", nargs="+", metavar="RUN", help="the first is compared with the others"
@@ -138,13 +147,15 @@ def add_push(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resume",
         action="store_true",
-        help="take over the finished networks of the kernel's earlier output",
+        help="take over finished networks: those that output has downloaded, as a private "
+        "dataset, else the kernel's earlier output",
     )
     command.add_argument(
         "--timeout",
         type=parse_hours,
         metavar="HOURS",
-        help="time limit (default: four times the expected hours)",
+        help="time limit (default: 12, or the GPU hours left this week if they are fewer); the "
+        "run ends itself half an hour earlier, with its submission",
     )
 
 
@@ -168,6 +179,23 @@ def add_queue(command: argparse.ArgumentParser) -> None:
 def add_message(command: argparse.ArgumentParser) -> None:
     """[--message TEXT]"""
     command.add_argument("--message", help="description of the submission; the build id is added")
+
+
+def add_predict(command: argparse.ArgumentParser) -> None:
+    """RUN IMAGES [--tta VIEWS] [--out FILE]"""
+    command.add_argument("name", metavar="RUN", help="a run here, with its networks")
+    command.add_argument(
+        "source",
+        type=Path,
+        metavar="IMAGES",
+        help="patches of 96x96 pixels (TIFF, PNG, JPEG): a folder, a file, or a CSV path,id",
+    )
+    command.add_argument(
+        "--tta", choices=("none", "flip", "dihedral"), help="test-time views (default: the run's)"
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="CSV to write (default: in the run's folder)"
+    )
 
 
 def add_sandbox(command: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ KERNEL = ROOT / "kernel"
 KERNEL_LAYERS = (
     ("arguments", "commands", "home"),
     ("report", "remote", "sandbox"),
-    ("blend",),
+    ("blend", "predict"),
     ("predictions", "stacking"),
     ("board", "runs"),
     ("records",),

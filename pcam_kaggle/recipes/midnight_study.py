@@ -18,7 +18,7 @@ from ..training.study import run_study
 from ..training.study_log import Range
 from ..training.study_settings import StudySettings
 
-SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224, "precision": "auto"}
+SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224}
 
 
 def parts() -> dict:

@@ -1,0 +1,123 @@
+"""Patches in files, predicted by the networks that a run kept."""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pcam_kaggle.system.files import short_hash
+
+from .folders import ROOT
+from .locks import locked
+from .records import read_result
+from .runs import find_folder
+
+PROGRAM = "pcam_kaggle.methods.predict_files"
+NETWORKS = "folds/fold*_seed*.keras"
+# As on a page: TensorFlow's errors are exceptions, and its notes are not for readers.
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
+
+
+def predict(args: argparse.Namespace, runs: Path) -> None:
+    """Write the probability of tumor of every patch, with the spread over the networks.
+
+    The framework runs in a process of its own, which ends with this one.
+
+    Raises:
+        ValueError: the run has no networks or damaged ones, some files are no patches, or
+            nothing can be predicted.
+    """
+    run = find_folder(args.name, runs)
+    out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
+    request = make_request(run, args.source, out, args.tta)
+    with locked(runs, f"predict-{short_hash(str(out.absolute()))}"):
+        answer = ask_program(request)
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    print(f"{answer['rows']:,} patches, {len(request['networks'])} networks of {run}")
+    print(f"results   {out}")
+    if answer["failed"]:
+        raise ValueError(
+            f"{answer['failed']:,} of {answer['rows']:,} files are no patches of 96x96 pixels. "
+            f"Their rows in {out} have no probability"
+        )
+
+
+def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
+    """Gather what the program needs to know about a run, as `Request` describes it.
+
+    Raises:
+        ValueError: the run has no networks, or they are not those of run.json.
+    """
+    record = read_result(run)
+    average = (record["settings"] or {}).get("ensemble", "mean")
+    if average == "rank":
+        print("the run averages ranks, which single patches lack: their probabilities are averaged")
+        average = "mean"
+    calibration = record.get("calibration") or {}
+    return {
+        "networks": find_networks(run, record),
+        "fingerprint": record.get("fingerprint"),
+        "source": str(source.absolute()),
+        "out": str(out.absolute()),
+        "tta": tta,
+        "average": average,
+        "map": calibration.get("map"),
+    }
+
+
+def find_networks(run: Path, record: dict) -> dict:
+    """The networks of a run's folds, checked against run.json.
+
+    Returns:
+        A dict of their paths and sha256.
+
+    Raises:
+        ValueError: there are none, one is missing, or one is not what the run wrote.
+    """
+    listed = record["files"] if isinstance(record["files"], dict) else {}
+    names = {path.relative_to(run).as_posix() for path in run.glob(NETWORKS)}
+    names |= {name for name in listed if Path(name).match(NETWORKS)}
+    fetch = f"Try: python build.py output {run.name}"
+    if not names or not (run / "run.json").is_file():
+        raise ValueError(
+            f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
+            f"older version, a blend, or an output without them. {fetch}, or a new run"
+        )
+    networks = {}
+    for name in sorted(names):
+        path, entry = run / name, listed.get(name, {})
+        if not path.is_file():
+            raise ValueError(f"{path} is not there. Expected: every network of the run. {fetch}")
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != entry.get("sha256", digest):
+            raise ValueError(
+                f"{path} is damaged. Expected: sha256 {entry['sha256']}, as in run.json. "
+                f"Received: {digest}. Try: delete it; then python build.py output {run.name}"
+            )
+        networks[str(path.absolute())] = digest
+    return networks
+
+
+def ask_program(request: dict) -> dict:
+    """Run the program that predicts, and return its answer."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-m", PROGRAM]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
+        process.stdin.flush()  # it stays open: the program ends when it is closed
+        lines = process.stdout.read().splitlines()
+        process.wait()
+    if process.returncode or not lines:
+        raise ValueError(f"{PROGRAM} failed, exit code {process.returncode}")
+    return json.loads(lines[-1])

@@ -1,0 +1,89 @@
+"""Kept networks, checked and read again."""
+
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+from ..models import dihedral  # noqa: F401  registers its layers
+from ..system.device import list_gpus
+from .networks import FACTS
+
+SCHEMA = 1  # of the facts
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError)
+DAMAGE += (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+
+
+def load_network(path: Path) -> tuple:
+    """Load what `save_network` wrote, in Keras's safe mode, without pickles.
+
+    Without a GPU, layers that were trained in float16 or bfloat16 compute in float32: a CPU is
+    slow in either, and the weights are float32 already.
+
+    Returns:
+        The keras.Model and the dict of facts.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged or not ours; names it.
+    """
+    facts = read_facts(path)
+    try:
+        network = keras.saving.load_model(path, compile=False)
+    except DAMAGE as error:
+        raise ValueError(
+            f"{path} cannot be loaded. Expected: a network of this version of pcam_kaggle and "
+            f"Keras {keras.__version__} or older. Received: {first_line(error)}. Try: the version "
+            "that trained it"
+        ) from error
+    if not list_gpus():
+        for layer in list_layers(network):
+            if layer.compute_dtype in ("float16", "bfloat16"):
+                layer.dtype_policy = "float32"
+    return network, facts
+
+
+def read_facts(path: Path) -> dict:
+    """Check every byte of a kept network and read the facts about it.
+
+    Raises:
+        ValueError: as `load_network`.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is not there. Expected: a network that a run kept. "
+            "Try: python build.py output, which fetches it"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            found = FACTS in archive.namelist()
+            facts = json.loads(archive.read(FACTS)) if found and not damaged else {}
+    except DAMAGE as error:
+        damaged, facts = first_line(error), {}
+    if damaged:
+        raise ValueError(
+            f"{path} is damaged. Expected: a network that a run kept. Received: {damaged}. "
+            "Try: delete it and fetch it again (python build.py output)"
+        )
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path} is not a network that this version kept. Expected: {FACTS} of schema "
+            f"{SCHEMA} in it. Received: {'another' if facts else 'none'}. Try: name a run's folder"
+        )
+    return facts
+
+
+def list_layers(network: keras.Model) -> Iterator:
+    """Yield the network, its layers, and those of the networks inside it."""
+    yield network
+    for layer in network.layers:
+        yield from list_layers(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its kind if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,261 @@
+"""The program behind `build.py predict`: patches in files, by the networks that a run kept.
+
+Reads a request as one line of JSON from its input, and ends when its input ends. The last line
+of its output is JSON, too: the number of rows and of failed ones, or an error.
+"""
+
+import csv
+import dataclasses
+import functools
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from ..data.decode import IMAGE_SHAPE
+from ..data.patch_files import PatchFiles, decode_ahead, list_patches
+from ..inference.calibration import calibrate
+from ..inference.ensemble import ensemble_predictions
+from ..inference.load_network import load_network
+from ..inference.views import IMAGES_PER_PASS, NUM_VIEWS, test_time_views
+from ..models.transformer import load_backbone
+from ..system.device import choose_jit_compile, choose_policy, find_capabilities
+from ..system.files import write_beside
+
+NUM_SHOWN = 20  # problems, a line each; the others are counted
+COLUMNS = ["id", "probability", "spread"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to predict, and how.
+
+    `networks` maps paths to sha256, `fingerprint` is the run's, `source` what `list_patches`
+    takes, `out` the CSV to write. `tta` names the test-time views, or is None for the run's;
+    `average` is "mean" or "logit", `map` the run's calibration (scale, offset) or None.
+    """
+
+    networks: dict
+    fingerprint: str
+    source: str
+    out: str
+    tta: str | None
+    average: str
+    map: tuple | None
+
+
+def main() -> None:
+    """Answer the request on the standard input."""
+    logging.getLogger("tensorflow").setLevel("ERROR")  # not its advice on retracing
+    request = Request(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=end_with_input, daemon=True).start()
+    try:
+        num_rows, num_failed = predict_files(request, functools.partial(print, file=sys.stderr))
+        answer = {"rows": num_rows, "failed": num_failed}
+    except (ValueError, OSError, ImportError) as error:
+        answer = {"error": str(error)}
+    except KeyboardInterrupt:
+        answer = {"error": "interrupted; repeat the command to continue"}
+    print(json.dumps(answer), flush=True)
+
+
+def end_with_input() -> None:
+    """End this process when the one that started it has ended, however it ended."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def predict_files(request: Request, say: Callable = print) -> tuple:
+    """Predict patches chunk by chunk; finished rows of an earlier call are kept.
+
+    The rows are added to a file of the name of the CSV with .part behind it, whose first line
+    says what they are of; it becomes the CSV when all are there.
+
+    Args:
+        request: Request.
+        say: function that prints a line.
+
+    Returns:
+        The number of rows, and of those without a probability: files that cannot be decoded.
+
+    Raises:
+        ValueError: a network is damaged or of another run, there is nothing to predict, or the
+            finished rows are of another run or of other files.
+        OSError: a file cannot be written.
+    """
+    files, out = list_patches(Path(request.source), say), Path(request.out)
+    if out.exists():
+        raise ValueError(
+            f"{out} is there already. Expected: a new file. Try: --out FILE, or delete it"
+        )
+    part = out.with_name(f"{out.name}.part")
+    state = {**dataclasses.asdict(request), "source": files.hash(), "out": out.name}
+    num_done, num_failed = resume_rows(part, json.loads(json.dumps(state)))
+    if num_done:
+        say(f"{num_done:,} of {len(files.names):,} patches were finished before")
+    if num_done < len(files.names):
+        num_failed += add_rows(part, files, num_done, request, say)
+    with write_beside(out) as partial, open(part, "rb") as rows, open(partial, "wb") as target:
+        rows.readline()
+        shutil.copyfileobj(rows, target)
+    part.unlink()
+    return len(files.names), num_failed
+
+
+def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: Callable) -> int:
+    """Predict the patches from `start` on and add their rows; return the number of failed ones."""
+    predict_batch, batch_size = load_networks(request, len(files.names))
+    num_failed = 0
+    with (
+        open(part, "a", newline="", encoding="utf-8") as file,
+        tqdm(total=len(files.names), initial=start, unit="patch", disable=None) as bar,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        for first, pixels, problems in decode_ahead(files, start):
+            mean, spread = average(predict_chunk(predict_batch, pixels, batch_size), request)
+            for place in range(len(pixels)):
+                row = [f"{mean[place]:.9g}", "" if spread is None else f"{spread[place]:.9g}"]
+                if place in problems:
+                    row = ["", ""]
+                    num_failed += 1
+                    if num_failed <= NUM_SHOWN:
+                        name = files.folder / files.names[first + place]
+                        say(f"{name}: not a patch of 96x96, RGB of 8 bits: {problems[place]}")
+                writer.writerow([files.get_id(first + place), *row])
+            file.flush()
+            bar.update(len(pixels))
+    return num_failed
+
+
+def resume_rows(part: Path, state: dict) -> tuple:
+    """Open the rows of an earlier call, without one that was cut off, or start new ones.
+
+    Returns:
+        The number of finished rows, and of those without a probability.
+
+    Raises:
+        ValueError: the rows are of another run, other views or other files.
+    """
+    head = (json.dumps(state) + "\n" + ",".join(COLUMNS) + "\n").encode("ascii")
+    if not part.exists():
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with write_beside(part) as partial:
+            partial.write_bytes(head)
+        return 0, 0
+    with open(part, "rb+") as file:
+        if file.read(len(head)) != head:
+            raise ValueError(
+                f"{part} has rows of another run, of other views or of other files. Expected: "
+                "those of an earlier call of this command. Try: --out FILE, or delete it"
+            )
+        num_rows, num_failed, end = 0, 0, len(head)
+        for line in file:
+            if line.endswith(b"\n"):
+                num_rows, num_failed = num_rows + 1, num_failed + line.endswith(b",,\n")
+                end += len(line)
+        file.truncate(end)
+    return num_rows, num_failed
+
+
+def load_networks(request: Request, num_patches: int) -> tuple:
+    """Load the networks of a run.
+
+    Returns:
+        A function of uint8 pixels (batch, 96, 96, 3) that returns the probabilities of each
+        network, float64 (networks, batch), and the size of a batch.
+
+    Raises:
+        ValueError: one is damaged or of another run.
+    """
+    networks = []
+    for path in request.networks:
+        network, facts = load_network(Path(path))
+        if facts["fingerprint"] != request.fingerprint:
+            raise ValueError(
+                f"{path} is of another run. Expected: fingerprint {request.fingerprint}, as in "
+                f"run.json. Received: {facts['fingerprint']}. Try: fetch the output again"
+            )
+        networks.append(network)
+    tta = request.tta or facts["tta"]
+    extractor = None
+    if facts["backbone"]:
+        extractor = average_features(load_frozen(facts), tta)
+    else:
+        networks = [average_views(network, tta) for network in networks]
+    for network in networks:
+        network.compile(jit_compile=choose_jit_compile())
+
+    def predict_batch(pixels):
+        inputs = extractor.predict_on_batch(pixels) if extractor else pixels
+        outputs = [network.predict_on_batch(inputs) for network in networks]
+        return np.reshape(outputs, (len(networks), -1)).astype("float64")
+
+    return predict_batch, min(IMAGES_PER_PASS // NUM_VIEWS[tta], num_patches)
+
+
+def average_views(network: keras.Model, tta: str) -> keras.Model:
+    """uint8 (b, 96, 96, 3) -> float32 (b,), averaged over the views, as `predict_views`."""
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+    views = test_time_views(ops.cast(inputs, "float32"), tta)
+    by_view = ops.reshape(network(ops.concatenate(views, axis=0)), (len(views), -1))
+    return keras.Model(inputs, ops.mean(by_view, axis=0))
+
+
+def load_frozen(facts: dict) -> keras.Model:
+    """Load the frozen transformer on whose features the heads were trained."""
+    settings, policy = facts["settings"], choose_policy("auto", find_capabilities())
+    dtype = keras.DTypePolicy(policy).compute_dtype
+    sizes = settings["input_size"], settings["crop_size"]
+    return load_backbone(facts["backbone"]["weights"], *sizes, dtype)
+
+
+def average_features(backbone: keras.Model, tta: str) -> keras.Model:
+    """uint8 (b, 96, 96, 3) -> float16 (b, dim), averaged as `extract_features` does."""
+    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+    views = test_time_views(inputs, tta)
+    features = backbone(ops.concatenate(views, axis=0))
+    features = ops.reshape(features, (len(views), -1, features.shape[-1]))
+    model = keras.Model(inputs, ops.cast(ops.mean(features, axis=0), "float16"))
+    model.compile(jit_compile=choose_jit_compile())
+    return model
+
+
+def predict_chunk(predict_batch: Callable, pixels: np.ndarray, batch_size: int) -> np.ndarray:
+    """Predict in whole batches, the last one filled up: float64 (networks, n)."""
+    missing = -len(pixels) % batch_size
+    filled = np.concatenate([pixels, np.zeros((missing, *IMAGE_SHAPE), np.uint8)])
+    batches = np.split(filled, len(filled) // batch_size)
+    outputs = np.concatenate([predict_batch(batch) for batch in batches], axis=1)
+    if not np.isfinite(outputs).all():
+        raise ValueError("a network predicts numbers that are not finite. Try: train it again")
+    return outputs[:, : len(pixels)]
+
+
+def average(predictions: np.ndarray, request: Request) -> tuple:
+    """The run's average and map, and the standard deviation over the networks.
+
+    Args:
+        predictions: float64 array (networks, n) of probabilities.
+        request: Request.
+
+    Returns:
+        Two float64 arrays (n,); None for the second if there is one network.
+    """
+    mean = ensemble_predictions(predictions, request.average)
+    if request.map:
+        mean = calibrate(mean, *request.map)
+        predictions = calibrate(predictions, *request.map)
+    return mean, predictions.std(axis=0) if len(predictions) > 1 else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The command predict: a run's networks found and checked, its program run and ended."""
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import build
+from kernel.folders import ROOT
+from kernel.predict import PROGRAM, find_networks, make_request
+from kernel.records import read_result
+
+FOLDS = ("fold0_seed0", "fold1_seed1")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A run of two networks that predict the brightness of a patch, or half of it."""
+    from pcam_kaggle.inference.networks import save_network
+
+    run = tmp_path_factory.mktemp("kept") / "pcam-demo-0123456789-home"
+    run.mkdir()
+    files = {}
+    for fold, name in enumerate(FOLDS):
+        inputs = keras.Input((96, 96, 3))
+        mean = keras.layers.GlobalAveragePooling2D()(inputs)
+        outputs = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)(mean)
+        network = keras.Model(inputs, keras.layers.Rescaling(1 / 765 / (fold + 1))(outputs))
+        facts = {"fingerprint": "mine", "fold": fold, "seed": fold, "tta": "flip"}
+        path = run / "folds" / f"{name}.keras"
+        save_network(path, network, {**facts, "settings": {}, "backbone": None})
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        files[f"folds/{name}.keras"] = {"size": len(content), "sha256": digest}
+    write_run(run, files=files)
+    return run
+
+
+@pytest.fixture
+def run(kept, tmp_path):
+    """A copy of it, free to be damaged, and three patches."""
+    import shutil
+
+    for number in range(3):
+        pixels = np.full((96, 96, 3), 51 * number, np.uint8)
+        (tmp_path / "patches").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "patches" / f"patch{number}.png")
+    return shutil.copytree(kept, tmp_path / "runs" / kept.name)
+
+
+def write_run(run, **changes):
+    """Write run.json, with other entries."""
+    path = run / "run.json"
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    record = {"schema": 3, "fingerprint": "mine", "settings": {"ensemble": "mean"}, **record}
+    path.write_text(json.dumps({**record, **changes}), "utf-8")
+
+
+def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, capfd):
+    (tmp_path / "patches" / "torn.png").write_bytes(b"torn")
+    write_run(run, settings={"ensemble": "rank"}, calibration={"map": None})
+    assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
+    text, errors = capfd.readouterr()
+    out = run / "predictions-patches.csv"
+    assert f"4 patches, 2 networks of {run}" in text and f"results   {out}" in text
+    assert "the run averages ranks, which single patches lack" in text
+    lines = [line for line in errors.splitlines() if line]
+    assert lines[0].startswith(f"{tmp_path / 'patches' / 'torn.png'}: not a patch")
+    assert lines[1].startswith("build.py: error: 1 of 4 files are no patches of 96x96 pixels")
+    assert len(lines) == 2  # nothing of TensorFlow's
+    with open(out, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["patch0", "patch1", "patch2", "torn"]
+    values = [float(row["probability"]) for row in rows[:3]]
+    np.testing.assert_allclose(values, [0, 0.15, 0.3], atol=1e-6)
+    assert rows[3]["probability"] == rows[3]["spread"] == ""
+    with pytest.raises(ValueError, match="is there already"):
+        run_program(run, tmp_path)
+
+
+def run_program(run, folder):
+    """The program alone, as the command starts it."""
+    from kernel.predict import ask_program
+
+    source = folder / "patches"
+    answer = ask_program(make_request(run, source, run / "predictions-patches.csv", None))
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return answer
+
+
+def test_the_program_ends_when_the_command_has_ended(run, tmp_path):
+    """A command that is killed closes the pipe that it has opened."""
+    request = make_request(run, tmp_path / "patches", tmp_path / "out.csv", None)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-m", PROGRAM], stdin=pipe, cwd=ROOT) as process:
+        process.stdin.write(json.dumps(request).encode())
+        process.stdin.close()
+        assert process.wait(timeout=120) != 0
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_run_without_networks_says_what_to_do(run, tmp_path, capsys):
+    for name in FOLDS:
+        (run / "folds" / f"{name}.keras").unlink()
+    write_run(run, files=["submission.csv"])
+    assert build.main(["predict", str(run), str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "has no networks. Expected: run.json and folds/fold*_seed*.keras" in error
+    assert f"Try: python build.py output {run.name}" in error
+
+
+def test_networks_are_those_of_the_manifest(run):
+    assert list(find_networks(run, read_result(run))) == [
+        str((run / "folds" / f"{name}.keras").absolute()) for name in FOLDS
+    ]
+    path = run / "folds" / "fold1_seed1.keras"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")
+    with pytest.raises(ValueError, match="fold1_seed1.keras is damaged. Expected: sha256"):
+        find_networks(run, read_result(run))
+    path.unlink()
+    with pytest.raises(ValueError, match="fold1_seed1.keras is not there. Expected: every net"):
+        find_networks(run, read_result(run))
+
+
+def test_the_request_takes_the_average_and_the_map_of_the_run(run, tmp_path):
+    write_run(run, settings={"ensemble": "logit"}, calibration={"map": [1.2, 0.1]})
+    request = make_request(run, tmp_path, tmp_path / "out.csv", "none")
+    assert (request["average"], request["map"]) == ("logit", [1.2, 0.1])
+    assert (request["tta"], request["fingerprint"]) == ("none", "mine")
+    write_run(run, settings=None, calibration=None)
+    request = make_request(run, tmp_path, tmp_path / "out.csv", None)
+    assert (request["average"], request["map"]) == ("mean", None)
