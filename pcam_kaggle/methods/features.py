@@ -67,7 +67,7 @@ def extract_features(
         if find_part(path, len(positions), attached) is not None:
             continue
         started = time.monotonic()
-        model = model or add_views_to(build(), tta)
+        model = model or average_features(build(), tta)
         batches = Batches(images, positions, VIEWS_PER_STEP // NUM_VIEWS[tta])
         part = model.predict(batches, verbose=0)[: len(positions)]
         if not np.isfinite(part).all():
@@ -83,7 +83,7 @@ def extract_features(
             raise budget.refuse(f"the features of {name}", needed)
 
 
-def add_views_to(backbone: keras.Model, tta: str) -> keras.Model:
+def average_features(backbone: keras.Model, tta: str) -> keras.Model:
     """Average the features over views: uint8 (b, 96, 96, 3) -> float16 (b, dim)."""
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     views = test_time_views(inputs, tta)

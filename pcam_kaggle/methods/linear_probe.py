@@ -34,12 +34,12 @@ class LinearProbe:
     """Train a head on the features of a frozen network.
 
     Args:
-        builder: function of `network` and the dtype of the arithmetic that returns the frozen
-            keras.Model, uint8 (b, 96, 96, 3) -> float32 (b, dim).
-        find_revision: function of `network` that says which version of its weights that is.
         network: settings of the frozen network.
         head: settings of what learns from its features.
         training: settings of the training of head="mlp".
+        builder: function of `network` and the dtype of the arithmetic that returns the frozen
+            keras.Model, uint8 (b, 96, 96, 3) -> float32 (b, dim).
+        find_revision: function of `network` that says which version of its weights that is.
         tta: views over which the features are averaged.
         explainer: function like `explain_tokens`, or None.
     """
@@ -48,11 +48,11 @@ class LinearProbe:
 
     def __init__(
         self,
-        builder: Callable,
-        find_revision: Callable,
         network: Part,
         head: HeadSettings,
         training: TrainingSettings,
+        builder: Callable,
+        find_revision: Callable,
         tta: str = "none",
         explainer: Callable | None = None,
     ):
