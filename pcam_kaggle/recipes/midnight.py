@@ -12,8 +12,10 @@ from ..inference.calibration import calibrate_oof
 from ..inference.calibration_settings import CalibratedSettings
 from ..inference.ensemble import average_members
 from ..inference.submission import write_submission
+from ..methods.features import discard_features
 from ..methods.linear_probe import LinearProbe
 from ..methods.token_maps import explain_tokens
+from ..models.transformer import build_transformer, find_transformer_revision
 from ..models.transformer_settings import HeadSettings, TransformerSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
@@ -42,9 +44,11 @@ def main(run: Run) -> None:
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
     method = LinearProbe(
-        network=settings.network,
-        head=settings.head,
-        training=settings.training,
+        settings.network,
+        settings.head,
+        settings.training,
+        builder=build_transformer,
+        find_revision=find_transformer_revision,
         tta=settings.prediction.tta,
         explainer=explain_tokens,
     )
@@ -61,4 +65,6 @@ def main(run: Run) -> None:
             run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
         )
         results = write_results(run, device, network, oof, ensemble, calibration=calibration)
+    if results["complete"]:
+        discard_features(run)
     print_results(results)

@@ -70,7 +70,7 @@ def main(run: Run) -> None:
             settings.head,
             training,
             builder=build_frozen,
-            reviser=find_frozen_revision,
+            find_revision=find_frozen_revision,
         ),
         "small": Finetune(
             build_small,
