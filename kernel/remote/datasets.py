@@ -7,6 +7,7 @@ from pathlib import Path
 from .client import Client
 from .errors import KaggleError, LostAnswer
 
+NETWORKS = "pcam-networks-"  # how the names of datasets of networks start
 READY_SECONDS = 900  # how long Kaggle may take to unpack a dataset
 
 
@@ -100,3 +101,8 @@ def list_dataset_files(client: Client, slug: str) -> set[str]:
         dataset_slug=slug,
     )
     return {file.name for file in files}
+
+
+def is_networks(dataset: str) -> bool:
+    """Whether a dataset ("owner/slug") is one of networks."""
+    return dataset.split("/")[1].startswith(NETWORKS)

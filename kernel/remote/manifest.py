@@ -30,6 +30,12 @@ def matches(path: Path, entry: object) -> bool:
     return same_size and entry.get("sha256") == hash_file(path)
 
 
+def holds(run: Path, name: str, result: ResultRecord) -> bool:
+    """Whether a folder holds a file that the manifest lists with size and hash."""
+    entry = (result.manifest or {}).get(name)
+    return entry is not None and matches(run / name, entry)
+
+
 def find_wrong(folder: Path, result: ResultRecord, names: list[str]) -> tuple[list, list, list]:
     """Compare files with a run's manifest.
 

@@ -14,10 +14,10 @@ from ..folders import RUNS
 from ..records import PushRecord, read_record, read_result
 from ..runs import list_runs
 from .client import Client
-from .datasets import list_dataset_files, publish_files
+from .datasets import NETWORKS, list_dataset_files, publish_files
 from .manifest import hash_file, matches
+from .versions import is_resumable
 
-PREFIX = "pcam-networks-"  # of the datasets' names
 CHECKPOINT = "checkpoint_"  # of a network in training
 
 
@@ -34,6 +34,63 @@ class Networks:
     run: Path
     version: int
     paths: list
+
+
+def choose_attached(
+    client: Client,
+    stored: object,
+    bundle: Bundle,
+    kernel_id: str,
+    runs: Path,
+    say: Callable[[str], None],
+) -> dict[str, list[str]]:
+    """What a resumed kernel takes its networks from, said in a line.
+
+    Networks that `output` has fetched are uploaded as a private dataset. Without any the
+    kernel's own output is attached, which Kaggle may refuse.
+
+    Returns:
+        dict of the key in kernel-metadata.json to the sources to add.
+
+    Raises:
+        ValueError: no network of the same code and settings.
+        KaggleError: what Kaggle refused.
+    """
+    networks = find_networks(bundle, client.service, runs)
+    dataset = upload_networks(client, networks, say) if networks else None
+    if dataset:
+        count = len(networks.paths)
+        files = f"{count} file{'s' * (count > 1)}"
+        say(f"resume     {files} of version {networks.version}, as {dataset}")
+        latest = stored.metadata.current_version_number if stored else 0
+        if latest > networks.version:
+            say(
+                f"           version {latest} is later, and its output was not fetched: python "
+                "build.py output fetches it"
+            )
+        return {"dataset_sources": [dataset]}
+    check_resume(stored, bundle)
+    say(
+        f"resume     the kernel's own output, attached as {kernel_id}. If Kaggle refuses that: "
+        "python build.py output, then push --resume, which uploads the networks as a dataset"
+    )
+    return {"kernel_sources": [kernel_id]}
+
+
+def check_resume(stored: object, bundle: Bundle) -> None:
+    """Refuse to resume without an earlier version whose networks would be the same.
+
+    Raises:
+        ValueError: none, or one of other code or settings.
+    """
+    if stored and is_resumable(stored, bundle):
+        return
+    kept = "one of other code or settings" if stored else "no version"
+    raise ValueError(
+        "--resume: expected a latest version on Kaggle of the same code and settings as build "
+        f"{bundle.build_id}, whose finished networks are taken over. Received: {kept}. Try: "
+        "push without --resume"
+    )
 
 
 def find_networks(bundle: Bundle, service: str, runs: Path = RUNS) -> Networks | None:
@@ -106,15 +163,10 @@ def upload_networks(client: Client, networks: Networks, say: Callable[[str], Non
     hashes = {path.name: hash_file(path) for path in networks.paths}
     digest = short_hash(json.dumps(hashes, sort_keys=True))
     dataset = publish_files(
-        client, networks.paths, f"{PREFIX}{digest}", f"PCam networks {digest}", say
+        client, networks.paths, f"{NETWORKS}{digest}", f"PCam networks {digest}", say
     )
-    missing = set(hashes) - list_dataset_files(client, f"{PREFIX}{digest}")
+    missing = set(hashes) - list_dataset_files(client, f"{NETWORKS}{digest}")
     if missing:
         say(f"the dataset {dataset} lacks {', '.join(sorted(missing))}; it is not used")
         return None
     return dataset
-
-
-def is_networks(dataset: str) -> bool:
-    """Whether `upload_networks` has made a dataset ("owner/slug")."""
-    return dataset.split("/")[1].startswith(PREFIX)

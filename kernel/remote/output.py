@@ -13,7 +13,7 @@ from ..records import PushRecord, ResultRecord, read_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
-from .manifest import find_wrong, matches
+from .manifest import find_wrong, holds
 from .versions import ALIVE, identify_version
 from .watch import describe_end, name_version, read_log, update_status
 
@@ -68,7 +68,7 @@ def download_output(
             urls = list_urls(client, record, partial)
             result = fetch_result(client, record, state, urls, partial)
             chosen = choose_names(urls, only, result)
-            wanted = [name for name in chosen if not is_here(run, name, result)]
+            wanted = [name for name in chosen if not holds(run, name, result)]
             for name in wanted:
                 if name in urls:
                     client.download(urls[name], place_file(partial, name))
@@ -95,12 +95,6 @@ def is_fetched(run: Path, record: PushRecord) -> bool:
     result = check_build(run, record)
     whole = result.complete and (run / LOG).is_file()
     return whole and not any(find_wrong(run, result, result.files))
-
-
-def is_here(run: Path, name: str, result: ResultRecord) -> bool:
-    """Whether a run's folder holds a file that the manifest lists."""
-    entry = (result.manifest or {}).get(name)
-    return entry is not None and matches(run / name, entry)
 
 
 def list_urls(client: Client, record: PushRecord, folder: Path) -> dict[str, str]:

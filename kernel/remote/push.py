@@ -20,16 +20,9 @@ from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
 from .errors import LostAnswer, search_after_lost_answer
-from .networks import find_networks, upload_networks
+from .networks import choose_attached
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
-from .versions import (
-    find_kernel,
-    find_same,
-    is_resumable,
-    is_same_source,
-    make_page_url,
-    recall_max_hours,
-)
+from .versions import find_kernel, find_same, is_same_source, make_page_url, recall_max_hours
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
@@ -152,47 +145,6 @@ def write_folder(
     return script, bundle, metadata
 
 
-def choose_attached(
-    client: Client,
-    stored: object,
-    bundle: Bundle,
-    kernel_id: str,
-    runs: Path,
-    say: Callable[[str], None],
-) -> dict[str, list[str]]:
-    """What a resumed kernel takes its networks from, said in a line.
-
-    Networks that `output` has fetched are uploaded as a private dataset. Without any the
-    kernel's own output is attached, which Kaggle may refuse.
-
-    Returns:
-        dict of the key in kernel-metadata.json to the sources to add.
-
-    Raises:
-        ValueError: no network of the same code and settings.
-        KaggleError: what Kaggle refused.
-    """
-    networks = find_networks(bundle, client.service, runs)
-    dataset = upload_networks(client, networks, say) if networks else None
-    if dataset:
-        count = len(networks.paths)
-        files = f"{count} file{'s' * (count > 1)}"
-        say(f"resume     {files} of version {networks.version}, as {dataset}")
-        latest = stored.metadata.current_version_number if stored else 0
-        if latest > networks.version:
-            say(
-                f"           version {latest} is later, and its output was not fetched: python "
-                "build.py output fetches it"
-            )
-        return {"dataset_sources": [dataset]}
-    check_resume(stored, bundle)
-    say(
-        f"resume     the kernel's own output, attached as {kernel_id}. If Kaggle refuses that: "
-        "python build.py output, then push --resume, which uploads the networks as a dataset"
-    )
-    return {"kernel_sources": [kernel_id]}
-
-
 def record_push(run: Path, record: PushRecord) -> None:
     """Write push.json, unless it is of this version; records of others are removed."""
     earlier = read_record(run, PushRecord)
@@ -217,22 +169,6 @@ def read_metadata(path: Path) -> dict:
             f"{metadata['title']!r}, whose slug is {slugify(metadata['title'])!r}"
         )
     return metadata
-
-
-def check_resume(stored: object, bundle: Bundle) -> None:
-    """Refuse to resume without an earlier version whose networks would be the same.
-
-    Raises:
-        ValueError: none, or one of other code or settings.
-    """
-    if stored and is_resumable(stored, bundle):
-        return
-    kept = "one of other code or settings" if stored else "no version"
-    raise ValueError(
-        "--resume: expected a latest version on Kaggle of the same code and settings as build "
-        f"{bundle.build_id}, whose finished networks are taken over. Received: {kept}. Try: "
-        "push without --resume"
-    )
 
 
 def send_kernel(

@@ -9,8 +9,8 @@ from ..folders import RUNS
 from ..records import PushRecord, read_record
 from ..runs import list_runs
 from .client import Client
+from .datasets import is_networks
 from .errors import KaggleError
-from .networks import is_networks
 
 ALIVE = ("QUEUED", "RUNNING")
 

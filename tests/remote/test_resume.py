@@ -6,8 +6,8 @@ import pytest
 
 from kernel.records import PushRecord, read_record
 from kernel.remote.client import Client
+from kernel.remote.datasets import NETWORKS
 from kernel.remote.errors import KaggleError
-from kernel.remote.networks import PREFIX
 from kernel.remote.output import download_output
 from kernel.remote.push import push_kernel
 from kernel.sandbox.faults import Fault
@@ -46,7 +46,7 @@ def test_fetched_networks_are_uploaded_and_attached(left, capsys):
     sandbox, client, run = left
     again = push(sandbox, client, run.parent, resume=True)
     (dataset,), kernels = read_sources(sandbox)
-    assert dataset.startswith(f"sandbox/{PREFIX}") and kernels == []
+    assert dataset.startswith(f"sandbox/{NETWORKS}") and kernels == []
     assert sandbox.service.state["datasets"][dataset]["isPrivate"] is True
     mounted = sandbox.service.folder / "kernels/sandbox/pcam-demo/v2/input/datasets" / dataset
     assert {path.name for path in mounted.iterdir()} == NAMES
