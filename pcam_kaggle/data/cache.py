@@ -64,7 +64,8 @@ def load_cached(
         return map_images(path, len(table))
     except OSError as error:
         size = len(table) * IMAGE_BYTES / 1e9
-        print(f"cache    not used: {error}. {size:.1f} GB of images stay in memory", flush=True)
+        kept = f"{size:.1f} GB of images stay in memory. Try: another folder in PCAM_CACHE"
+        print(f"cache    not used: {error}. {kept}", flush=True)
         return load_images(table, None, verify_ids, name)
 
 
