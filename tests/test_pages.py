@@ -297,7 +297,9 @@ def test_the_page_of_every_recipe_runs(name, competition, tmp_path, run_here, ea
             "well": True,
             "found": "4 finished, 0 missing, 0 warnings",
         }
-        assert f"expect    fast              {say_time(3600 * run['expected_hours']['fast'])}" in lines
+        assert (
+            f"expect    fast              {say_time(3600 * run['expected_hours']['fast'])}" in lines
+        )
     elif name.endswith("_study"):
         assert run["study"]["trials"] == 1
         assert "winner   trial 0" in capsys.readouterr().out

@@ -25,7 +25,8 @@ def judge_session(run: Run, device: Device, ensembles: dict, rate: float) -> dic
         run: Run, whose clock holds the stages that all networks share.
         device: Device.
         ensembles: dict of names and Ensembles.
-        rate: patches/s that the frozen network turned into features, on all devices.
+        rate: patches/s that the frozen network turned into features, on all devices; 0 if they
+            were there already.
 
     Returns:
         dict of stage names and pairs: whether it went well, and what was found.
@@ -52,7 +53,7 @@ def judge_session(run: Run, device: Device, ensembles: dict, rate: float) -> dic
             f"{len(members)} finished, {len(missing)} missing, {len(warnings)} warnings",
         ),
         "learning": (min(aucs) > LOWEST_AUC, f"AUC {min(aucs):.3f} to {max(aucs):.3f}"),
-        "features": (True, f"{rate:,.0f} patches/s with DenseNet-121"),
+        "features": (rate > 0, f"{rate:,.0f} patches/s with DenseNet-121"),
         "memory": (
             peak * (1 + device.num_workers) < MEMORY,
             f"largest process {peak:.1f} GiB, {device.num_workers} workers",
@@ -66,9 +67,9 @@ def forecast_hours(costs: str, rate: float) -> dict:
 
     Args:
         costs: hours by recipe, where ASSUMED_RATE patches/s become features.
-        rate: the rate of this session.
+        rate: the rate of this session; 0 forecasts nothing.
     """
-    pairs = [item.split() for item in costs.split(",") if item.strip()]
+    pairs = [item.split() for item in costs.split(",") if rate and item.strip()]
     return {name: float(hours) * ASSUMED_RATE / rate for name, hours in pairs}
 
 
