@@ -26,11 +26,12 @@ from ..data.patch_files import PatchFiles, decode_ahead, list_patches
 from ..inference.calibration import calibrate
 from ..inference.ensemble import ensemble_predictions
 from ..inference.load_network import load_network
-from ..inference.views import IMAGES_PER_PASS, NUM_VIEWS, test_time_views
+from ..inference.views import NUM_VIEWS, test_time_views
 from ..models.transformer import load_backbone
 from ..system.device import choose_jit_compile, choose_policy, find_capabilities
 from ..system.files import write_beside
 
+VIEWS_PER_PASS = 128  # bounds the memory; more are no faster on a CPU
 NUM_SHOWN = 20  # problems, a line each; the others are counted
 COLUMNS = ["id", "probability", "spread"]
 
@@ -199,7 +200,7 @@ def load_networks(request: Request, num_patches: int) -> tuple:
         outputs = [network.predict_on_batch(inputs) for network in networks]
         return np.reshape(outputs, (len(networks), -1)).astype("float64")
 
-    return predict_batch, min(IMAGES_PER_PASS // NUM_VIEWS[tta], num_patches)
+    return predict_batch, min(VIEWS_PER_PASS // NUM_VIEWS[tta], num_patches)
 
 
 def average_views(network: keras.Model, tta: str) -> keras.Model:
