@@ -69,8 +69,15 @@ def add_remote_commands(add: Callable) -> None:
     command = add("status", "the state of a pushed run, and its log")
     add_run(command)
     add_wait(command)
-    command = add("output", "download a finished run's output, checked")
+    command = add("output", "download what a run has left, checked")
     add_run(command)
+    command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only files that match, such as '*.csv', and run.json; may be repeated",
+    )
     command = add("submit", "submit a run's predictions, once, and wait for the score")
     add_run(command)
     add_message(command)
@@ -140,13 +147,15 @@ def add_push(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resume",
         action="store_true",
-        help="take over the finished networks of the kernel's earlier output",
+        help="take over finished networks: those that output has downloaded, as a private "
+        "dataset, else the kernel's earlier output",
     )
     command.add_argument(
         "--timeout",
         type=parse_hours,
         metavar="HOURS",
-        help="time limit (default: four times the expected hours)",
+        help="time limit (default: 12, or the GPU hours left this week if they are fewer); the "
+        "run ends itself half an hour earlier, with its submission",
     )
 
 

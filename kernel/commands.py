@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .board import BoardRow, read_board
@@ -17,7 +17,7 @@ from .remote.push import push_kernel
 from .remote.scores import fetch_scores
 from .remote.submit import submit_predictions
 from .remote.versions import ALIVE
-from .remote.watch import update_status, wait_for_kernel
+from .remote.watch import RunFailed, update_status, wait_for_kernel
 from .remote.weights import publish_weights
 from .runs import find_folder, find_run, list_runs
 
@@ -41,7 +41,7 @@ def status(args: argparse.Namespace, runs: Path) -> None:
 def output(args: argparse.Namespace, runs: Path) -> None:
     """A run's output."""
     run = find_run(args.name, runs)
-    do_output(Client(), run, runs)
+    do_output(Client(), run, runs, args.only)
 
 
 def submit(args: argparse.Namespace, runs: Path) -> None:
@@ -81,9 +81,13 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
 def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, float]:
     """Push, wait, output, submit, leaderboard; the seconds that each took.
 
-    Each step finds what an earlier, interrupted call has done.
+    Each step finds what an earlier, interrupted call has done. What a failed kernel has
+    left is downloaded and submitted too, if it is a valid submission.
+
+    Raises:
+        RunFailed: the kernel failed, whether or not it left a submission.
     """
-    seconds = {}
+    seconds, failure = {}, None
 
     @contextlib.contextmanager
     def step(name: str) -> Iterator[None]:
@@ -95,13 +99,24 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
     with step("push"):
         run = do_push(client, args, runs)
     with step("status"):
-        wait_for_kernel(client, run, True, 60 * args.queue_timeout)
-    with step("output"):
-        do_output(client, run, runs)
-    with step("submit"):
-        scores = do_submit(client, run, args.message, runs)
-    with step("leaderboard"):
-        do_leaderboard(client, run, scores, runs)
+        try:
+            wait_for_kernel(client, run, True, 60 * args.queue_timeout)
+        except RunFailed as error:
+            failure = error
+            print(f"{error}\nTHE RUN FAILED: downloading and submitting what it left")
+    try:
+        with step("output"):
+            do_output(client, run, runs)
+        with step("submit"):
+            scores = do_submit(client, run, args.message, runs)
+        with step("leaderboard"):
+            do_leaderboard(client, run, scores, runs)
+    except (ValueError, OSError) as error:
+        if failure is None:
+            raise
+        print(f"nothing more could be made of it: {error}", flush=True)
+    if failure:
+        raise failure
     return seconds
 
 
@@ -116,9 +131,9 @@ def do_push(client: Client, args: argparse.Namespace, runs: Path) -> Path:
     return run
 
 
-def do_output(client: Client, run: Path, runs: Path) -> None:
+def do_output(client: Client, run: Path, runs: Path, only: Sequence[str] = ()) -> None:
     """Download and print the result."""
-    num_files = download_output(client, run, runs)
+    num_files = download_output(client, run, runs, only)
     came = f"{num_files} files in" if num_files else "already in"
     print(f"output  {came} {run}", flush=True)
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from pcam_kaggle.system.paths import find_data, open_output
@@ -117,6 +118,8 @@ def check_resume(out: Path) -> None:
 def run_script(script: Path, data: Path, out: Path) -> None:
     """Run a kernel's script with two folders for Kaggle's two.
 
+    The kernel ends with this process, however it ends: it waits for a lock held here.
+
     Args:
         script: Path of the script.
         data: Path of the folder that stands for /kaggle/input.
@@ -125,8 +128,15 @@ def run_script(script: Path, data: Path, out: Path) -> None:
     Raises:
         ValueError: it failed, after printing its own traceback.
     """
+    import filelock  # 12 ms, which `build` can save
+
+    from pcam_kaggle.system.locks import PARENT
+
     folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out)}
-    environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1"}
-    result = subprocess.run([sys.executable, str(script)], env=environment)
+    with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
+        lock = Path(scratch) / "parent.lock"
+        environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1", PARENT: str(lock)}
+        with filelock.FileLock(lock):
+            result = subprocess.run([sys.executable, str(script)], env=environment)
     if result.returncode:
         raise ValueError(f"the kernel {script} failed, exit code {result.returncode}")

@@ -25,11 +25,13 @@ class PushRecord:
         recipe: str, the recipe's name; of a blend "blend 2x mean".
         build_id: str, ten hex digits.
         pushed: str, the time (UTC, ISO 8601).
-        settings: dict of the overrides, or None for a blend.
+        settings: dict of the user's overrides, or None for a blend.
         kernel: str, "owner/slug", or None for a blend, which has no kernel.
         version: int, the kernel's version, or None for a blend.
         url: str, the kernel's page.
         timeout_hours: float, when Kaggle stops the kernel.
+        max_hours: float, the setting of that name that `push` chose half an hour below, or
+            None: it is the user's own, among the settings, or the recipe has none.
         expected_hours: float, hours of GPU that the run is estimated to take, or None.
         dataset_sources: tuple of "owner/slug", the attached datasets.
         kernel_sources: tuple of "owner/slug", the attached outputs of kernels.
@@ -46,6 +48,7 @@ class PushRecord:
     version: int | None = None
     url: str = ""
     timeout_hours: float = 12
+    max_hours: float | None = None
     expected_hours: float | None = None
     dataset_sources: tuple = ()
     kernel_sources: tuple = ()
@@ -101,7 +104,10 @@ class ResultRecord:
         edited: bool, whether the page was edited after it was built.
         settings: dict of all settings, or None for a blend.
         oof_auc: float, AUC out of fold, or None where nothing was predicted.
-        files: tuple of the names that belong to the finished run, run.json apart.
+        files: tuple of the names of the files that the run wrote, run.json apart.
+        manifest: dict of these names to size (bytes) and sha256, or None before schema 3.
+        complete: bool, False while networks are missing or the run has not ended.
+        not_trained: tuple of the names of the networks that are missing.
     """
 
     build_id: str = ""
@@ -111,6 +117,9 @@ class ResultRecord:
     settings: dict | None = None
     oof_auc: float | None = None
     files: tuple = ()
+    manifest: dict | None = None
+    complete: bool = True
+    not_trained: tuple = ()
 
 
 FILES = {
@@ -164,7 +173,8 @@ def read_content(run: Path, name: str) -> dict:
 def read_result(run: Path) -> dict:
     """run.json with all its keys, those of older versions in their present places.
 
-    Schema 1 kept the recipe among the settings and listed no files.
+    Schema 1 kept the recipe among the settings and listed no files, schema 2 their names
+    only.
 
     Raises:
         ValueError: a file that is not a JSON object; names it.
@@ -176,7 +186,10 @@ def read_result(run: Path) -> dict:
         recipe = settings.get("recipe", "")
         settings = {name: settings[name] for name in settings if name != "recipe"}
     files = ["study.csv"] if "study" in content else ["submission.csv"]
-    return {"recipe": recipe, "files": files, **content, "settings": settings}
+    result = {"recipe": recipe, "files": files, **content, "settings": settings}
+    if isinstance(result["files"], dict):
+        result |= {"manifest": result["files"], "files": list(result["files"])}
+    return result
 
 
 def write_record(run: Path, record: object) -> None:

@@ -92,6 +92,56 @@ def test_a_failed_run_fails_the_command_with_its_traceback(open_sandbox, runs, c
     assert count_submissions(sandbox) == 0
 
 
+def test_a_failed_run_that_left_a_submission_is_scored_and_fails_the_command(
+    open_sandbox, runs, capsys
+):
+    sandbox = open_sandbox("first")
+    assert build.main(["run", "demo"]) == 1
+    text, error = capsys.readouterr()
+    assert "THE RUN FAILED: downloading and submitting what it left" in text
+    assert "not trained  fold 1 seed 1, fold 2 seed 2" in text and "score   public" in text
+    assert error.startswith("build.py: error: sandbox/pcam-demo v1 failed")
+    assert error.strip().endswith("ValueError: a late failure")
+    assert count_submissions(sandbox) == 1
+    (run,) = list_runs(runs)
+    assert (run / "leaderboard.png").exists()
+    # Step by step: status fails, what it left can be had and submitted.
+    for words, code in ((["status"], 1), (["output"], 0), (["submit"], 0)):
+        assert build.main(words) == code, words
+    assert count_submissions(sandbox) == 1
+
+
+def test_run_resumes_what_a_failed_run_left(open_sandbox, runs, capsys):
+    sandbox = open_sandbox("first")
+    assert build.main(["run", "demo"]) == 1
+    sandbox.service.python = (*sandbox.service.python[:2], "networks")
+    assert build.main(["run", "demo", "--resume"]) == 0
+    assert "resume     3 files of version 1, as sandbox/pcam-networks-" in capsys.readouterr().out
+    assert count_versions(sandbox) == count_submissions(sandbox) == 2
+    (run,) = list_runs(runs)
+    assert json.loads((run / "submit.json").read_text())["submission"] == 2
+
+
+def test_a_failed_run_with_a_submission_that_is_not_valid_submits_nothing(
+    open_sandbox, runs, capsys
+):
+    sandbox = open_sandbox("short")
+    assert build.main(["run", "demo"]) == 1
+    text, error = capsys.readouterr()
+    assert "nothing more could be made of it: " in text and "13 rows for 16" in text
+    assert "v1 failed" in error and count_submissions(sandbox) == 0
+
+
+def test_output_takes_patterns(open_sandbox, runs, capsys):
+    open_sandbox("networks")
+    assert build.main(["push", "demo", "--wait"]) == 0
+    assert build.main(["output", "pcam-demo", "--only", "*.csv", "--only", "folds/*1.npz"]) == 0
+    (run,) = list_runs(runs)
+    assert [path.name for path in (run / "folds").iterdir()] == ["fold1_seed1.npz"]
+    assert build.main(["output", "--only", "x"]) == 1
+    assert "Received: x. The output has: " in capsys.readouterr().err
+
+
 def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(open_sandbox, runs, capsys):
     assert build.main(["runs"]) == 0
     assert "nothing was pushed yet" in capsys.readouterr().out

@@ -13,6 +13,7 @@ KNOWN = {*sys.stdlib_module_names, "__main__"}
 KAGGLE_PACKAGES = {  # what Kaggle's image has, as far as the package needs it
     "PIL",
     "cloudpickle",
+    "filelock",  # huggingface_hub and torch need it
     "huggingface_hub",
     "jax",
     "joblib",

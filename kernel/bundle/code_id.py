@@ -9,7 +9,8 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 from .source import Module
 
 # The modules whose code decides no prediction.
-NEUTRAL = {f"system/{name}.py" for name in ("clock", "files", "paths", "provenance", "workers")}
+NEUTRAL_NAMES = ("clock", "files", "locks", "paths", "progress", "provenance", "workers")
+NEUTRAL = {f"system/{name}.py" for name in NEUTRAL_NAMES}
 CONSTANTS = ("CODE_ID", "SETTINGS", "OVERRIDES")  # of a page
 MESSAGES = ("print", "warn")  # calls whose arguments are messages
 SKIPPED = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pcam_kaggle.system.settings import Settings, compose, name_settings, unknown
 
+from ..facts.measurements import describe_costs
 from ..folders import PACKAGE
 from .closure import find_closure
 from .recipe_file import find_function, find_settings, read_changes, read_choices, read_parts
@@ -111,6 +112,9 @@ def read_recipe(name: str, package: Path = PACKAGE) -> Recipe:
     if not module.docstring:
         module.refuse(1, "no docstring", "say in the first line what the recipe is")
     text, _, method = module.docstring.partition("\n")
+    changes = read_changes(module)
+    if "costs" in changes:
+        changes["costs"] = describe_costs()
     main_module, _ = find_function(module, "main")
     home, space = find_function(module, "space", required=False)
     return Recipe(
@@ -119,7 +123,7 @@ def read_recipe(name: str, package: Path = PACKAGE) -> Recipe:
         path=module.path,
         text=text,
         method=method.strip("\n"),
-        changes=read_changes(module),
+        changes=changes,
         parts=read_parts(*find_function(module, "parts")),
         main_module=main_module.name,
         choices=read_choices(space) if home else [],

@@ -121,6 +121,12 @@ def find_gpu_hours(recipe: str) -> float:
     return DEFAULT_GPU_HOURS
 
 
+def describe_costs() -> str:
+    """The estimated hours on Kaggle's GPUs of every recipe but `smoke`: "best 5, fast 0.5"."""
+    hours = {row.recipe: find_gpu_hours(row.recipe) for row in read_measurements()}
+    return ", ".join(f"{n} {h:g}" for n, h in sorted(hours.items()) if h and n != "smoke")
+
+
 def render_readme_table() -> str:
     """The README's table of results, as Markdown."""
     columns = ("recipe", "trained on", "ROC AUC", "time", "hardware")

@@ -7,6 +7,8 @@ from pathlib import Path
 import tenacity
 from slugify import slugify
 
+from pcam_kaggle.system.files import write_json
+
 from ..bundle.header import make_slug
 from ..bundle.metadata import write_kernel
 from ..bundle.page import Bundle
@@ -18,8 +20,9 @@ from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
 from .errors import LostAnswer, search_after_lost_answer
-from .quota import choose_timeout, expect_hours, say_quota
-from .versions import find_kernel, find_same, is_resumable, is_same_source, make_page_url
+from .networks import choose_attached
+from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
+from .versions import find_kernel, find_same, is_same_source, make_page_url, recall_max_hours
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
@@ -38,15 +41,17 @@ def push_kernel(
 
     Writes kernel/dist/<slug>/ and runs/<slug>-<build id>/push.json. A repeated push
     finds the version that is queued, running or complete instead of starting another.
+    The kernel's max_hours is half an hour below the time-out, and that of the latest
+    version as long as it is the same build.
 
     Args:
         client: Client.
         name: str, the recipe's name.
         overrides: dict of typed settings.
-        resume: bool, attach the kernel's own earlier output, whose finished networks
-            the new version takes over.
-        hours: float, the time-out; None for four times the expected hours, and for 12
-            where no GPU is used.
+        resume: bool, attach finished networks of an earlier version, which the new one
+            takes over: those that `output` has fetched, else the kernel's own output.
+        hours: float, the longest time-out; None for 12 hours. It is never longer than
+            the GPU hours that are left this week.
         runs: Path of the folder of runs.
         say: function that prints a line.
 
@@ -55,51 +60,89 @@ def push_kernel(
 
     Raises:
         ValueError: wrong settings, or a title whose slug is not the kernel's.
-        KaggleError: what Kaggle refused; an unknown input; no free GPU within an hour;
-            a lost answer and no new version.
+        KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
+            GPU within an hour; a lost answer and no new version.
     """
-    recipe = read_recipe(name)
-    expected = expect_hours(recipe, overrides)
-    hours = choose_timeout(expected) if hours is None else hours
-    inputs = {
-        "owner": client.username,
-        "dataset_sources": find_datasets(recipe, overrides, client.service, runs),
-        "resume": resume,
-    }
-    with locked(DIST, make_slug(name, overrides), say):
-        script, bundle = write_kernel(name, overrides, **inputs)
-        metadata = read_metadata(script.with_name("kernel-metadata.json"))
-        kernel_id = metadata["id"]
-        stored = find_kernel(client, kernel_id)
-        check_resume(resume, stored, bundle)
+    recipe, overrides = read_recipe(name), dict(overrides or {})
+    slug = make_slug(name, overrides)
+    kernel_id = f"{client.username}/{slug}"
+    weights = find_datasets(recipe, overrides, client.service, runs)
+    with locked(DIST, slug, say):
+        stored, max_hours = find_kernel(client, kernel_id), None
+        if has_max_hours(recipe) and "max_hours" not in overrides:
+            max_hours = recall_max_hours(stored, kernel_id, client.service, runs)
+        timeout = max_hours + MARGIN if max_hours else MAX_HOURS
+        script, bundle, metadata = write_folder(client, name, overrides, max_hours, weights)
         version = find_same(client, stored, metadata, bundle, resume)
         url = make_page_url(kernel_id)
         if version:
             say(f"version {version} already has this build; not pushed again")
+            metadata["dataset_sources"] = stored.metadata.dataset_data_sources or []
+            metadata["kernel_sources"] = stored.metadata.kernel_data_sources or []
         else:
-            if recipe.uses_gpu:
-                say_quota(client, expected, hours, say)
-            version, url = send_kernel(client, script.parent, metadata, bundle, stored, hours, say)
+            attached = {}
+            if resume:
+                attached = choose_attached(client, stored, bundle, kernel_id, runs, say)
+            timeout, max_hours = plan_hours(client, recipe, overrides, hours, say)
+            script, bundle, metadata = write_folder(
+                client, name, overrides, max_hours, weights, attached
+            )
+            folder = script.parent
+            version, url = send_kernel(client, folder, metadata, bundle, stored, timeout, say)
         commit, dirty = find_commit()
         record = PushRecord(
             service=client.service,
             recipe=name,
             build_id=bundle.build_id,
             pushed=now(),
-            settings=overrides or {},
+            settings=overrides,
             kernel=kernel_id,
             version=version,
             url=url,
-            timeout_hours=hours,
-            expected_hours=expected,
+            timeout_hours=timeout,
+            max_hours=max_hours,
+            expected_hours=expect_hours(recipe, overrides),
             dataset_sources=tuple(metadata["dataset_sources"]),
             kernel_sources=tuple(metadata["kernel_sources"]),
             commit=commit,
             dirty=dirty,
         )
-        run = runs / f"{make_slug(name, overrides)}-{bundle.build_id}"
+        run = runs / f"{slug}-{bundle.build_id}"
         record_push(run, record)
     return run
+
+
+def write_folder(
+    client: Client,
+    name: str,
+    overrides: dict,
+    max_hours: float | None,
+    weights: list[str],
+    attached: dict | None = None,
+) -> tuple[Path, Bundle, dict]:
+    """Write a kernel's folder.
+
+    Args:
+        client: Client.
+        name: str, the recipe's name.
+        overrides: dict of the user's settings.
+        max_hours: float, the setting of that name that was chosen, or None.
+        weights: list of the datasets that hold weights.
+        attached: dict of further sources, as `choose_attached` returns it, or None.
+
+    Returns:
+        Path of the script, its Bundle and its metadata.
+    """
+    settings = overrides if max_hours is None else {**overrides, "max_hours": max_hours}
+    script, bundle = write_kernel(
+        name, settings, owner=client.username, dataset_sources=tuple(weights)
+    )
+    path = script.with_name("kernel-metadata.json")
+    metadata = read_metadata(path)
+    for kind, sources in (attached or {}).items():
+        metadata[kind] += sources
+    write_json(path, metadata)
+    return script, bundle, metadata
 
 
 def record_push(run: Path, record: PushRecord) -> None:
@@ -126,18 +169,6 @@ def read_metadata(path: Path) -> dict:
             f"{metadata['title']!r}, whose slug is {slugify(metadata['title'])!r}"
         )
     return metadata
-
-
-def check_resume(resume: bool, stored: object, bundle: Bundle) -> None:
-    """Refuse to resume without an earlier version whose networks would be the same."""
-    if not resume or (stored and is_resumable(stored, bundle)):
-        return
-    kept = "one of other code or settings" if stored else "no version"
-    raise ValueError(
-        "--resume: expected a latest version on Kaggle of the same code and settings as build "
-        f"{bundle.build_id}, whose finished networks are taken over. Received: {kept}. Try: "
-        "push without --resume"
-    )
 
 
 def send_kernel(

@@ -1,7 +1,11 @@
 """Hours: what a run is expected to take, when it is stopped, what the week has left."""
 
+import dataclasses
 import datetime
+import math
 from collections.abc import Callable
+
+from pcam_kaggle.system.settings import name_settings
 
 from ..bundle.recipes import Recipe, compose_settings
 from ..facts.measurements import find_gpu_hours
@@ -9,7 +13,23 @@ from .client import Client
 from .errors import KaggleError
 
 MAX_HOURS = 12  # Kaggle's limit for a run
+MARGIN = 0.5  # hours between a run's own end and its time-out
+MIN_HOURS = 0.6  # the shortest time-out that leaves a run time of its own
 NUM_IMAGES = 220_025  # of the competition
+
+
+@dataclasses.dataclass(frozen=True)
+class GpuHours:
+    """The week's GPU hours.
+
+    Attributes:
+        left, total: float, hours.
+        renewed: str, when they are renewed, in words.
+    """
+
+    left: float
+    total: float
+    renewed: str
 
 
 def expect_hours(recipe: Recipe, overrides: dict | None = None) -> float | None:
@@ -41,39 +61,115 @@ def count_passes(settings: dict) -> int:
     return num_networks * settings.get("epochs", 1) * num_images
 
 
-def choose_timeout(expected: float | None) -> float:
-    """Hours after which Kaggle is to stop a run: four times what is expected."""
-    return min(MAX_HOURS, max(1, 4 * expected)) if expected else MAX_HOURS
-
-
-def say_quota(
-    client: Client, expected: float | None, hours: float, say: Callable[[str], None]
-) -> None:
-    """Say what is left of the week's GPU hours, and what this run may use of it.
+def plan_hours(
+    client: Client, recipe: Recipe, overrides: dict, asked: float | None, say: Callable[[str], None]
+) -> tuple[float, float | None]:
+    """Choose when Kaggle stops a new run and when the run ends itself, and say both.
 
     Args:
         client: Client.
-        expected: float, as `expect_hours` returns it.
-        hours: float, the run's time-out.
+        recipe: Recipe.
+        overrides: dict of typed settings.
+        asked: float, the time-out that the user asks for, or None.
         say: function that prints a line.
+
+    Returns:
+        The time-out in hours, and the `max_hours` to write into the kernel's settings;
+        None where the user has set it, or the recipe has no such setting.
+
+    Raises:
+        ValueError: a time-out or a max_hours that leaves no time to end.
+        KaggleError: too few GPU hours left this week.
     """
-    about = f"about {expected:.1f} h (estimated)" if expected else "unknown"
-    say(f"GPU hours  this run {about}, stopped after {hours:g} h at the latest")
+    gpu = fetch_gpu_hours(client, say) if recipe.uses_gpu else None
+    timeout = choose_timeout(asked, gpu)
+    if has_max_hours(recipe) or recipe.uses_gpu:
+        check_timeout(timeout, gpu)
+    max_hours = choose_max_hours(recipe, overrides, timeout)
+    if recipe.uses_gpu:
+        expected = expect_hours(recipe, overrides)
+        about = "unknown" if expected is None else f"about {expected:.1f} h (estimated)"
+        if expected is not None and expected < 0.05:
+            about = "a few minutes (estimated)"
+        ends = overrides.get("max_hours", max_hours)
+        itself = f"ends itself after {ends:g} h, " if ends else ""
+        say(f"           this run {about}; {itself}stopped after {timeout:g} h at the latest")
+        if expected and expected > (ends or timeout):
+            say(
+                "           less than the run needs: it submits the networks that it finishes, and "
+                "push --resume trains the rest"
+            )
+    return timeout, max_hours
+
+
+def fetch_gpu_hours(client: Client, say: Callable[[str], None]) -> GpuHours | None:
+    """What is left of the week's GPU hours, said; None where the service does not say."""
     try:
         answer = client.call("kernels", "get_accelerator_quota_statistics")
     except KaggleError as error:
-        say(f"           left this week: unknown ({error})")
-        return
+        say(f"GPU hours  left this week: unknown ({error})")
+        return None
     quota = answer.gpu_quota
     if not quota or not quota.total_time_allowed:
-        say("           left this week: the service does not say")
-        return
+        say("GPU hours  left this week: the service does not say")
+        return None
     none = datetime.timedelta()
     used = (quota.time_used or none) + (quota.time_reserved or none)
     left = (quota.total_time_allowed - used).total_seconds() / 3600
     total = quota.total_time_allowed.total_seconds() / 3600
     refresh = answer.quota_refresh_time
-    until = f", renewed {refresh:%a %d %b %H:%M} UTC" if refresh else ""
-    say(f"           {left:.1f} of {total:.0f} h left this week{until}")
-    if expected and expected > left:
-        say("           less than the run needs; Kaggle may refuse it or stop it early")
+    renewed = f"{refresh:%a %d %b %H:%M} UTC" if refresh else "Saturday 00:00 UTC"
+    say(f"GPU hours  {max(0, left):.1f} of {total:.0f} h left this week, renewed {renewed}")
+    return GpuHours(left, total, renewed)
+
+
+def choose_timeout(asked: float | None, gpu: GpuHours | None) -> float:
+    """The smallest of 12 hours, those asked for and those left, in whole hundredths."""
+    hours = min(MAX_HOURS, asked or MAX_HOURS, gpu.left if gpu else MAX_HOURS)
+    return math.floor(100 * hours + 1e-6) / 100
+
+
+def check_timeout(timeout: float, gpu: GpuHours | None) -> None:
+    """Refuse a time-out in which a run cannot end by itself.
+
+    Raises:
+        KaggleError: that is all that is left this week.
+        ValueError: that is what the user asks for.
+    """
+    if timeout >= MIN_HOURS:
+        return
+    if gpu and gpu.left < MIN_HOURS:
+        raise KaggleError(
+            f"GPU hours: expected at least {MIN_HOURS:g} h left this week. Received: "
+            f"{max(0, gpu.left):.1f} of {gpu.total:.0f} h. Try: push again after {gpu.renewed}, "
+            "or wait for a run that has reserved hours"
+        )
+    raise ValueError(
+        f"--timeout: expected at least {MIN_HOURS:g} h, since a run ends itself {MARGIN:g} h "
+        f"earlier. Received: {timeout:g}. Try: a longer one, or none"
+    )
+
+
+def has_max_hours(recipe: Recipe) -> bool:
+    """Whether a run of a recipe can end itself."""
+    return "max_hours" in name_settings(recipe.parts)
+
+
+def choose_max_hours(recipe: Recipe, overrides: dict, timeout: float) -> float | None:
+    """A run's own limit, as `plan_hours` returns it.
+
+    Raises:
+        ValueError: the user's own is too close to the time-out.
+    """
+    if not has_max_hours(recipe):
+        return None
+    most = round(timeout - MARGIN, 2)
+    own = overrides.get("max_hours")
+    if own is None:
+        return min(most, recipe.changes.get("max_hours", most))
+    if own > most:
+        raise ValueError(
+            f"max_hours: expected at most {most:g}, {MARGIN:g} h below the time-out of "
+            f"{timeout:g} h. Received: {own:g}. Try: leave max_hours out; push then chooses it"
+        )
+    return None

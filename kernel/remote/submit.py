@@ -1,12 +1,14 @@
 """A run's predictions to the competition: checked first, submitted once."""
 
 import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from pcam_kaggle.inference.submission import check_submission
+from pcam_kaggle.system.files import short_hash
 from pcam_kaggle.system.paths import COMPETITION
 
 from ..folders import RUNS
@@ -15,6 +17,7 @@ from ..records import PushRecord, ResultRecord, SubmissionRecord, now, read_reco
 from ..runs import check_service
 from .client import Client
 from .errors import KaggleError, LostAnswer, search_after_lost_answer
+from .manifest import find_wrong
 from .output import check_build
 
 MAX_MESSAGE = 500  # characters
@@ -35,7 +38,9 @@ def submit_predictions(
         client: Client.
         run: Path of the run, its output downloaded.
         message: str, the submission's description; None for
-            "<recipe> <folds>x <tta> cv=<auc> build=<id>". The build is always in it.
+            "<recipe> <folds>x <tta> cv=<auc> build=<id>". The build is always in it, of
+            an unfinished run with a hash of its predictions: the whole run is another
+            submission.
         runs: Path of the folder of runs.
         say: function that prints a line.
 
@@ -50,16 +55,18 @@ def submit_predictions(
     """
     record = check_service(run, client.service)
     path = run / "submission.csv"
-    message = make_message(record, check_output(run, record), message)
+    result = check_output(run, record)
+    build = name_build(run, result)
+    message = make_message(record, result, build, message)
     with locked(runs, run.name, say):
         check_against_sample(client, path, run)
-        found = find_submission(client, record.build_id)
+        found = find_submission(client, build)
         if found:
             ref, message = found.ref, found.description
             say(f"this build was already submitted (submission {ref})")
         else:
             check_allowed(client, say)
-            ref = send_submission(client, path, message, record.build_id, say)
+            ref = send_submission(client, path, message, build, say)
         earlier = read_record(run, SubmissionRecord)
         if earlier is None or earlier.submission != ref:
             write_record(run, SubmissionRecord(ref, message, now()))
@@ -83,16 +90,33 @@ def check_output(run: Path, record: PushRecord) -> ResultRecord:
         )
     if not (run / "submission.csv").is_file():
         raise KaggleError(f"{run / 'submission.csv'} is not there. Try: python build.py output")
+    _, damaged, _ = find_wrong(run, result, ["submission.csv"])
+    if damaged:
+        raise KaggleError(
+            f"{run / 'submission.csv'} was changed. Expected: the file that run.json lists, or of "
+            "an unfinished run a later one. Received: another size or sha256. Try: python "
+            "build.py output, which downloads it again"
+        )
     return result
 
 
-def make_message(record: PushRecord, result: ResultRecord, message: str | None) -> str:
+def name_build(run: Path, result: ResultRecord) -> str:
+    """What a submission's description carries and is found by: build=<id>.
+
+    Of an unfinished run build=<id>-<hash>, so that the whole run can be submitted, too.
+    """
+    build = f"build={result.build_id}"
+    if result.manifest is None or (result.complete and not result.not_trained):
+        return build
+    return f"{build}-{short_hash((run / 'submission.csv').read_bytes())}"
+
+
+def make_message(record: PushRecord, result: ResultRecord, build: str, message: str | None) -> str:
     """The submission's description; always with the build id, by which it is found.
 
     Raises:
         ValueError: a message that is too long.
     """
-    build = f"build={record.build_id}"
     if message is None:
         settings = result.settings or {}  # a blend has none
         words = [record.recipe]
@@ -101,10 +125,12 @@ def make_message(record: PushRecord, result: ResultRecord, message: str | None) 
             words.append(f"{num_folds}x")
         if settings.get("tta"):
             words.append(settings["tta"])
+        if build != f"build={record.build_id}":
+            words.append("unfinished")
         auc = result.oof_auc
         words.append(f"cv={auc:.4f}" if auc is not None else "cv=unknown")
         message = " ".join(words)
-    if build not in message:
+    if not has_build(message, build):
         message = f"{message} {build}"
     if len(message) > MAX_MESSAGE:
         raise ValueError(
@@ -141,12 +167,17 @@ def check_against_sample(client: Client, path: Path, run: Path) -> None:
         raise ValueError(f"{path}: {error}") from None
 
 
-def find_submission(client: Client, build_id: str):
+def has_build(description: str, build: str) -> bool:
+    """Whether a description carries a build, as `name_build` returns it, and no longer one."""
+    return re.search(rf"{re.escape(build)}(?![\w-])", description) is not None
+
+
+def find_submission(client: Client, build: str):
     """The account's latest submission of a build that did not fail, or None."""
     for submission in client.call_pages(
         "competitions", "list_submissions", "submissions", competition_name=COMPETITION
     ):
-        same = f"build={build_id}" in (submission.description or "")
+        same = has_build(submission.description or "", build)
         if same and submission.status.name != "ERROR":
             return submission
     return None
@@ -181,7 +212,7 @@ def check_allowed(client: Client, say: Callable[[str], None]) -> None:
 
 
 def send_submission(
-    client: Client, path: Path, message: str, build_id: str, say: Callable[[str], None]
+    client: Client, path: Path, message: str, build: str, say: Callable[[str], None]
 ) -> int:
     """Upload and submit once; the submission's number.
 
@@ -206,10 +237,7 @@ def send_submission(
     except LostAnswer as error:
         say(f"{error} Searching for it.")
         found = search_after_lost_answer(
-            lambda: find_submission(client, build_id),
-            "submission",
-            "none of this build",
-            client.pace,
+            lambda: find_submission(client, build), "submission", "none of this build", client.pace
         )
         return found.ref
     if not answer.ref:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..records import PushRecord, StatusRecord, now, write_record
+from ..records import PushRecord, StatusRecord, now, read_record, write_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
@@ -87,7 +87,9 @@ def update_status(client: Client, record: PushRecord, run: Path) -> str:
         if error.status != 404:
             raise
         state = "QUEUED"  # a version just pushed may not show yet
-    write_record(run, StatusRecord(state, now()))
+    earlier = read_record(run, StatusRecord)
+    failure = earlier.failure if earlier and earlier.state == state else ""
+    write_record(run, StatusRecord(state, now(), failure))
     return state
 
 
@@ -124,19 +126,24 @@ def say_new_lines(lines: list[str], num_shown: int, say: Callable[[str], None]) 
 
 def explain_failure(client: Client, record: PushRecord, run: Path, state: str) -> str:
     """Why a version ended: the service's message and the kernel's last traceback."""
+    message = describe_end(client, record, state)
+    text = find_traceback(read_log(client, record))
+    write_record(run, StatusRecord(state, now(), text))
+    return f"{message}\n{text}" if text else message
+
+
+def describe_end(client: Client, record: PushRecord, state: str) -> str:
+    """How a version ended, with the service's message."""
     what = {
+        "COMPLETE": "is complete",
         "ERROR": "failed",
         "CANCEL_REQUESTED": "is being cancelled",
         "CANCEL_ACKNOWLEDGED": "was cancelled",
         "NEW_SCRIPT": "was saved but never run",
     }.get(state, f"ended as {state}")
-    message = f"{name_version(record)} {what}"
     answer = fetch_state(client, record.kernel, record.version)
-    if answer.failure_message:
-        message += f": {answer.failure_message}"
-    text = find_traceback(read_log(client, record))
-    write_record(run, StatusRecord(state, now(), text))
-    return f"{message}\n{text}" if text else message
+    why = f": {answer.failure_message}" if answer.failure_message else ""
+    return f"{name_version(record)} {what}{why}"
 
 
 def read_log(client: Client, record: PushRecord) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """Pretrained weights as a private Kaggle dataset, for kernels without internet."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +13,10 @@ from ..bundle.recipes import Recipe, list_networks
 from ..folders import RUNS
 from ..locks import locked
 from .client import Client
-from .errors import KaggleError, LostAnswer
+from .datasets import publish_files
 
 REGISTRY = "datasets.json"  # in runs/weights/: service -> weights file -> dataset
 PRETRAINED_FILES = {**PRETRAINED, "vgg16": VGG16_FILE}  # network: Keras's name of the file
-READY_SECONDS = 900  # how long Kaggle may take to unpack a dataset
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -52,12 +50,8 @@ def publish_weights(
     digest = short_hash(path.read_bytes())[:8]
     title = f"PCam {architecture.replace('_', ' ')} weights {digest}"
     slug = title.lower().replace(" ", "-")
-    dataset = f"{client.username}/{slug}"
     with locked(runs, slug, say):
-        if fetch_dataset_status(client, slug) is None:
-            say(f"uploading {path} ({path.stat().st_size / 1e6:.0f} MB)")
-            create_dataset(client, path, slug, title)
-            wait_until_ready(client, slug)
+        dataset = publish_files(client, [path], slug, title, say)
     with locked(runs, REGISTRY, say):
         registry = read_registry(runs)
         known = registry.get(client.service, {})
@@ -136,53 +130,3 @@ def find_weights(architecture: str, path: Path | None) -> Path:
         if file.read(len(HDF5)) != HDF5:
             raise ValueError(f"weights: expected an HDF5 file. Received: {path}")
     return path
-
-
-def create_dataset(client: Client, path: Path, slug: str, title: str) -> None:
-    """Upload the file and make the dataset of it."""
-    token = client.upload(path, "blobs", "start_blob_upload", type="DATASET", name=path.name)
-    try:
-        answer = client.call(
-            "datasets",
-            "create_dataset",
-            owner_slug=client.username,
-            slug=slug,
-            title=title,
-            license_name="other",
-            is_private=True,
-            files=[{"token": token}],
-        )
-    except LostAnswer:
-        return  # waiting for the dataset shows whether it was made
-    if answer.error:
-        raise KaggleError(f"Kaggle refused the dataset: {answer.error}")
-
-
-def wait_until_ready(client: Client, slug: str) -> None:
-    """Wait until Kaggle has unpacked the dataset.
-
-    Raises:
-        KaggleError: it failed, is not there or takes too long.
-    """
-    until = time.monotonic() + READY_SECONDS
-    while (status := fetch_dataset_status(client, slug)) != "READY":
-        if status == "FAILED" or time.monotonic() > until:
-            raise KaggleError(
-                f"the dataset {client.username}/{slug} is not ready: "
-                f"{status or 'not there'}. See kaggle.com/datasets; the same command "
-                "resumes from here."
-            )
-        time.sleep(5 * client.pace)
-
-
-def fetch_dataset_status(client: Client, slug: str) -> str | None:
-    """The name of a dataset's status, or None where there is no such dataset."""
-    try:
-        answer = client.call(
-            "datasets", "get_dataset_status", owner_slug=client.username, dataset_slug=slug
-        )
-    except KaggleError as error:
-        if error.status in (403, 404):
-            return None
-        raise
-    return answer.status.name

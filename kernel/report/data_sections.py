@@ -111,8 +111,8 @@ def tell_oddities(story: Story, run: ReportRun) -> None:
     story.figure(
         run,
         "data_stains.png",
-        f"Colors of stain: clusters of {stains} patches by hue (k-means), most likely "
-        "the two laboratories. A network must work on both.",
+        f"Colors of stain: two groups of hue (k-means) of {stains} patches. A network must "
+        "work on both.",
         "Scatter plot of two clusters of hue, beside patches of each cluster",
     )
 

@@ -111,14 +111,26 @@ def introspect_token(service: Service, user: str | None, request: dict) -> dict:
 
 
 def get_accelerator_quota_statistics(service: Service, user: str, request: dict) -> dict:
-    """The week's GPU hours, less those that sessions have run here."""
-    used = int(sum(session.seconds for session in service.sessions.values()))
+    """The week's GPU hours, less those that sessions have run here or have reserved."""
+    used, reserved = 0, 0
+    for (ref, number), session in service.sessions.items():
+        version = service.state["kernels"][ref]["versions"][number - 1]
+        if not version["request"].get("enableGpu"):
+            continue
+        if session.status in ALIVE:
+            reserved += session.timeout or 0
+        else:
+            used += session.seconds
+    now = datetime.datetime.now(datetime.UTC)
+    saturday = now.date() + datetime.timedelta(days=(5 - now.weekday() - 1) % 7 + 1)
     return {
+        "quotaRefreshTime": f"{saturday}T00:00:00Z",
         "gpuQuota": {
-            "timeUsed": f"{used}s",
+            "timeUsed": f"{int(used)}s",
+            "timeReserved": f"{int(reserved)}s",
             "totalTimeAllowed": f"{GPU_HOURS * 3600}s",
             "hasEverRun": bool(service.sessions),
-        }
+        },
     }
 
 

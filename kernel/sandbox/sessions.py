@@ -11,6 +11,10 @@ import time
 from pathlib import Path
 from typing import IO
 
+import filelock
+
+from pcam_kaggle.system.locks import PARENT
+
 READ_ONLY = Path(__file__).parent / "read_only"
 # What a kernel inherits of the environment: no home, no credential, no proxy.
 KEPT_NAMES = {"PATH", "LANG", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT"}
@@ -47,6 +51,8 @@ class Session:
         self.folder, self.timeout, self.python = folder, timeout, python
         self.status, self.failure, self.log = "QUEUED", "", []
         self.process = None
+        # A kernel that sees this lock free ends: this process, which holds it, was killed.
+        self.lock = filelock.FileLock(folder / "parent.lock", thread_local=False)
         self.ending = threading.Lock()
         for name in ("input", "working", "temp"):
             (folder / name).mkdir(parents=True)
@@ -62,6 +68,7 @@ class Session:
             if self.status != "QUEUED":
                 return
             self.status = "RUNNING"
+            self.lock.acquire()
             self.process = subprocess.Popen(
                 [*self.python, str(self.folder / "script.py")],
                 cwd=self.folder / "working",
@@ -88,6 +95,7 @@ class Session:
             failure = "Timeout Exceeded"
         for reader in readers:
             reader.join()
+        self.lock.release()
         self.seconds = time.monotonic() - self.started
         with self.ending:
             if self.status == "RUNNING":
@@ -125,6 +133,8 @@ class Session:
             "USERPROFILE": home,
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temp),
             "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+            "PCAM_ALLOW_CPU": "1",
+            PARENT: self.lock.lock_file,
             "PCAM_INPUT": str(self.folder / "input"),
             "PCAM_WORKING": str(self.folder / "working"),
             "PYTHONPATH": str(READ_ONLY),

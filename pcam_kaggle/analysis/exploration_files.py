@@ -1,5 +1,6 @@
 """Tables, charts and lines of text of an exploration."""
 
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from .patch_grids import plot_oddities, plot_samples, plot_stains
 from .style import CLASS_COLORS, CLASS_LINES, label_axes, new_figure, save_figure
 
 
-def write_exploration(exploration: Exploration, images: np.ndarray, output: Path) -> list:
+def write_exploration(exploration: Exploration, images: np.ndarray, output: Path) -> tuple:
     """Write exploration.json, patches.csv and the pictures data_*.png.
 
     patches.csv has a row per training patch: id, label, its measurements, its hash in
@@ -23,20 +24,31 @@ def write_exploration(exploration: Exploration, images: np.ndarray, output: Path
         output: the folder.
 
     Returns:
-        The names of the files.
+        The names of the files, and a warning for each picture that failed.
     """
     patches = exploration.patches
     hashes = [f"{value:016x}" for value in patches["hash"]]
+    labels = patches["label"].to_numpy()
     write_json(output / "exploration.json", exploration.summary)
     write_table(output / "patches.csv", patches.assign(hash=hashes).round(5))
-    plot_labels(exploration, output / "data_labels.png")
-    plot_samples(images, patches["label"].to_numpy(), output / "data_samples.png")
-    plot_pixels(exploration.counts, output / "data_pixels.png")
-    plot_means(exploration.means, output / "data_means.png")
-    plot_oddities(images, exploration, output / "data_oddities.png")
-    plot_stains(images, patches, output / "data_stains.png")
-    names = ("labels", "samples", "pixels", "means", "oddities", "stains")
-    return ["exploration.json", "patches.csv", *[f"data_{name}.png" for name in names]]
+    pictures = {
+        "labels": lambda path: plot_labels(exploration, path),
+        "samples": lambda path: plot_samples(images, labels, path),
+        "pixels": lambda path: plot_pixels(exploration.counts, path),
+        "means": lambda path: plot_means(exploration.means, path),
+        "oddities": lambda path: plot_oddities(images, exploration, path),
+        "stains": lambda path: plot_stains(images, patches, path),
+    }
+    files, warnings = ["exploration.json", "patches.csv"], []
+    for name, draw in pictures.items():
+        file = f"data_{name}.png"
+        try:
+            draw(output / file)
+            files.append(file)
+        except Exception as error:  # must not lose the tables
+            traceback.print_exc()
+            warnings.append(f"warning: no {file}: {type(error).__name__}: {error}")
+    return files, warnings
 
 
 def describe_exploration(summary: dict) -> list:

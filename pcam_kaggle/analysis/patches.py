@@ -1,6 +1,5 @@
 """Properties of single patches, and copies among them."""
 
-import itertools
 import os
 
 import joblib
@@ -21,6 +20,8 @@ NEAR_EMPTY_TISSUE = 0.05  # share of tissue below which a patch is near-empty
 HASH_SIDE = 8
 HASH_BANDS = 4  # two hashes that differ in up to 3 bits agree in one of 4 bands
 LARGEST_DISTANCE = HASH_BANDS - 1
+MAX_EQUAL = 4  # equal hashes that are compared with each other
+MAX_SHARED = 1_000  # hashes that share a band; 22 among 22,000 patches of PCam
 LOWEST_CORRELATION = 0.97  # between the gray thumbnails of a pair
 
 
@@ -94,8 +95,9 @@ def hash_patches(gray: np.ndarray) -> np.ndarray:
 def find_twins(images: np.ndarray, patches: pd.DataFrame) -> pd.DataFrame:
     """Find pairs of patches that show the same tissue: exact and near copies.
 
-    Candidates are pairs whose perceptual hashes differ in at most 3 of 64 bits; a pair counts
-    if its thumbnails correlate by 0.97 or more. Blank patches have no pairs.
+    Candidates are pairs whose perceptual hashes differ in at most 3 of 64 bits (`pair_hashes`);
+    a pair counts if its thumbnails correlate by 0.97 or more. Blank patches have no pairs. More
+    than 4 copies of one patch are linked in a chain, not all with all.
 
     Args:
         images: uint8 array (n, 96, 96, 3).
@@ -134,22 +136,31 @@ def compare_pairs(images: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def pair_hashes(hashes: np.ndarray) -> np.ndarray:
-    """All pairs of hashes that differ in at most 3 bits: int array (m, 2).
+    """Pairs of hashes that differ in at most 3 bits: int array (m, 2).
 
     Two such hashes agree in at least one of their four bands of 16 bits, so only hashes that
-    share a band need to be compared.
+    share a band need to be compared. All pairs are found except among many that are alike: of
+    equal hashes the first 4 are compared with all others, each further one is paired with the 4
+    before it; of hashes that share a band each is compared with 1,000 on either side.
     """
+    order = np.argsort(hashes, kind="stable")
+    _, starts, sizes = np.unique(hashes[order], return_index=True, return_counts=True)
+    ranks = np.arange(len(order)) - np.repeat(starts, sizes)  # among equal hashes
+    further = np.flatnonzero(ranks >= MAX_EQUAL)
+    found = [
+        np.stack([order[further - gap], order[further]], axis=1) for gap in range(1, MAX_EQUAL + 1)
+    ]
+    few = order[ranks < MAX_EQUAL]
     bits = 64 // HASH_BANDS
-    found = [np.zeros((0, 2), int)]
     for band in range(HASH_BANDS):
-        keys = (hashes >> np.uint64(band * bits)) & np.uint64(2**bits - 1)
-        order = np.argsort(keys, kind="stable")
-        for gap in itertools.count(1):  # neighbors in that order, then two apart, ...
-            first, second = order[:-gap], order[gap:]
-            same = keys[first] == keys[second]
+        keys = (hashes[few] >> np.uint64(band * bits)) & np.uint64(2**bits - 1)
+        by_key = np.argsort(keys, kind="stable")
+        keys, sorted_few = keys[by_key], few[by_key]
+        for gap in range(1, MAX_SHARED + 1):  # neighbors in that order, then two apart, ...
+            same = keys[:-gap] == keys[gap:]
             if not same.any():
                 break
-            first, second = first[same], second[same]
+            first, second = sorted_few[:-gap][same], sorted_few[gap:][same]
             near = np.bitwise_count(hashes[first] ^ hashes[second]) <= LARGEST_DISTANCE
             found.append(np.stack([first[near], second[near]], axis=1))
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)

@@ -15,20 +15,20 @@ class CleaningSettings(Part):
 
 @dataclasses.dataclass(frozen=True)
 class StainFoldSettings(FoldSettings):
-    """Cross-validation that can hold out a stain color."""
+    """Cross-validation that can hold out a group of hue."""
 
     split: str = setting(
-        "stratified", "stain: hold out each of two stain colors in turn", ("stratified", "stain")
+        "stratified", "stain: hold out each of two groups of hue in turn", ("stratified", "stain")
     )
     stain_check: bool = setting(
-        False, "also train on one stain color and test on the other; warns of a gap"
+        False, "also train on one group of hue and test on the other; warns of a gap"
     )
 
     def check(self):
         super().check()
         if self.split == "stain" and self.num_folds != 2:
             raise ValueError(
-                "split: there are two stain colors; use num_folds=2. "
+                "split: there are two groups of hue; use num_folds=2. "
                 f"Received: split='stain', num_folds={self.num_folds}"
             )
         if self.split == "stain" and self.stain_check:

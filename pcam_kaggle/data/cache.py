@@ -1,16 +1,23 @@
 """Disk cache of decoded images, checked against files."""
 
+import concurrent.futures
+import getpass
 import os
+import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..system.files import short_hash
-from .decode import IMAGE_SHAPE, PROCESSES_FROM, decode_tiff, load_images
+from ..system.progress import beat
+from .decode import IMAGE_BYTES, IMAGE_SHAPE, PROCESSES_FROM, load_images, sum_images
 
-NUM_PROBES = 32  # files decoded again to check a cache: 10 ms
+FACT_BYTES = 24  # per image: the file's size and time, and a checksum, int64
+STAT_THREADS = 128  # a mount can take 5 ms per file: 11 s for all files of the competition
+IMAGES_PER_PART = 500
 
 
 def load_cached(
@@ -21,9 +28,11 @@ def load_cached(
 ) -> np.ndarray:
     """Like `load_images`, with a disk cache from 20,000 files on.
 
-    The cache is the folder pcam-kaggle in the system's temporary folder, or PCAM_CACHE; the
-    file is named after the ids and the images' folder and takes 27,648 bytes per image. It may
-    be deleted at any time. A damaged cache is replaced.
+    The cache is a folder of this user in the system's temporary folder, or PCAM_CACHE. The file
+    is named after the ids and the images' folder; it holds the images (27,648 bytes each), then
+    their facts (`load_images`). It may be deleted at any time. It is replaced if it is damaged or
+    a file has another size or time. If it cannot be written, the images stay in memory, since
+    other folders are most likely as full or as closed.
 
     Args:
         table: columns path and id, n rows.
@@ -39,33 +48,88 @@ def load_cached(
     """
     if len(table) < PROCESSES_FROM:
         return load_images(table, None, verify_ids, name)
-    temporary = Path(tempfile.gettempdir(), "pcam-kaggle")
-    folder = Path(folder or os.environ.get("PCAM_CACHE") or temporary)
     images = Path(table["path"].iloc[0]).absolute().parent
-    path = folder / f"{name}-{short_hash(chr(10).join([str(images), *table['id']]))}.npy"
-    if path.exists() and not verify_ids:
-        problem = find_problem(path, table)
-        if not problem:
-            print(f"cache    {path}", flush=True)
-            return np.load(path, mmap_mode="r")
-        print(f"cache    {path} is replaced: {problem}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="partial-", dir=folder) as scratch:
-        load_images(table, scratch, verify_ids, name)
-        os.replace(Path(scratch) / f"{name}.npy", path)  # atomic
-    return np.load(path, mmap_mode="r")
+    key = short_hash(chr(10).join([str(images), *table["id"]]))
+    try:
+        path = Path(
+            folder or os.environ.get("PCAM_CACHE") or make_own_folder(), f"{name}-{key}.bin"
+        )
+        if path.exists() and not verify_ids:
+            problem = find_problem(path, table)
+            if not problem:
+                print(f"cache    {path}", flush=True)
+                return map_images(path, len(table))
+            print(f"cache    {path} is replaced: {problem}", flush=True)
+        write_cache(path, table, verify_ids, name)
+        return map_images(path, len(table))
+    except OSError as error:
+        size = len(table) * IMAGE_BYTES / 1e9
+        print(f"cache    not used: {error}. {size:.1f} GB of images stay in memory", flush=True)
+        return load_images(table, None, verify_ids, name)
+
+
+def make_own_folder() -> Path:
+    """Make this user's folder in the system's temporary folder, closed to others.
+
+    Raises:
+        PermissionError: it is not this user's.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    folder = Path(tempfile.gettempdir(), f"pcam-kaggle-{user}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if hasattr(os, "getuid") and (status.st_uid != user or stat.S_ISLNK(status.st_mode)):
+        raise PermissionError(f"{folder} belongs to someone else")
+    folder.chmod(0o700)
+    return folder
+
+
+def write_cache(path: Path, table: pd.DataFrame, verify_ids: bool, name: str) -> None:
+    """Decode the images into a file, append their facts and rename it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = np.zeros((len(table), 3), np.int64)
+    with tempfile.TemporaryDirectory(prefix="partial-", dir=path.parent) as scratch:
+        load_images(table, scratch, verify_ids, name, facts)
+        with open(Path(scratch) / f"{name}.bin", "ab") as file:
+            file.write(facts.tobytes())
+        os.replace(Path(scratch) / f"{name}.bin", path)  # atomic
+
+
+def map_images(path: Path, num_images: int) -> np.ndarray:
+    """The images of a cache: uint8 (n, 96, 96, 3)."""
+    return np.memmap(path, np.uint8, "r", shape=(num_images, *IMAGE_SHAPE))
 
 
 def find_problem(path: Path, table: pd.DataFrame) -> str:
-    """Describe what is wrong with a cache (its shape or some of its images), or return ""."""
-    try:
-        images = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        return f"it is damaged ({error})"
-    expected = (len(table), *IMAGE_SHAPE)
-    if images.shape != expected or images.dtype != np.uint8:
-        return f"expected uint8 {expected}, received {images.dtype} {images.shape}"
-    for place in np.linspace(0, len(table) - 1, NUM_PROBES, dtype=int):
-        if not np.array_equal(images[place], decode_tiff(table["path"].iloc[place])):
-            return f"image {place} is not that of {table['path'].iloc[place]}"
-    return ""
+    """Describe what is wrong with a cache, or return "": its size, its files or its images."""
+    size, expected = path.stat().st_size, len(table) * (IMAGE_BYTES + FACT_BYTES)
+    if size != expected:
+        return f"it is damaged (expected {expected:,} bytes, received {size:,})"
+    facts = np.fromfile(path, np.int64, offset=len(table) * IMAGE_BYTES).reshape(-1, 3)
+    changed = (facts[:, :2] != stat_files(table["path"].tolist())).any(axis=1)
+    if changed.any():
+        return f"{changed.sum():,} files have changed, such as {table['path'][changed].iloc[0]}"
+    images, starts = map_images(path, len(table)), range(0, len(table), IMAGES_PER_PART)
+    parts = map_parts(lambda i: sum_images(images[i : i + IMAGES_PER_PART]), starts, os.cpu_count())
+    damaged = np.concatenate(parts) != facts[:, 2]
+    return f"{damaged.sum():,} images are damaged" if damaged.any() else ""
+
+
+def stat_files(paths: list) -> np.ndarray:
+    """The sizes and modification times (ns) of files: int64 array (n, 2)."""
+
+    def look(start: int) -> list:
+        found = [os.stat(path) for path in paths[start : start + IMAGES_PER_PART]]
+        return [(status.st_size, status.st_mtime_ns) for status in found]
+
+    return np.concatenate(map_parts(look, range(0, len(paths), IMAGES_PER_PART), STAT_THREADS))
+
+
+def map_parts(work: Callable, starts: range, num_threads: int) -> list:
+    """Do the work from every start, in threads; the results in order."""
+    results = []
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        for result in pool.map(work, starts):
+            beat()
+            results.append(result)
+    return results

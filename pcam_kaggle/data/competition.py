@@ -1,5 +1,6 @@
 """The competition's tables, checked against its files."""
 
+import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -71,13 +72,9 @@ def load_slides(slide_map: str, ids: pd.Series) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the columns are wrong, or ids are missing or duplicate.
+        ValueError: it is no such CSV, or ids are missing or duplicate.
     """
-    table = pd.read_csv(slide_map, dtype=str, keep_default_na=False)
-    if list(table.columns) not in (["id", "slide"], ["id", "wsi"]):
-        raise ValueError(
-            f"slide_map {slide_map}: expected columns id,slide. Received: {','.join(table.columns)}"
-        )
+    table = read_table(slide_map, ["id", "slide"], ["id", "wsi"])
     table.columns = ["id", "slide"]
     slides = table.set_index("id")["slide"]
     missing = sorted(set(ids) - set(slides.index))
@@ -97,13 +94,36 @@ def list_images(folder: Path) -> pd.DataFrame:
     return pd.DataFrame({"path": paths, "id": [name[:-4] for name in names]})
 
 
+def read_table(source: Path | str, *headers: list) -> pd.DataFrame:
+    """Read a CSV with one of the given headers as text.
+
+    Raises:
+        ValueError: it has another header, is not UTF-8, or a line has too few or many fields.
+    """
+    problem = ""
+    try:
+        with open(source, encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            header = next(lines, [])
+            rows = [(lines.line_num, row) for row in lines if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        header, rows, problem = [], [], f"{error}"
+    if not problem and header not in headers:
+        problem = repr(",".join(header)[:80]) if header else "an empty first line"
+    ragged = [number for number, row in rows if len(row) != len(header)]
+    if not problem and ragged:
+        problem = f"line {ragged[0]} has another number of fields ({len(ragged):,} such lines)"
+    if problem:
+        raise ValueError(
+            f"{source}: expected a CSV in UTF-8 with the columns {','.join(headers[0])}. "
+            f"Received: {problem}. Try: download or save the file again"
+        )
+    return pd.DataFrame([row for _, row in rows], columns=header, dtype=object)
+
+
 def read_ids(source: Path) -> pd.DataFrame:
     """Read a CSV with columns id and label as text; each id must be unique."""
-    table = pd.read_csv(source, dtype=str, keep_default_na=False)
-    if list(table.columns) != ["id", "label"]:
-        raise ValueError(
-            f"{source}: expected columns id,label. Received: {','.join(table.columns)}"
-        )
+    table = read_table(source, ["id", "label"])
     twice = table.loc[table["id"].duplicated(), "id"]
     if len(twice):
         raise ValueError(

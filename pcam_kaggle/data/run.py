@@ -3,14 +3,17 @@
 import dataclasses
 import datetime
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..system.clock import RESERVE, Budget, Clock
-from ..system.files import short_hash
+from ..system.files import describe_files, remove_partial, short_hash
+from ..system.locks import PARENT, end_with_holder, hold_lock
 from ..system.paths import find_data, open_output
+from ..system.progress import watch_progress
 from ..system.provenance import choose_code_id, compute_build_id, find_versions, read_page
 from ..system.records import check_unused, take_attached
 from ..system.settings import SESSION_SETTINGS, Settings, compose
@@ -18,7 +21,7 @@ from .cache import load_cached
 from .competition import draw_images, load_labels, load_sample, load_slides
 from .settings import DataSettings
 
-SCHEMA = 2  # of run.json
+SCHEMA = 3  # of run.json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +79,9 @@ class Patches:
 class RunRecord:
     """What run.json says about any run; recipes add their results.
 
-    `counts` are numbers of patches, `stages` the time of each stage, `files` the names of the
-    files that belong to the finished run, `finished` the time in UTC.
+    `counts` are numbers of patches, `stages` the time of each stage, `files` the sizes and
+    hashes of the run's files by name, `complete` whether nothing is missing, `finished` the time
+    in UTC.
     """
 
     schema: int
@@ -90,7 +94,8 @@ class RunRecord:
     counts: dict
     packages: dict
     stages: dict
-    files: list
+    files: dict
+    complete: bool
     seconds: float
     finished: str
 
@@ -123,13 +128,17 @@ def open_run(
     clock = Clock()
     settings = compose(parts, changes, overrides)
     output = open_output(output)
+    end_with_holder(os.environ.get(PARENT))
     tables = read_competition(find_data(data), settings.data)
     page = "" if build_id == "package" else read_page()
     code = choose_code_id(page, code_id)
     edited = build_id != "package" and compute_build_id(page) != build_id
     fingerprint = make_fingerprint(code, settings.flat(), tables)
+    hold_lock(output / ".lock")
+    remove_partial(output)
     check_unused(output, fingerprint)
     take_attached(output, fingerprint, data)
+    watch_progress(output)
     train, test = tables.train, tables.test
     print(f"recipe   {recipe}, build {build_id}{', edited since' if edited else ''}")
     counts = f"{len(train):,} train ({train['label'].sum():,} positive), {len(test):,} test"
@@ -179,22 +188,25 @@ def start_budget(run: Run) -> Budget:
     return Budget(hours, 3600 * hours - RESERVE - run.clock.total())
 
 
-def make_record(run: Run, stages: dict, files: list) -> RunRecord:
-    """Make the record of a run that ends now."""
+def list_facts(run: Run) -> dict:
+    """What a kept network says of its run."""
+    names = ("recipe", "build_id", "code", "fingerprint")
+    return {**{name: getattr(run, name) for name in names}, "settings": run.settings.flat()}
+
+
+def make_record(run: Run, stages: dict, files: list, complete: bool = True) -> RunRecord:
+    """Make the record of a run, with `files` that lie in its output folder."""
     train, test = run.competition.train, run.competition.test
     positive = int(train["label"].sum())
     return RunRecord(
         schema=SCHEMA,
-        recipe=run.recipe,
-        build_id=run.build_id,
-        code=run.code,
+        **list_facts(run),
         edited=run.edited,
-        fingerprint=run.fingerprint,
-        settings=run.settings.flat(),
         counts={"train": len(train), "positive": positive, "test": len(test)},
         packages=find_versions(),
         stages={**run.clock.stages, **stages},
-        files=files,
+        files=describe_files(run.output, files),
+        complete=complete,
         seconds=run.clock.total(),
         finished=datetime.datetime.now(datetime.UTC).isoformat(),
     )

@@ -21,7 +21,8 @@ class FoldSettings(Part):
 
     num_folds: int = setting(5, "number of stratified folds", low=2, high=100)
     folds: tuple = setting((), "folds to train; empty: all", kind="ints")
-    num_seeds: int = setting(1, "networks per fold, each from its own random seed", low=1)
+    # Every seed derived from `seed` stays below 2**31: seed + fold * num_seeds + number + 1.
+    num_seeds: int = setting(1, "networks per fold, each from its own seed", low=1, high=1000)
 
     def check(self):
         wrong = [fold for fold in self.folds if not 0 <= fold < self.num_folds]

@@ -52,6 +52,10 @@ class Finetune:
         """Build the network with its initial weights; refuse weights that do not fit."""
         return self.builder(self.network)
 
+    def describe(self) -> dict:
+        """What a kept network says of its method."""
+        return {"method": "Finetune", "tta": self.tta, "backbone": None}
+
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
         """Return what `fit` and `predict` read: the patches, unchanged."""
         return patches

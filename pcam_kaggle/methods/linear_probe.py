@@ -8,38 +8,38 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from keras import layers
-from sklearn.linear_model import LogisticRegressionCV
+from keras import layers, ops
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ..data.batches import Batches
 from ..data.folds import Split
 from ..data.run import Patches, Run, start_budget
-from ..models.transformer import load_backbone
-from ..models.transformer_settings import HeadSettings, TransformerSettings
+from ..models.transformer_settings import HeadSettings
 from ..system.clock import Budget
 from ..system.device import Device
 from ..system.records import Explanation
+from ..system.settings import Part
 from ..system.workers import run_jobs
 from ..training.epoch_log import EpochLog
 from ..training.optimizer import compile_model, make_callbacks
 from ..training.settings import TrainingSettings
-from .features import extract_features
+from .features import FEATURES, extract_features, load_features
+from .logistic import fit_regression, make_scale, whole_batches
 
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # 1 / L2 penalty, chosen within training
+SETS = ("train", "test")  # start the names of the parts of the features
 HIDDEN_UNITS = 256
 
 
 class LinearProbe:
-    """Train a head on the features of a frozen transformer.
+    """Train a head on the features of a frozen network.
 
     Args:
-        network: settings of the transformer.
+        network: settings of the frozen network.
         head: settings of what learns from its features.
         training: settings of the training of head="mlp".
+        builder: function of `network` and the dtype of the arithmetic that returns the frozen
+            keras.Model, uint8 (b, 96, 96, 3) -> float32 (b, dim).
+        find_revision: function of `network` that says which version of its weights that is.
         tta: views over which the features are averaged.
         explainer: function like `explain_tokens`, or None.
     """
@@ -48,12 +48,16 @@ class LinearProbe:
 
     def __init__(
         self,
-        network: TransformerSettings,
+        network: Part,
         head: HeadSettings,
         training: TrainingSettings,
+        builder: Callable,
+        find_revision: Callable,
         tta: str = "none",
         explainer: Callable | None = None,
     ):
+        self.builder = builder
+        self.find_revision = find_revision
         self.network = network
         self.head = head
         self.training = training
@@ -65,45 +69,49 @@ class LinearProbe:
         return {**vars(self), "backbone": None}  # each process loads its own
 
     def build(self) -> keras.Model:
-        """Return the frozen transformer, loaded once per process.
+        """Return the frozen network, loaded once per process.
 
         Raises:
             ImportError, FileNotFoundError, ValueError: it cannot be loaded.
         """
         if self.backbone is None:
-            settings, policy = self.network, keras.config.dtype_policy()
-            self.backbone = load_backbone(
-                settings.weights, settings.input_size, settings.crop_size, policy.compute_dtype
-            )
+            self.backbone = self.builder(self.network, keras.config.dtype_policy().compute_dtype)
         return self.backbone
+
+    def describe(self) -> dict:
+        """What a kept head says about its method and about the network that it belongs to."""
+        backbone = {"weights": self.network.weights, "revision": self.find_revision(self.network)}
+        return {"method": "LinearProbe", "tta": self.tta, "backbone": backbone}
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
         """Replace the images with float16 features (n, dim).
 
-        Each worker extracts a share; the parts are kept in features/.
+        Each worker extracts a share; the parts are kept in features/, and this process, which
+        only reads them, loads no network.
 
         Raises:
             ValueError: there is no time for all of them.
             FloatingPointError: some features are not finite in this precision.
         """
         budget, num_workers = start_budget(run), device.num_workers
-        images = (patches.images, patches.test_images)
+        folder, images = run.output / FEATURES, (patches.images, patches.test_images)
         extract = functools.partial(
             extract_share,
             method=self,
             policy=device.policy,
-            folder=run.output / "features",
+            folder=folder,
             fingerprint=run.fingerprint,
             attached=run.data,
             max_hours=budget.max_hours,
         )
-        if num_workers > 1:
-            jobs = [((n, num_workers), budget.left()) for n in range(num_workers)]
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-                shares = (num_workers, device.num_gpus, scratch)
-                for _ in run_jobs(extract, images, jobs, *shares):
-                    pass
-        train, test = extract(images, (0, 1), budget.left())
+        jobs = (((n, num_workers), budget.left()) for n in range(num_workers))
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+            for _ in run_jobs(extract, images, jobs, num_workers, device.gpus, scratch):
+                pass
+        train, test = (
+            load_features(len(part), name, folder, run.fingerprint, run.data)
+            for name, part in zip(SETS, images)
+        )
         run.clock.end("features", len(train) + len(test))
         return Patches(train, patches.labels, test, patches.pixels)
 
@@ -130,14 +138,14 @@ class LinearProbe:
         return fit_mlp(self.training, self.head.dropout_rate, patches, split, extra)
 
     def predict(
-        self, head: object, features: np.ndarray, positions: np.ndarray | None = None
+        self, head: keras.Model, features: np.ndarray, positions: np.ndarray | None = None
     ) -> tuple:
         """Like `Finetune.predict`; features are averaged over views, so both are equal."""
         predictions = apply_head(head, features, positions)
         return predictions, predictions
 
     def explain(
-        self, head: object, patches: Patches, positions: np.ndarray, predictions: np.ndarray
+        self, head: keras.Model, patches: Patches, positions: np.ndarray, predictions: np.ndarray
     ) -> Explanation | None:
         """Explain some patches of a validation fold with `explainer`, unless it is None."""
         if self.explainer is None:
@@ -158,38 +166,31 @@ def extract_share(
     fingerprint: str,
     attached: Path | str | None,
     max_hours: float,
-) -> list:
+) -> None:
     """Extract a worker's share of the features of the training and test patches."""
     keras.config.set_dtype_policy(policy)
     budget = Budget(max_hours, seconds_left)
-    return [
+    for name, part in zip(SETS, images):
         extract_features(
-            method.build(), part, method.tta, name, folder, fingerprint, attached, budget, share
+            method.build, part, method.tta, name, folder, fingerprint, attached, budget, share
         )
-        for name, part in zip(("train", "test"), images)
-    ]
 
 
 def apply_head(
-    head: object, features: np.ndarray, positions: np.ndarray | None = None
+    head: keras.Model, features: np.ndarray, positions: np.ndarray | None = None
 ) -> np.ndarray:
     """The probability of tumor: float32 array (m,)."""
-    chosen = features if positions is None else features[positions]
-    if isinstance(head, keras.Model):
-        return head.predict(chosen, batch_size=4096, verbose=0)[:, 0]
-    return head.predict_proba(chosen.astype("float32"))[:, 1].astype("float32")
+    positions = np.arange(len(features)) if positions is None else positions
+    predictions = np.zeros(len(positions), "float32")
+    for start, size, block in whole_batches(features, positions):
+        answers = head(block.astype("float32"), training=False)
+        predictions[start : start + size] = ops.convert_to_numpy(answers)[:size, 0]
+    return predictions
 
 
 def fit_logistic(features: np.ndarray, labels: np.ndarray, split: Split) -> tuple:
     """Fit logistic regression to standardized features; return it and its one-row history."""
-    regression = LogisticRegressionCV(
-        Cs=STRENGTHS,
-        cv=StratifiedKFold(3, shuffle=True, random_state=split.seed),
-        scoring="roc_auc",
-        max_iter=1000,
-    )
-    head = make_pipeline(StandardScaler(), regression)
-    head.fit(features[split.train].astype("float32"), labels[split.train])
+    head = fit_regression(features, labels, split)
     row = {"epoch": 1}
     for prefix, positions in (("", split.train), ("val_", split.valid)):
         predictions, truth = apply_head(head, features, positions), labels[positions]
@@ -205,12 +206,10 @@ def fit_mlp(
     """Train one hidden layer on standardized features; return the head and its history."""
     features, labels, size = patches.images, patches.labels, settings.batch_size
     keras.utils.set_random_seed(split.seed)
-    scale = layers.Normalization()
-    scale.adapt(features[split.train].astype("float32"))
     head = keras.Sequential(
         [
             keras.Input(features.shape[1:]),
-            scale,
+            make_scale(features, split.train),
             layers.Dropout(dropout_rate),
             layers.Dense(HIDDEN_UNITS, activation="relu"),
             layers.Dropout(dropout_rate),

@@ -12,7 +12,7 @@ from ..system.records import Explanation
 
 def explain_tokens(
     backbone: keras.Model,
-    head: object,
+    head: keras.Model,
     patches: Patches,
     positions: np.ndarray,
     predictions: np.ndarray,
@@ -65,12 +65,7 @@ def compute_token_maps(
     return weigh_maps(patches, of_mean, predictions, crop_size)
 
 
-def differentiate_head(head: object, features: np.ndarray) -> np.ndarray:
+def differentiate_head(head: keras.Model, features: np.ndarray) -> np.ndarray:
     """The gradient of the log-odds by the features (n, dim): float32 array (n, dim)."""
-    features = features.astype("float32")
-    if not isinstance(head, keras.Model):
-        scaler, regression = head[0], head[-1]
-        slopes = (regression.coef_ / scaler.scale_).astype("float32")
-        return np.tile(slopes, (len(features), 1))
     before, last = keras.Model(head.inputs[0], head.layers[-1].input), head.layers[-1]
-    return differentiate(lambda x: ops.matmul(before(x), last.kernel), features)
+    return differentiate(lambda x: ops.matmul(before(x), last.kernel), features.astype("float32"))

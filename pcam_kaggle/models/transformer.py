@@ -4,6 +4,8 @@ The default is Midnight, a DINOv2 ViT-g/14 that was trained on the slides of TCG
 al. 2025). It is too large to fine-tune here.
 """
 
+import functools
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -15,9 +17,15 @@ from keras import ops
 from ..data.decode import IMAGE_SHAPE
 from ..system.paths import walk_mounts
 from .build import resize_center
+from .transformer_settings import TransformerSettings
 
 MODEL_TYPES = ("dinov2", "dinov2_with_registers", "vit")
 PIXEL_SCALE = (0.5, 0.5)  # mean and deviation of RGB from 0 to 1: Midnight's
+
+
+def build_transformer(settings: TransformerSettings, dtype: str = "float32") -> keras.Model:
+    """The frozen transformer of the settings, as `load_backbone` returns it."""
+    return load_backbone(settings.weights, settings.input_size, settings.crop_size, dtype)
 
 
 def load_backbone(
@@ -104,6 +112,37 @@ def read_pixel_scale(preset: str) -> tuple:
     settings = json.loads(path.read_text("utf-8"))
     scale = (settings["image_mean"], settings["image_std"])
     return tuple(np.array(values, "float32") for values in scale)
+
+
+def find_transformer_revision(settings: TransformerSettings) -> str:
+    """Say which version of its weights `build_transformer` has loaded.
+
+    Returns:
+        str, the commit of a snapshot in Hugging Face's cache, or the first ten hex digits of the
+        sha256 of a folder's files of weights; "unknown" for another place or without a snapshot.
+    """
+    weights = settings.weights
+    if "://" not in weights:
+        return hash_weights(find_folder(weights))
+    if weights.startswith("hf://"):
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(weights.removeprefix("hf://"), "config.json")
+        if isinstance(cached, str):  # .../snapshots/<commit>/config.json
+            return Path(cached).parent.name
+    return "unknown"
+
+
+@functools.cache
+def hash_weights(folder: Path) -> str:
+    """Hash the files of weights in a folder, several GB, once per process."""
+    digest = hashlib.sha256()
+    files = (path for path in folder.iterdir() if path.suffix in (".safetensors", ".h5"))
+    for path in sorted(files):
+        with open(path, "rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
+    return digest.hexdigest()[:10]
 
 
 def find_folder(name: str) -> Path:

@@ -1,11 +1,9 @@
 """DenseNet-121 on five folds, with a stain check.
 
 ImageNet's DenseNet-121, all layers trained at 160 pixels, on five folds in one GPU session. Two
-more networks each train on one stain color and are tested on the other: they measure the loss on
-a laboratory that is not in the training data. Blend the run with others for a higher score.
+more networks each train on one group of hues and are tested on the other: they measure the loss on
+a stain that is not in the training data. Blend the run with others for a higher score.
 """
-
-import numpy as np
 
 from ..analysis.cleaning import clean_folds
 from ..analysis.gradcam import explain_maps
@@ -27,9 +25,9 @@ from ..models.pretrained_settings import PretrainedSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
 from ..training.members import fit_members
-from ..training.results import announce, finish_run, gather_oof
+from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
-from ..training.stain_check import score_stains, warn_of_gap
+from ..training.stain_check import check_stains
 
 SETTINGS = {
     "architecture": "densenet121",
@@ -39,7 +37,6 @@ SETTINGS = {
     "stain_jitter": 0.1,
     "brightness": 0.1,
     "contrast": 0.1,
-    "precision": "auto",
     "stain_check": True,
 }
 
@@ -77,34 +74,22 @@ def main(run: Run) -> None:
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
     patches = load_patches(run)
     measured = measure_patches(patches.pixels)
-    stain_folds = None
-    if settings.folds.stain_check or settings.folds.split == "stain":
-        stain_folds = make_stain_folds(measured, patches.labels, tables.slides)
     if settings.folds.split == "stain":
-        folds = stain_folds
+        folds = make_stain_folds(measured, patches.labels, tables.slides)
     clean = settings.cleaning.clean
     folds, cleaned = clean_folds(clean, folds, patches.pixels, run, measured)
-    ensemble = fit_members(method, patches, folds, run, device)
-
-    oof = gather_oof(run, folds, ensemble.members)
-    calibration = calibrate_oof(oof, settings.prediction.calibration)
-    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
-    write_submission(
-        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
-    )
-    stain_auc = None
+    for ensemble in fit_members(method, patches, folds, run, device):  # after every network
+        oof = gather_oof(run, folds, ensemble.members)
+        calibration = calibrate_oof(oof, settings.prediction.calibration)
+        test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+        write_submission(
+            run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+        )
+        found = {"cleaned": cleaned, "calibration": calibration}
+        results = write_results(run, device, network, oof, ensemble, **found)
     if settings.folds.stain_check:
-        stain_folds = np.where(folds < 0, -1, stain_folds)
-        stains = fit_members(method, patches, stain_folds, run, device, kind="stain")
-        stain_auc = score_stains(stains, patches.labels)
-        ensemble = warn_of_gap(ensemble, stains, oof, stain_auc)
-    finish_run(
-        run,
-        device,
-        network,
-        oof,
-        ensemble,
-        cleaned=cleaned,
-        stain_auc=stain_auc,
-        calibration=calibration,
-    )
+        ensemble, found["stain_auc"] = check_stains(
+            method, patches, measured, folds, run, device, ensemble, oof
+        )
+        results = write_results(run, device, network, oof, ensemble, **found)
+    print_results(results)

@@ -37,6 +37,7 @@ SETTINGS = {
     "label_smoothing": 0.0,
     "early_stopping_patience": 5,
     "plateau_patience": 3,
+    "precision": "float32",
 }
 
 

@@ -24,4 +24,5 @@ SETTINGS = {
     "early_stopping_patience": 5,
     "plateau_patience": 3,
     "tta": "none",
+    "precision": "float32",
 }

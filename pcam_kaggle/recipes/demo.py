@@ -21,7 +21,7 @@ from ..models.small import build_small
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
 from ..training.members import fit_members
-from ..training.results import announce, finish_run, gather_oof
+from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
 
 SETTINGS = {
@@ -31,6 +31,7 @@ SETTINGS = {
     "learning_rate": 4e-3,
     "steps_per_execution": 8,
     "tta": "flip",
+    "require_gpu": False,
 }
 
 
@@ -65,12 +66,12 @@ def main(run: Run) -> None:
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
     patches = load_patches(run)
-    ensemble = fit_members(method, patches, folds, run, device)
-
-    oof = gather_oof(run, folds, ensemble.members)
-    calibration = calibrate_oof(oof, settings.prediction.calibration)
-    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
-    write_submission(
-        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
-    )
-    finish_run(run, device, network, oof, ensemble, calibration=calibration)
+    for ensemble in fit_members(method, patches, folds, run, device):  # after every network
+        oof = gather_oof(run, folds, ensemble.members)
+        calibration = calibrate_oof(oof, settings.prediction.calibration)
+        test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+        write_submission(
+            run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+        )
+        results = write_results(run, device, network, oof, ensemble, calibration=calibration)
+    print_results(results)

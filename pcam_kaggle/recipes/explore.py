@@ -26,9 +26,10 @@ def main(run: Run) -> None:
     slides, test_images = run.competition.slides, patches.test_images
     found = explore(patches.pixels, train["id"], patches.labels, slides, test_images, test["id"])
     run.clock.end("explore", len(train) + len(test))
-    files = write_exploration(found, patches.pixels, run.output)
+    files, warnings = write_exploration(found, patches.pixels, run.output)
     run.clock.end("draw", len(train))
-    write_json(run.output / "run.json", make_record(run, {}, files))
-    for line in describe_exploration(found.summary):
+    record = {**vars(make_record(run, {}, files)), "warnings": warnings}
+    write_json(run.output / "run.json", record)
+    for line in [*describe_exploration(found.summary), *warnings]:
         print(line)
     print(f"wrote    {', '.join(files)}, run.json", flush=True)

@@ -29,7 +29,6 @@ SETTINGS = {
     "stain_jitter": 0.1,
     "brightness": 0.1,
     "contrast": 0.1,
-    "precision": "auto",
 }
 
 

@@ -12,21 +12,18 @@ from ..inference.calibration import calibrate_oof
 from ..inference.calibration_settings import CalibratedSettings
 from ..inference.ensemble import average_members
 from ..inference.submission import write_submission
+from ..methods.features import discard_features
 from ..methods.linear_probe import LinearProbe
 from ..methods.token_maps import explain_tokens
+from ..models.transformer import build_transformer, find_transformer_revision
 from ..models.transformer_settings import HeadSettings, TransformerSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
 from ..training.members import fit_members
-from ..training.results import announce, finish_run, gather_oof
+from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
 
-SETTINGS = {
-    "weights": "hf://kaiko-ai/midnight",
-    "input_size": 224,
-    "tta": "none",
-    "precision": "auto",
-}
+SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224, "tta": "none"}
 
 
 def parts() -> dict:
@@ -47,9 +44,11 @@ def main(run: Run) -> None:
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
     method = LinearProbe(
-        network=settings.network,
-        head=settings.head,
-        training=settings.training,
+        settings.network,
+        settings.head,
+        settings.training,
+        builder=build_transformer,
+        find_revision=find_transformer_revision,
         tta=settings.prediction.tta,
         explainer=explain_tokens,
     )
@@ -58,12 +57,14 @@ def main(run: Run) -> None:
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
     patches = load_patches(run)
-    ensemble = fit_members(method, patches, folds, run, device)
-
-    oof = gather_oof(run, folds, ensemble.members)
-    calibration = calibrate_oof(oof, settings.prediction.calibration)
-    test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
-    write_submission(
-        run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
-    )
-    finish_run(run, device, network, oof, ensemble, calibration=calibration)
+    for ensemble in fit_members(method, patches, folds, run, device):  # after every network
+        oof = gather_oof(run, folds, ensemble.members)
+        calibration = calibrate_oof(oof, settings.prediction.calibration)
+        test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+        write_submission(
+            run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
+        )
+        results = write_results(run, device, network, oof, ensemble, calibration=calibration)
+    if results["complete"]:
+        discard_features(run)
+    print_results(results)

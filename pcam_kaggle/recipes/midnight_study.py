@@ -8,6 +8,7 @@ from ..data.folds import make_folds
 from ..data.run import Run, load_patches
 from ..data.settings import DataSettings, FoldSettings
 from ..methods.linear_probe import LinearProbe
+from ..models.transformer import build_transformer, find_transformer_revision
 from ..models.transformer_settings import HeadSettings, TransformerSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
@@ -18,7 +19,7 @@ from ..training.study import run_study
 from ..training.study_log import Range
 from ..training.study_settings import StudySettings
 
-SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224, "precision": "auto"}
+SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224}
 
 
 def parts() -> dict:
@@ -45,7 +46,13 @@ def space() -> dict:
 
 def make_method(settings: Settings) -> LinearProbe:
     """The method of one trial."""
-    return LinearProbe(settings.network, settings.head, settings.training)
+    return LinearProbe(
+        settings.network,
+        settings.head,
+        settings.training,
+        builder=build_transformer,
+        find_revision=find_transformer_revision,
+    )
 
 
 def main(run: Run) -> None:

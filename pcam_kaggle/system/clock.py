@@ -89,14 +89,14 @@ def sum_stages(parts: list) -> dict:
     """Add up the stages of several networks.
 
     Args:
-        parts: list of dicts of stage names and Stage, all with the same names.
+        parts: list of dicts of stage names and Stage; one may lack a stage that failed.
 
     Returns:
         dict of names and Stage; the peak is the largest.
     """
     sums = {}
-    for name in parts[0]:
-        stages = [part[name] for part in parts]
+    for name in dict.fromkeys(name for part in parts for name in part):
+        stages = [part[name] for part in parts if name in part]
         peak = max((stage.peak_gib for stage in stages if stage.peak_gib), default=None)
         seconds, images = (sum(getattr(s, key) for s in stages) for key in ("seconds", "images"))
         sums[name] = Stage(seconds, images, images / seconds, peak)

@@ -1,9 +1,12 @@
 """GPUs, the precision they support, and when to use XLA."""
 
 import dataclasses
+import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -13,6 +16,7 @@ from .machine_settings import MachineSettings
 # The lowest compute capability with hardware support (Keras's guide to mixed precision):
 # tensor cores for float16 (T4: 7.5) and for bfloat16 (A100: 8.0).
 NEEDED_CAPABILITY = {"float32": 0.0, "mixed_float16": 7.0, "mixed_bfloat16": 8.0}
+HIDDEN = "PCAM_GPUS"  # the value of CUDA_VISIBLE_DEVICES before `hide_gpus`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,32 +24,57 @@ class Device:
     """The hardware that a run computes on.
 
     `policy` is Keras's dtype policy, `num_gpus` the number of GPUs, `num_workers` the number of
-    networks to train at a time, and `text` describes the hardware.
+    networks to train at a time, and `text` describes the hardware. `gpus` are the names, as
+    CUDA_VISIBLE_DEVICES takes them, of the GPUs that only workers use; () if this process
+    computes itself.
     """
 
     policy: str
     num_gpus: int
     num_workers: int
     text: str
+    gpus: tuple = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA card: its name for CUDA_VISIBLE_DEVICES, its compute capability and model."""
+
+    name: str
+    capability: float
+    model: str
 
 
 def set_up_device(machine: MachineSettings) -> Device:
-    """Choose the precision and the number of workers, and set Keras's dtype policy.
+    """Choose the devices, the precision and the number of workers; set Keras's dtype policy.
+
+    Workers on GPUs need all of their memory, so this process then hides them from itself.
 
     Raises:
-        ValueError: the backend is neither TensorFlow nor JAX, or the hardware does not support
-            the precision.
+        ValueError: the backend is neither TensorFlow nor JAX, the hardware does not support
+            the precision, or there is no GPU on Kaggle.
     """
-    if keras.backend.backend() not in ("tensorflow", "jax"):
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        raise ValueError(f"KERAS_BACKEND: expected tensorflow or jax. Received: {backend!r}")
+    gpus = find_gpus()
+    reason = find_fault(backend) if gpus else "nvidia-smi lists none"
+    on_kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ and "PCAM_ALLOW_CPU" not in os.environ
+    if reason and machine.require_gpu and on_kaggle:
         raise ValueError(
-            f"KERAS_BACKEND: expected tensorflow or jax. Received: {keras.backend.backend()!r}"
+            f"no GPU. Expected: one that {backend} can use. Received: {reason}. Try: choose the "
+            "accelerator GPU T4 x2 for the kernel, or require_gpu=false to compute on its CPU"
         )
-    capabilities = find_capabilities()
-    policy = choose_policy(machine.precision, capabilities, find_cpu_bfloat16())
+    if reason and gpus:
+        print(f"warning: {backend} cannot use the GPU: {reason}")
+        gpus = []
+    policy = choose_policy(machine.precision, [gpu.capability for gpu in gpus], find_cpu_bfloat16())
     keras.config.set_dtype_policy(policy)
-    num_gpus, text = len(capabilities), describe_device()
+    num_workers = machine.num_workers or max(1, len(gpus))
+    hidden = hide_gpus(gpus) if num_workers > 1 or HIDDEN in os.environ else ()
+    text = describe_device(gpus)
     print(f"device   {text}, {policy}")
-    return Device(policy, num_gpus, machine.num_workers or max(1, num_gpus), text)
+    return Device(policy, len(gpus), num_workers, text, hidden)
 
 
 def choose_policy(precision: str, capabilities: list, cpu_has_bfloat16: bool = False) -> str:
@@ -80,11 +109,53 @@ def choose_policy(precision: str, capabilities: list, cpu_has_bfloat16: bool = F
     return precision
 
 
-def find_capabilities() -> list:
-    """Return the compute capability of each GPU that Keras uses; [] without GPUs."""
-    if not list_gpus():
+def find_gpus() -> list:
+    """List the NVIDIA cards that CUDA_VISIBLE_DEVICES allows, as Gpu, without touching them.
+
+    A framework that lists them opens a CUDA context on each.
+    """
+    if not shutil.which("nvidia-smi"):
         return []
-    return [float(text) for text in ask_nvidia("compute_cap")]
+    query = "--query-gpu=index,uuid,compute_cap,name"
+    command = ["nvidia-smi", query, "--format=csv,noheader"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    lines = [] if result.returncode else result.stdout.splitlines()
+    rows = [line.split(", ", 3) for line in lines]
+    visible = os.environ.get(HIDDEN, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    names = [row[0] for row in rows] if visible is None else visible.split(",")
+    gpus = []
+    for name in map(str.strip, names):
+        found = [row for row in rows if name == row[0] or (name and row[1].startswith(name))]
+        if not found:  # CUDA ignores such a name and those after it
+            break
+        gpus.append(Gpu(name, float(found[0][2]), found[0][3]))
+    return gpus
+
+
+def find_fault(backend: str) -> str:
+    """Ask another process whether the framework finds a GPU.
+
+    Returns:
+        str, the end of what the framework says if it finds none, else "".
+    """
+    code = "import keras; print(keras.distribution.list_devices())"
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    if HIDDEN in environment:
+        environment["CUDA_VISIBLE_DEVICES"] = environment[HIDDEN]
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if "gpu" in result.stdout or "cuda" in result.stdout:
+        return ""
+    return "\n".join(result.stderr.splitlines()[-5:]) or f"{backend} lists none"
+
+
+def hide_gpus(gpus: list) -> tuple:
+    """Hide GPUs from this process, before Keras touches them; return their names."""
+    names = tuple(gpu.name for gpu in gpus)
+    if names:
+        os.environ[HIDDEN] = ",".join(names)
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    return names
 
 
 def find_cpu_bfloat16() -> bool:
@@ -109,16 +180,20 @@ def list_gpus() -> list:
     return [name for name in keras.distribution.list_devices() if name.startswith(("gpu", "cuda"))]
 
 
-def describe_device() -> str:
-    """Describe the devices that Keras computes on, with the names of NVIDIA cards."""
-    devices = ", ".join(keras.distribution.list_devices())
-    if shutil.which("nvidia-smi"):
-        devices += f" ({', '.join(ask_nvidia('name'))})"
-    return f"{devices}, {platform.machine()}, backend {keras.backend.backend()}"
+def describe_device(gpus: list) -> str:
+    """Describe the GPUs, or else the devices that Keras computes on."""
+    devices = [gpu.model for gpu in gpus] or keras.distribution.list_devices()
+    return f"{', '.join(devices)}, {platform.machine()}, backend {keras.backend.backend()}"
 
 
-def ask_nvidia(question: str) -> list:
-    """Ask nvidia-smi for one property of each card."""
-    command = ["nvidia-smi", f"--query-gpu={question}", "--format=csv,noheader"]
+def describe_place() -> str:
+    """The device that this process computes on, and the memory in use there as far as known."""
+    if not list_gpus():
+        return f"{platform.machine()} CPU"
+    name = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    query = "--query-gpu=memory.used,memory.total"
+    command = ["nvidia-smi", query, "--id", name, "--format=csv,noheader,nounits"]
     result = subprocess.run(command, capture_output=True, text=True)
-    return result.stdout.splitlines()
+    found = [int(text) / 1024 for text in re.findall(r"\d+", result.stdout)]
+    memory = "".join(f", {used:.1f} of {total:.1f} GiB" for used, total in zip(found, found[1:]))
+    return f"GPU {name}{memory if result.returncode == 0 else ''}"

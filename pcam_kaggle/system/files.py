@@ -6,21 +6,23 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # Disk full, file too large, quota exceeded (an error that Windows does not have).
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
+PARTIAL = "partial-"  # how the names of temporary files start
+
 
 @contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; rename it to `path` on success.
+    """Yield a temporary path, which no other process uses; rename it to `path` on success.
 
     Raises:
         OSError: the disk is full. An earlier file stays unchanged.
     """
-    partial = path.with_name(f"partial-{path.name}")
+    partial = path.with_name(f"{PARTIAL}{os.urandom(4).hex()}-{path.name}")
     try:
         yield partial
         os.replace(partial, path)
@@ -34,6 +36,23 @@ def write_beside(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, text) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partial(output: Path) -> None:
+    """Remove the temporary files that a killed run has left; the caller holds the folder's lock."""
+    for pattern in (f"{PARTIAL}*", f"folds/{PARTIAL}*"):
+        for path in filter(Path.is_file, output.glob(pattern)):
+            path.unlink()
+
+
+def describe_files(folder: Path, names: Iterable) -> dict:
+    """Return, for every name of a file in a folder, a dict of its size in bytes and its sha256."""
+    files = {}
+    for name in names:
+        with open(folder / name, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            files[name] = {"size": os.fstat(file.fileno()).st_size, "sha256": digest}
+    return files
 
 
 def write_json(path: Path, record: object) -> None:

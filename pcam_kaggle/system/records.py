@@ -1,12 +1,10 @@
 """Files of trained networks, checked when read."""
 
-import contextlib
 import dataclasses
 import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +39,8 @@ class Member:
     `positions` are the training patches of its validation fold, `oof` and `oof_one_view` their
     probabilities averaged over all views and of the unchanged patch, `test` those of the test
     patches (float32). `history` has a row per epoch, `stages` maps names to Stages.
-    `explanation` is None if nothing was explained.
+    `place` is the device on which it was trained. `explanation` is None if nothing was
+    explained; `warning` says why if that failed.
     """
 
     fold: int
@@ -53,20 +52,23 @@ class Member:
     history: pd.DataFrame
     stages: dict
     was_cut_short: bool = False
+    place: str = ""
     explanation: Explanation | None = None
+    warning: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """The networks of a run: `members`, ordered by fold and seed.
+    """The networks of a run that are finished: `members`, ordered by fold and seed.
 
-    `missing` names the networks for which there was no time, `warnings` are lines that readers
-    of the scores should see.
+    `missing` names the other networks, `warnings` are lines that readers of the scores should
+    see, and `files` are those of the networks, in the output folder.
     """
 
     members: list
     missing: list
     warnings: tuple = ()
+    files: tuple = ()
 
 
 def save_member(path: Path, member: Member, fingerprint: str) -> None:
@@ -76,6 +78,8 @@ def save_member(path: Path, member: Member, fingerprint: str) -> None:
     texts = {
         "history": member.history.to_json(orient="records", double_precision=15),
         "stages": json.dumps(stages),
+        "place": member.place,
+        "warning": member.warning,
         "fingerprint": fingerprint,
     }
     plain = {name: getattr(member, name) for name in PLAIN}
@@ -90,42 +94,37 @@ def load_member(path: Path) -> Member:
     Raises:
         ValueError: the file is damaged.
     """
-    with open_arrays(path) as arrays:
-        plain = {name: arrays[name] for name in PLAIN}
-        shown = [arrays[f.name] for f in dataclasses.fields(Explanation) if "patches" in arrays]
-        history = io.StringIO(str(arrays["history"]))
-        stages = json.loads(str(arrays["stages"]))
+    arrays = read_arrays(path)
+    plain = {name: arrays[name] for name in PLAIN}
+    shown = [arrays[f.name] for f in dataclasses.fields(Explanation) if "patches" in arrays]
+    stages = json.loads(str(arrays["stages"]))
     return Member(
         **{**plain, "fold": int(plain["fold"]), "seed": int(plain["seed"])},
-        history=pd.read_json(history, precise_float=True),
+        history=pd.read_json(io.StringIO(str(arrays["history"])), precise_float=True),
         stages={name: Stage(**stage) for name, stage in stages.items()},
         explanation=Explanation(*shown) if shown else None,
+        **{name: str(arrays.get(name, "")) for name in ("place", "warning")},
     )
 
 
-@contextlib.contextmanager
-def open_arrays(path: Path, fingerprint: str | None = None) -> Iterator:
-    """Open an .npz that a run wrote, and check that it belongs to this run.
-
-    Args:
-        path: the file.
-        fingerprint: the run's; None accepts any.
+def read_arrays(path: Path, fingerprint: str | None = None) -> dict:
+    """Read all arrays of an .npz that a run wrote; None accepts any run's fingerprint.
 
     Raises:
         ValueError: the file is damaged or of another run; names it.
     """
     try:
-        with np.load(path) as arrays:
-            found = str(arrays["fingerprint"])
-            if fingerprint in (None, found):
-                yield arrays
-                return
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, LookupError) as error:
+        with np.load(path) as file:
+            arrays = dict(file)
+        found = str(arrays["fingerprint"])
+    except Exception as error:  # a damaged file raises errors of many classes
         raise ValueError(
             f"{path} is damaged. Expected: a file that a run wrote. Received: {error}. Try: delete "
             "it; only that network is trained again"
         ) from error
-    refuse_other(path, found, fingerprint)
+    if fingerprint is not None:
+        refuse_other(path, found, fingerprint)
+    return arrays
 
 
 def refuse_other(path: Path, found: str, fingerprint: str) -> None:
@@ -149,8 +148,7 @@ def check_unused(output: Path, fingerprint: str) -> None:
     """
     networks = sorted((output / "folds").glob(MEMBER_FILES))
     for path in networks:
-        with open_arrays(path, fingerprint):
-            pass
+        read_arrays(path, fingerprint)
     run_json = output / "run.json"
     if run_json.exists():
         refuse_other(run_json, str(read_json(run_json).get("fingerprint")), fingerprint)
@@ -172,13 +170,15 @@ def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = No
     for path in find_attached(MEMBER_FILES, inputs):
         target = output / "folds" / path.name
         try:
-            with open_arrays(path, fingerprint):
-                pass
+            read_arrays(path, fingerprint)
         except ValueError as error:
             print(f"attached {path} is not taken: {error}")
             continue
-        if not target.exists():
-            target.parent.mkdir(exist_ok=True)
-            with write_beside(target) as partial:
-                shutil.copyfile(path, partial)
-            print(f"attached {path}: taken over", flush=True)
+        if target.exists():
+            continue
+        target.parent.mkdir(exist_ok=True)
+        network = path.with_suffix(".keras")  # first: the .npz says that it is finished
+        for source in [network, path] if zipfile.is_zipfile(network) else [path]:
+            with write_beside(target.with_name(source.name)) as partial:
+                shutil.copyfile(source, partial)
+        print(f"attached {path}: taken over", flush=True)

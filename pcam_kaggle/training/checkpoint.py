@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from ..system.files import write_beside
-from ..system.records import open_arrays
+from ..system.records import read_arrays
 from .epoch_log import EpochLog
 
 # What Keras's callbacks remember between epochs, besides the best weights.
@@ -51,11 +51,11 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.path.exists():
             return 0
         model.optimizer.build(model.trainable_variables)
-        with open_arrays(self.path, self.fingerprint) as arrays:
-            state = json.loads(str(arrays["state"]))
-            for number, variable in enumerate(list_variables(model)):
-                variable.assign(arrays[f"variable{number}"])
-            state["best_weights"] = [arrays[f"best{n}"] for n in range(state["num_best"])]
+        arrays = read_arrays(self.path, self.fingerprint)
+        state = json.loads(str(arrays["state"]))
+        for number, variable in enumerate(list_variables(model)):
+            variable.assign(arrays[f"variable{number}"])
+        state["best_weights"] = [arrays[f"best{n}"] for n in range(state["num_best"])]
         log.rows[:] = state["rows"]
         self.remembered = state
         self.num_done = len(state["rows"])

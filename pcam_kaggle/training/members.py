@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import tempfile
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -10,9 +12,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from ..data.folds import Split, split_fold
-from ..data.run import Patches, Run, start_budget
+from ..data.run import Patches, Run, list_facts, start_budget
+from ..inference.networks import save_network
 from ..system.clock import Budget, Clock, OutOfTimeError, say_time
-from ..system.device import Device
+from ..system.device import Device, describe_place
 from ..system.records import Ensemble, Member, load_member, save_member
 from ..system.workers import run_jobs
 from .checkpoint import Checkpoint
@@ -24,7 +27,7 @@ class Job:
     """One network to train, and what a worker needs to know about its run.
 
     `kind` is "fold" or "stain", `num_rounds` the number of networks that are trained one after
-    another, and `folder` holds a file per network.
+    another, and `folder` holds two files per network. `facts` say of what run it is.
     """
 
     kind: str
@@ -35,6 +38,7 @@ class Job:
     fingerprint: str
     policy: str
     max_hours: float
+    facts: dict
 
     @property
     def name(self) -> str:
@@ -43,7 +47,7 @@ class Job:
 
     @property
     def path(self) -> Path:
-        """The file of the network's predictions."""
+        """The file of the network's predictions; the network itself is beside it."""
         return self.folder / f"{self.kind}{self.fold}_seed{self.seed}.npz"
 
 
@@ -54,11 +58,11 @@ def fit_members(
     run: Run,
     device: Device,
     kind: str = "fold",
-) -> Ensemble:
+) -> Iterator:
     """Train the networks of every fold and random seed; load the finished ones.
 
     Args:
-        method: Finetune, or another method with prepare, fit, predict and explain.
+        method: Finetune, or another method with prepare, fit, predict, explain and describe.
         patches: Patches.
         folds: int array (n,), the validation fold of every patch.
         run: Run.
@@ -66,44 +70,58 @@ def fit_members(
         kind: "fold", or "stain" for folds from `make_stain_folds`: one network each, validated
             on the stain color that it did not see, without test patches.
 
-    Returns:
-        Ensemble.
+    Yields:
+        Ensemble of the networks that are finished, after each of them.
 
     Raises:
         ValueError: no network could be finished in time.
     """
-    jobs = list_jobs(run, device, kind)
+    jobs = list_jobs(method, run, device, kind)
     if kind == "stain":
         patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
+    num_workers = min(device.num_workers, len(jobs))
+    print(f"networks {len(jobs)}, {num_workers} at a time", flush=True)
     patches = method.prepare(patches, run, device)
     work = functools.partial(finish_member, method=method, folds=folds)
-    budget, members = start_budget(run), []
+    budget, members = start_budget(run), {}
     # The time left is read when a worker takes the job.
     jobs_in_time = ((job, budget.left()) for job in jobs)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        num_workers = min(device.num_workers, len(jobs))
-        for job, member in run_jobs(
-            work, patches, jobs_in_time, num_workers, device.num_gpus, scratch
-        ):
+        for job, member in run_jobs(work, patches, jobs_in_time, num_workers, device.gpus, scratch):
             if member is None:
                 continue
-            members.append(member)
+            members[job.name] = member
             if not job.path.exists() and not member.was_cut_short:  # trained on another machine
                 save_member(job.path, member, run.fingerprint)
             auc = roc_auc_score(patches.labels[member.positions], member.oof)
-            epochs, seconds = len(member.history), member.stages["train"].seconds
-            print(f"{job.name} out-of-fold AUC {auc:.4f}, {epochs} epochs in {seconds:.0f} s")
+            epochs, stage = len(member.history), member.stages["train"]
+            print(
+                f"{job.name} out-of-fold AUC {auc:.4f}, {epochs} epochs in {stage.seconds:.0f} s, "
+                f"{stage.images_per_second:,.0f} images/s, {member.place}",
+                flush=True,
+            )
+            yield gather_members(jobs, members)
     if not members and kind == "fold":
         raise ValueError(
             "max_hours: no network could be finished; partial work is kept. Received: "
             f"max_hours={budget.max_hours:g}. Try: repeat the command (push --resume)"
         )
-    members.sort(key=lambda member: (member.fold, member.seed))
-    done = {(member.fold, member.seed) for member in members}
-    return Ensemble(members, [job.name for job in jobs if (job.fold, job.seed) not in done])
 
 
-def list_jobs(run: Run, device: Device, kind: str) -> list:
+def gather_members(jobs: list, members: dict) -> Ensemble:
+    """The networks that are finished, in the order of the jobs."""
+    done = [job for job in jobs if job.name in members]
+    found = [members[job.name] for job in done]
+    paths = [path for job in done for path in (job.path, job.path.with_suffix(".keras"))]
+    return Ensemble(
+        members=found,
+        missing=[job.name for job in jobs if job.name not in members],
+        warnings=tuple(member.warning for member in found if member.warning),
+        files=tuple(f"{path.parent.name}/{path.name}" for path in paths if path.exists()),
+    )
+
+
+def list_jobs(method: object, run: Run, device: Device, kind: str) -> list:
     """List the networks of a run; a fold has the same seeds in any subset of folds."""
     settings, seed = run.settings.folds, run.settings.data.seed
     pairs = [
@@ -121,6 +139,7 @@ def list_jobs(run: Run, device: Device, kind: str) -> list:
         fingerprint=run.fingerprint,
         policy=device.policy,
         max_hours=run.settings.machine.max_hours,
+        facts={**list_facts(run), **method.describe()},
     )
     return [make_job(fold=fold, seed=seed) for fold, seed in pairs]
 
@@ -128,7 +147,7 @@ def list_jobs(run: Run, device: Device, kind: str) -> list:
 def finish_member(
     patches: Patches, job: Job, seconds_left: float, *, method: object, folds: np.ndarray
 ) -> tuple:
-    """Load one network from its file, or train and save it.
+    """Load one network's results, or train it, save it and explain some of its predictions.
 
     Returns:
         The job and a Member, or None if there is no time for it.
@@ -153,21 +172,27 @@ def finish_member(
     workload = (num_train, num_valid, num_predicted)
     watcher = Forecast(job.name, budget, workload, job.num_rounds, is_alone=not known)
     try:
-        member = train_member(method, patches, job, split, checkpoint, watcher)
+        network, member = train_member(method, patches, job, split, checkpoint, watcher)
     except OutOfTimeError:
         print(f"{job.name} cannot finish within max_hours; its state is kept for --resume")
         return job, None
+    auc = float(roc_auc_score(patches.labels[member.positions], member.oof))
+    facts = {**job.facts, "fold": job.fold, "seed": job.seed, "oof_auc": auc}
+    save_network(job.path.with_suffix(".keras"), network, facts)
     if member.was_cut_short:
         print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")
-    else:
+        return job, member
+    save_member(job.path, member, job.fingerprint)  # before anything else can fail
+    checkpoint.path.unlink(missing_ok=True)
+    if job.kind == "fold":
+        member = explain_member(method, network, patches, job, member)
         save_member(job.path, member, job.fingerprint)
-        checkpoint.path.unlink(missing_ok=True)
     return job, member
 
 
 def train_member(
     method: object, patches: Patches, job: Job, split: Split, saved: Checkpoint, watcher: Forecast
-) -> Member:
+) -> tuple:
     """Train one network; predict its validation fold and the test patches.
 
     Args:
@@ -175,6 +200,9 @@ def train_member(
         job, split: which network it is, and its share of the patches.
         saved: where training resumes and is saved.
         watcher: stops a training that cannot finish in time.
+
+    Returns:
+        The network, for `method.predict`, and a Member.
 
     Raises:
         OutOfTimeError, ValueError: there is no time for it, as `Forecast` decides.
@@ -188,14 +216,9 @@ def train_member(
     if num_test:
         test, _ = method.predict(network, patches.test_images)
         clock.end("predict_test", num_test)
-    explanation = None
-    if job.kind == "fold":
-        explanation = method.explain(network, patches, positions, one_view)
-    if explanation:
-        clock.end("explain", len(explanation.shown))
     history.insert(0, "seed", job.seed)
     history.insert(0, "fold", job.fold)
-    return Member(
+    member = Member(
         fold=job.fold,
         seed=job.seed,
         positions=positions,
@@ -205,5 +228,24 @@ def train_member(
         history=history,
         stages=clock.stages,
         was_cut_short=watcher.was_cut_short,
-        explanation=explanation,
+        place=describe_place(),
     )
+    return network, member
+
+
+def explain_member(
+    method: object, network: keras.Model, patches: Patches, job: Job, member: Member
+) -> Member:
+    """Add explanations to a network's results; if they fail, a warning."""
+    clock = Clock()
+    try:
+        explanation = method.explain(network, patches, member.positions, member.oof_one_view)
+    except Exception as error:  # must not lose the network
+        traceback.print_exc()
+        warning = f"warning: {job.name} is not explained: {type(error).__name__}: {error}"
+        return dataclasses.replace(member, warning=warning)
+    if explanation is None:
+        return member
+    clock.end("explain", len(explanation.shown))
+    stages = {**member.stages, **clock.stages}
+    return dataclasses.replace(member, explanation=explanation, stages=stages)

@@ -1,4 +1,4 @@
-"""The scores and files of a finished run."""
+"""The scores and files of a run."""
 
 import dataclasses
 
@@ -17,17 +17,23 @@ FILES = ["submission.csv", "oof.csv", "history.csv"]
 
 
 @dataclasses.dataclass(frozen=True)
+class NetworkSize:
+    """What run.json says about the networks: their name and numbers of parameters."""
+
+    network: str
+    num_parameters: int
+    num_trainable: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Scores:
     """What run.json adds about a training run; scores are ROC AUC out of fold.
 
-    `not_trained` and `cut_short` name the networks for which there was too little time.
+    `not_trained` names the networks that are missing so far, `cut_short` those that lack epochs.
     """
 
     device: str
     precision: str
-    network: str
-    num_parameters: int
-    num_trainable: int
     fold_auc: dict
     oof_auc: float
     not_trained: list
@@ -35,10 +41,11 @@ class Scores:
     warnings: list
 
 
-def announce(network: keras.Model) -> keras.Model:
-    """Print the network's name and size and return it."""
+def announce(network: keras.Model) -> NetworkSize:
+    """Print the network's name and size and return them."""
+    num_trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
     print(f"network  {network.name}, {network.count_params():,} parameters", flush=True)
-    return network
+    return NetworkSize(network.name, network.count_params(), num_trainable)
 
 
 def gather_oof(run: Run, folds: np.ndarray, members: list) -> pd.DataFrame:
@@ -54,40 +61,49 @@ def gather_oof(run: Run, folds: np.ndarray, members: list) -> pd.DataFrame:
     return table[["id", "label", "fold"]].iloc[mean.index].assign(prediction=mean)
 
 
-def finish_run(
-    run: Run, device: Device, network: keras.Model, oof: pd.DataFrame, ensemble: Ensemble, **found
-) -> None:
-    """Score the run; write oof.csv, history.csv and run.json; print a summary.
+def write_results(
+    run: Run, device: Device, network: NetworkSize, oof: pd.DataFrame, ensemble: Ensemble, **found
+) -> dict:
+    """Score the networks that are finished; write oof.csv, history.csv and run.json.
 
     Args:
         run, device: as for `fit_members`.
-        network: a network of the run, whose parameters are counted.
+        network: as `announce` returns it.
         oof: as `gather_oof` returns it.
-        ensemble: as `fit_members` returns it.
+        ensemble: as `fit_members` yields it.
         found: further entries of run.json, such as `cleaned`.
+
+    Returns:
+        dict, the content of run.json.
     """
-    scores = score_run(device, network, oof, ensemble)
+    scores = score_run(device, oof, ensemble)
     history = pd.concat([member.history for member in ensemble.members], ignore_index=True)
     write_table(run.output / "history.csv", history)
     write_table(run.output / "oof.csv", oof)
-    about = make_record(run, sum_stages([member.stages for member in ensemble.members]), FILES)
-    write_json(run.output / "run.json", {**vars(about), **vars(scores), **found})
-    stages = [
+    stages = sum_stages([member.stages for member in ensemble.members])
+    files = [*FILES, *ensemble.files]
+    about = make_record(run, stages, files, complete=not ensemble.missing)
+    results = {**vars(about), **vars(network), **vars(scores), **found}
+    write_json(run.output / "run.json", results)
+    return results
+
+
+def print_results(results: dict) -> None:
+    """Print the stages, scores and warnings of a run."""
+    lines = [
         f"{n:<13} {s.seconds:>8.1f} s {s.images:>9,} images {s.images_per_second:>9,.0f} images/s"
-        for n, s in about.stages.items()
+        for n, s in results["stages"].items()
     ]
-    lines = [f"fold {n:<3} out-of-fold AUC {auc:.4f}" for n, auc in scores.fold_auc.items()]
-    lines += [f"all      out-of-fold AUC {scores.oof_auc:.4f}", *scores.warnings]
-    lines += [f"total    {about.seconds:.1f} s", f"wrote    {', '.join(FILES)}, run.json"]
-    print("", *stages, *lines, sep="\n", flush=True)
+    lines += [f"fold {n:<3} out-of-fold AUC {auc:.4f}" for n, auc in results["fold_auc"].items()]
+    lines += [f"all      out-of-fold AUC {results['oof_auc']:.4f}", *results["warnings"]]
+    lines += [f"total    {results['seconds']:.1f} s", f"wrote    {', '.join(FILES)}, run.json"]
+    print("", *lines, sep="\n", flush=True)
 
 
-def score_run(
-    device: Device, network: keras.Model, oof: pd.DataFrame, ensemble: Ensemble
-) -> Scores:
+def score_run(device: Device, oof: pd.DataFrame, ensemble: Ensemble) -> Scores:
     """Score a run, and warn of networks that are missing or were cut short."""
     cut_short = [f"fold {m.fold} seed {m.seed}" for m in ensemble.members if m.was_cut_short]
-    lacking = {"no time for": ensemble.missing, "max_hours cut short": cut_short}
+    lacking = {"not trained:": ensemble.missing, "max_hours cut short": cut_short}
     warnings = [
         f"warning: {text} {', '.join(names)}; the same command (push --resume) continues"
         for text, names in lacking.items()
@@ -100,9 +116,6 @@ def score_run(
     return Scores(
         device=device.text,
         precision=device.policy,
-        network=network.name,
-        num_parameters=network.count_params(),
-        num_trainable=sum(int(np.prod(w.shape)) for w in network.trainable_weights),
         fold_auc=fold_auc,
         oof_auc=float(roc_auc_score(oof["label"], oof["prediction"])),
         not_trained=ensemble.missing,

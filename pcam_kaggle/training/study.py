@@ -92,7 +92,7 @@ def run_study(
     work = functools.partial(run_trials, search=search, folds=folds, fold=fold)
     jobs = [(budget.left(),)] * num_workers
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        for _ in run_jobs(work, patches, jobs, num_workers, device.num_gpus, scratch):
+        for _ in run_jobs(work, patches, jobs, num_workers, device.gpus, scratch):
             pass
     study = optuna.load_study(study_name=STUDY, storage=open_storage(search.path))
     write_study(run, study, space, fold, num_trials)

@@ -66,7 +66,7 @@ def test_counts_and_means_are_those_of_the_pixels(training):
             assert counts[label, channel].sum() == numbers.sum()
 
 
-def test_two_laboratories_are_two_stains(training):
+def test_two_colors_of_stain_are_two_groups(training):
     """Half of the patches of one stain, their blue three times as transparent."""
     images, table = training
     one = measure_hue(measure_patches(images))[:, 1] > 0.55

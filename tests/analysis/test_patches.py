@@ -10,6 +10,7 @@ from PIL import Image
 from pcam_kaggle.analysis.patches import (
     find_twins,
     find_unwanted,
+    group_twins,
     hash_patches,
     measure_patches,
     pair_hashes,
@@ -76,6 +77,28 @@ def test_pairs_are_those_of_comparing_all_with_all():
     expected = np.argwhere(np.triu(distance <= 3, 1))
     assert len(expected) > 50
     assert pair_hashes(hashes).tolist() == expected.tolist()
+
+
+def test_many_equal_hashes_are_one_group_of_few_pairs():
+    hashes = np.full(6_000, 7, "uint64")
+    hashes[100:103] = 2**50 - 1, 2**50 - 1, 2**50 - 2
+    pairs = pair_hashes(hashes)
+    twins = pd.DataFrame(pairs, columns=["first", "second"])
+    sizes = np.bincount(group_twins(6_000, twins))
+    assert sizes.tolist() == [5_997, 3]
+    assert len(pairs) < 5 * 6_000
+    alike = np.random.default_rng(0).integers(0, 2**48, 5_000, dtype="uint64")  # share a band
+    alike[4_000] = alike[3] ^ np.uint64(5)
+    assert [3, 4_000] in pair_hashes(alike).tolist()
+
+
+def test_copies_of_two_patches_with_one_hash_are_two_groups(tissue):
+    images = np.stack([tissue[n % 2] for n in range(40)])
+    patches = measure_patches(images)
+    patches["hash"] = patches["hash"][0]
+    twins = find_twins(images, patches)
+    assert twins["exact"].all()
+    assert group_twins(40, twins).tolist() == [0, 1] * 20
 
 
 def test_a_hash_changes_with_the_picture_not_with_its_brightness():

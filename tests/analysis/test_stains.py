@@ -1,6 +1,7 @@
-"""Stain colors: the same patches in one cluster, and folds that hold one out."""
+"""Groups of hue: the same patches in one group, and folds that hold one out."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pcam_kaggle.analysis.patches import measure_patches
@@ -49,6 +50,32 @@ def test_blank_patches_are_no_color_of_stain():
     assert (make_stain_folds(patches, labels, slides) == (slides == "violet")).all()
 
 
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("color", [(255, 255, 255), (255, 255, 210), (250, 250, 210)])
+def test_white_patches_change_no_group_of_hue(color, count):
+    """Their density of green is 0 or nearly so; they are not all called blank."""
+    patches, labels = make_stained()
+    white = measure_patches(np.full((count, 96, 96, 3), color, "uint8"))
+    patches = pd.concat([patches, white], ignore_index=True)
+    labels = np.append(labels, np.arange(count) % 2)
+    with np.errstate(all="raise"):
+        folds = make_stain_folds(patches, labels)
+        stains = cluster_stains(patches)
+    assert folds.tolist() == [0, 0, 1] * 20 + [0] * count
+    assert stains.tolist() == [0, 0, 1] * 20 + [-1] * count
+
+
+def test_a_group_of_few_patches_is_refused():
+    patches, labels = make_stained(150)
+    kept = np.flatnonzero((np.arange(150) % 3 < 2) | (np.arange(150) < 15))  # 5 violet of 105
+    with pytest.raises(ValueError) as error:
+        make_stain_folds(patches.iloc[kept].reset_index(drop=True), labels[kept])
+    assert "5% of all patches, in both groups of hue. Received: [50, 50] and [3, 2] " in str(
+        error.value
+    )
+    assert "Try: split=stratified stain_check=false" in str(error.value)
+
+
 def test_a_slide_has_one_stain_even_where_its_patches_differ():
     patches, labels = make_stained()
     slides = np.where(np.arange(60) % 3 == 2, "violet", "pink")
@@ -59,12 +86,16 @@ def test_a_slide_has_one_stain_even_where_its_patches_differ():
 
 def test_a_stain_with_one_label_is_refused():
     patches, _ = make_stained()
-    with pytest.raises(ValueError, match="both labels in both stain colors"):
+    with pytest.raises(
+        ValueError, match="both labels, and 5% of all patches, in both groups of hue"
+    ):
         make_stain_folds(patches, (np.arange(60) % 3 == 2).astype(int))
 
 
 def test_patches_that_are_all_blank_have_no_folds_of_stain():
     patches, labels = make_stained()
     patches["blank"] = "white"
-    with pytest.raises(ValueError, match="both labels in both stain colors"):
+    with pytest.raises(
+        ValueError, match="both labels, and 5% of all patches, in both groups of hue"
+    ):
         make_stain_folds(patches, labels)

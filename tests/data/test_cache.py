@@ -1,14 +1,19 @@
 """The cache of decoded images: taken when it is right, replaced when it is not."""
 
 import os
+import stat
+import tempfile
 
 import numpy as np
 import pytest
+from conftest import run_python
 
 from pcam_kaggle.data import cache, decode
 from pcam_kaggle.data.cache import load_cached
 from pcam_kaggle.data.competition import load_labels
 from pcam_kaggle.data.decode import load_images
+
+posix = pytest.mark.skipif(os.name != "posix", reason="users and modes of POSIX")
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def test_a_second_run_takes_the_array_of_the_first(table, load, tmp_path, capsys
 
 def cut(path, table):
     path.write_bytes(path.read_bytes()[:-1000])
-    return "it is damaged"
+    return "it is damaged (expected 1,411,272 bytes, received 1,410,272)"
 
 
 def empty(path, table):
@@ -56,24 +61,69 @@ def empty(path, table):
     return "it is damaged"
 
 
-def other_shape(path, table):
-    np.save(path, np.zeros((3, 96, 96, 3), np.uint8))
-    return r"received uint8 (3, 96, 96, 3)"
+def flip(path, table):
+    content = bytearray(path.read_bytes())
+    content[27_648 * 20 + 5_000] ^= 16
+    path.write_bytes(content)
+    return "1 images are damaged"
+
+
+def blank(path, table):
+    content = path.read_bytes()
+    path.write_bytes(content[: 27_648 * 30] + bytes(len(content) - 27_648 * 30))
+    return "51 files have changed"  # its facts are gone too
+
+
+def garbage(path, table):
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+    return "51 files have changed"
 
 
 def other_images(path, table):
-    np.save(path, np.load(path)[::-1])
-    return "image 0 is not that of"
+    content = np.fromfile(path, np.uint8)
+    images = content[: 51 * 27_648].reshape(51, -1)
+    images[:2] = images[1::-1].copy()
+    content.tofile(path)
+    return "2 images are damaged"
 
 
-@pytest.mark.parametrize("damage", [cut, empty, other_shape, other_images])
+def other_time(path, table):
+    status = os.stat(table["path"][7])
+    os.utime(table["path"][7], ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+    return f"1 files have changed, such as {table['path'][7]}"
+
+
+def other_size(path, table):
+    status = os.stat(table["path"][8])
+    with open(table["path"][8], "ab") as file:
+        file.write(b"0")
+    os.utime(table["path"][8], ns=(status.st_atime_ns, status.st_mtime_ns))
+    return f"1 files have changed, such as {table['path'][8]}"
+
+
+DAMAGES = [cut, empty, flip, blank, garbage, other_images, other_time, other_size]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_cache_is_replaced_and_said(damage, table, load, tmp_path, capsys):
     expected = np.array(load(table))
     message = damage(find_file(tmp_path), table)
     capsys.readouterr()
     assert np.array_equal(load(table), expected)
     assert message in capsys.readouterr().out
-    assert np.array_equal(np.load(find_file(tmp_path)), expected)
+    assert np.array_equal(load(table), expected)
+    assert capsys.readouterr().out == f"cache    {find_file(tmp_path)}\n"
+
+
+def test_pixels_that_changed_on_disk_are_read_again(table, load):
+    load(table)
+    with open(table["path"][5], "rb") as other:
+        content = other.read()
+    with open(table["path"][4], "wb") as file:
+        file.write(content)
+    os.utime(table["path"][4], ns=(0, 10**18))
+    images = load(table)
+    assert np.array_equal(images[4], images[5])
 
 
 def test_other_images_have_a_cache_of_their_own(table, load, tmp_path):
@@ -111,4 +161,81 @@ def test_the_cache_is_where_the_variable_says(table, tmp_path, monkeypatch):
     monkeypatch.setenv("PCAM_CACHE", str(tmp_path / "elsewhere"))
     load_cached(table, name="train")
     (path,) = (tmp_path / "elsewhere").iterdir()
-    assert path.name.startswith("train-") and path.suffix == ".npy"
+    assert path.name.startswith("train-") and path.suffix == ".bin"
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A temporary folder of the system, for this test alone."""
+    monkeypatch.delenv("PCAM_CACHE", raising=False)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def check_kept_in_memory(table, capsys, *, because):
+    """The images are right, nothing is cached and one line says why."""
+    images = load_cached(table, name="train")
+    assert not isinstance(images, np.memmap)
+    assert np.array_equal(images, load_images(table, None))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("cache    not used: ") and because in line
+    assert line.endswith("0.0 GB of images stay in memory")
+
+
+@posix
+def test_every_user_has_a_closed_folder(table, temporary):
+    load_cached(table)
+    (folder,) = temporary.iterdir()
+    assert folder.name == f"pcam-kaggle-{os.getuid()}"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o777)
+    load_cached(table)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@posix
+def test_a_folder_behind_a_link_is_not_used(table, temporary, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (temporary / f"pcam-kaggle-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    check_kept_in_memory(table, capsys, because="belongs to someone else")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives away")
+def test_a_folder_of_someone_else_is_not_used(table, temporary, capsys):
+    folder = temporary / "pcam-kaggle-0"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    check_kept_in_memory(table, capsys, because=f"{folder} belongs to someone else")
+    assert not list(folder.iterdir())
+
+
+def test_a_file_in_place_of_the_folder_is_no_end(table, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("PCAM_CACHE", str(tmp_path / "file"))
+    check_kept_in_memory(table, capsys, because=str(tmp_path / "file"))
+
+
+@posix
+def test_a_disk_without_space_is_no_end(table, tmp_path, monkeypatch):
+    """In a process of its own, whose files may have 1 MB: the images take 1.4 MB."""
+    code = """
+import resource, sys
+import numpy as np
+import pandas as pd
+from pcam_kaggle.data import cache, decode
+
+if __name__ == "__main__":
+    cache.PROCESSES_FROM = decode.PROCESSES_FROM = 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    table = pd.read_csv(sys.argv[1])
+    images = cache.load_cached(table, folder=sys.argv[2])
+    assert np.array_equal(images, decode.load_images(table, None))
+"""
+    table.to_csv(tmp_path / "table.csv", index=False)
+    result = run_python(["-c", code, tmp_path / "table.csv", tmp_path / "cache"])
+    assert result.returncode == 0, result.stderr
+    assert "not used: [Errno 27] File too large" in result.stdout
+    assert not list((tmp_path / "cache").iterdir())

@@ -74,7 +74,7 @@ def test_an_id_of_digits_stays_text(tmp_path):
         (change_labels(lambda rows: [(i, "2") for i, _ in rows]), "Received: 51 invalid"),
         (change_labels(lambda rows: [(i, "") for i, _ in rows]), "labels 0 and 1"),
         (change_labels(lambda rows: [(i, "1.0") for i, _ in rows]), "'1.0' for"),
-        (rename_columns, "expected columns id,label. Received: name,target"),
+        (rename_columns, "with the columns id,label. Received: 'name,target'. Try: "),
         (empty_test, "test: expected .tif images. Received: none"),
         (remove_first("test"), "sample_submission.csv: expected the ids of the"),
     ],
@@ -85,6 +85,38 @@ def test_a_damaged_competition_is_named(competition, damage, message):
         load_labels(competition)
         load_sample(competition)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["train_labels.csv", "sample_submission.csv", "map.csv"])
+@pytest.mark.parametrize(
+    "content, received",
+    [
+        (b"", "an empty first line"),
+        ("id,label\na,1\n".encode("utf-16"), "'utf-8' codec can't decode byte 0xff"),
+        ("id,label\na,1\n".encode("utf-16-le"), "'i\\x00d"),
+        (b"id,HEAD\na,1\nb\nc,1,2\n", "line 3 has another number of fields (2 such lines)"),
+        (b"id,HEAD\na,1,2\n", "line 2 has another number of fields (1 such lines)"),
+        (b'id,HEAD\n"a,1\n', "line 2 has another number of fields"),
+        (bytes(200_000), "field larger than field limit"),
+        (np.random.default_rng(0).bytes(5_000), "'utf-8' codec can't decode"),
+    ],
+)
+def test_a_file_that_is_no_such_csv_is_named(competition, name, content, received):
+    path = competition / name
+    path.write_bytes(content.replace(b"HEAD", b"slide" if name == "map.csv" else b"label"))
+    with pytest.raises(ValueError) as error:
+        load_slides(path, ["a"]) if name == "map.csv" else load_labels(competition)
+        load_sample(competition)
+    message = str(error.value)
+    assert message.startswith(f"{path}: expected a CSV in UTF-8 with the columns id,")
+    assert f"Received: {received}" in message and message.endswith("save the file again")
+
+
+def test_a_byte_order_mark_and_empty_lines_are_no_content(competition):
+    expected = load_labels(competition)
+    path = competition / "train_labels.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n\r\n"))
+    assert load_labels(competition).equals(expected)
 
 
 def test_problems_are_all_counted_and_ten_named(competition):
@@ -124,7 +156,7 @@ def test_slides_come_in_the_order_of_the_ids(tmp_path, column):
     [
         ([("a", "s1")], ("id", "slide"), r"map\.csv: 1 ids are missing\s+b$"),
         ([("a", "s"), ("a", "t"), ("b", "s")], ("id", "slide"), r"1 duplicate ids\s+a$"),
-        ([("a", "s1")], ("patch", "slide"), "expected columns id,slide. Received: patch,slide"),
+        ([("a", "s1")], ("patch", "slide"), "the columns id,slide. Received: 'patch,slide'"),
     ],
 )
 def test_a_slide_map_that_does_not_fit_is_refused(tmp_path, rows, header, message):

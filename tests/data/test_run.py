@@ -53,7 +53,7 @@ def test_a_run_knows_its_tables_and_says_so(start, competition, capsys):
     tables = run.competition
     assert (len(tables.train), len(tables.test), tables.slides) == (30, 16, None)
     assert tables.train.index.tolist() == list(range(30))
-    assert run.settings.data.num_images == 30 and run.settings.machine.precision == "float32"
+    assert run.settings.data.num_images == 30 and run.settings.machine.precision == "auto"
     assert (run.recipe, run.build_id, run.code, run.edited) == ("demo", "package", "package", False)
     lines = capsys.readouterr().out.splitlines()
     positive = tables.train["label"].sum()
@@ -196,15 +196,16 @@ def test_the_hours_of_a_run_start_when_it_is_opened(start):
 def test_the_record_of_a_run_is_complete_json(start, tmp_path):
     run = start({"num_images": 30, "max_hours": 2.0}, {"trials": 7})
     run.clock.end("decode_train", 30)
+    (run.output / "study.csv").write_text("number\n", newline="\n")
     record = make_record(run, {"train": Stage(2.0, 60, 30.0, None)}, ["study.csv"])
     write_json(tmp_path / "run.json", record)
     found = read_json(tmp_path / "run.json")
     assert found == json.loads(json.dumps(dataclasses.asdict(record)))
-    assert found["schema"] == 2 and found["recipe"] == "demo"
+    assert found["schema"] == 3 and found["recipe"] == "demo"
     assert found["settings"] == run.settings.flat()
     assert found["settings"]["trials"] == 7
     positive = run.competition.train["label"].sum()
     assert found["counts"] == {"train": 30, "positive": positive, "test": 16}
     assert list(found["stages"]) == ["decode_train", "train"]
-    assert found["fingerprint"] == run.fingerprint and found["files"] == ["study.csv"]
+    assert found["fingerprint"] == run.fingerprint and list(found["files"]) == ["study.csv"]
     assert found["finished"].endswith("+00:00") and found["seconds"] > 0

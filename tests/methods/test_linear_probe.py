@@ -1,6 +1,8 @@
 """Features of a frozen transformer and heads on them, on small random models."""
 
+import hashlib
 import json
+import types
 
 import keras
 import numpy as np
@@ -12,10 +14,14 @@ from pcam_kaggle.data.folds import split_fold
 from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.ensemble import log_odds
 from pcam_kaggle.methods import features as features_module
-from pcam_kaggle.methods.features import extract_features
+from pcam_kaggle.methods.features import discard_features, extract_features, load_features
 from pcam_kaggle.methods.linear_probe import LinearProbe, apply_head
 from pcam_kaggle.methods.token_maps import compute_token_maps, differentiate_head, explain_tokens
-from pcam_kaggle.models.transformer import load_backbone
+from pcam_kaggle.models.transformer import (
+    build_transformer,
+    find_transformer_revision,
+    load_backbone,
+)
 from pcam_kaggle.models.transformer_settings import HeadSettings, TransformerSettings
 from pcam_kaggle.recipes import run_recipe
 from pcam_kaggle.system.clock import Budget
@@ -23,7 +29,6 @@ from pcam_kaggle.system.files import read_json
 from pcam_kaggle.training.settings import TrainingSettings
 
 safetensors = pytest.importorskip("safetensors.numpy")
-pytestmark = pytest.mark.filterwarnings("ignore:scipy.optimize")  # of scikit-learn
 
 SMALL = {"input_size": 56, "num_folds": 2}
 
@@ -51,10 +56,22 @@ def colors():
     return keras.Model(inputs, mean)
 
 
-def make_probe(head="logistic", explainer=None, **training):
+def make_probe(head="logistic", explainer=None, weights="hf://owner/name", **training):
     """A linear probe; its transformer is not loaded before it is built."""
-    training = TrainingSettings(learning_rate=1e-2, **training)
-    return LinearProbe(TransformerSettings(), HeadSettings(head=head), training, "none", explainer)
+    return LinearProbe(
+        builder=build_transformer,
+        find_revision=find_transformer_revision,
+        network=TransformerSettings(weights=weights, input_size=56),
+        head=HeadSettings(head=head),
+        training=TrainingSettings(learning_rate=1e-2, **training),
+        explainer=explainer,
+    )
+
+
+def extract(network, images, tta, name, folder, *arguments, **options):
+    """The features that are written, read again."""
+    extract_features(lambda: network, images, tta, name, folder, *arguments, **options)
+    return load_features(len(images), name, folder, *arguments[:2])
 
 
 def fit(probe, features, labels):
@@ -100,7 +117,7 @@ def test_the_pixel_scale_beside_the_weights_is_heeded(tmp_path, images):
 def test_eight_views_make_the_features_the_same_for_every_view(backbone, images, tmp_path):
     few = images[:6]
     upright, turned, single = (
-        extract_features(backbone, array, tta, name, tmp_path)
+        extract(backbone, array, tta, name, tmp_path)
         for array, tta, name in [
             (few, "dihedral", "upright"),
             (np.rot90(few, axes=(1, 2)), "dihedral", "turned"),
@@ -114,17 +131,53 @@ def test_eight_views_make_the_features_the_same_for_every_view(backbone, images,
 
 def test_parts_that_are_there_or_attached_are_taken(colors, images, tmp_path):
     folder, attached = tmp_path / "features", tmp_path / "input"
-    first = extract_features(colors, images, "none", "run", folder, "mine", attached)
+    first = extract(colors, images, "none", "run", folder, "mine", attached)
     path = folder / "run_mine_000000.npy"
     np.save(path, first + 1)
-    taken = extract_features(colors, images, "none", "run", folder, "mine", attached)
+    # No network is built for what is there.
+    taken = extract(None, images, "none", "run", folder, "mine", attached)
     np.testing.assert_array_equal(taken, first + 1)
     (attached / "earlier" / "features").mkdir(parents=True)
     path.rename(attached / "earlier" / "features" / path.name)
-    taken = extract_features(colors, images, "none", "run", folder, "mine", attached)
+    taken = extract(None, images, "none", "run", folder, "mine", attached)
     np.testing.assert_array_equal(taken, first + 1)
-    other = extract_features(colors, images, "none", "run", folder, "other", attached)
+    assert not list(folder.iterdir())
+    other = extract(colors, images, "none", "run", folder, "other", attached)
     np.testing.assert_array_equal(other, first)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other images", "no array"])
+def test_a_damaged_part_is_named_and_an_attached_one_skipped(
+    colors, images, tmp_path, damage, capsys
+):
+    folder, attached = tmp_path / "features", tmp_path / "input"
+    first = extract(colors, images, "none", "run", folder, "mine", attached)
+    path = folder / "run_mine_000000.npy"
+    if damage == "other images":
+        np.save(path, first[1:])
+    else:
+        path.write_bytes(path.read_bytes()[: {"cut": -1, "no array": 3}[damage]])
+    with pytest.raises(ValueError, match=r"run_mine_000000.npy is damaged.*Try: delete it"):
+        extract(colors, images, "none", "run", folder, "mine", attached)
+    attached.mkdir()
+    path.rename(attached / path.name)
+    again = extract(colors, images, "none", "run", folder, "mine", attached)
+    np.testing.assert_array_equal(again, first)
+    assert "is not taken" in capsys.readouterr().out
+
+
+def test_features_that_no_worker_wrote_are_missed(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train_mine_000000.npy"):
+        load_features(5, "train", tmp_path, "mine")
+
+
+def test_the_features_of_a_finished_run_are_discarded(colors, images, tmp_path):
+    run = types.SimpleNamespace(output=tmp_path)
+    extract(colors, images, "none", "train", tmp_path / "features")
+    (tmp_path / "run.json").touch()
+    discard_features(run)
+    discard_features(run)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
@@ -212,30 +265,68 @@ def test_two_workers_describe_what_one_does(model, shared_competition, tmp_path)
 
 def test_a_worker_s_share_is_every_second_part(colors, images, tmp_path, monkeypatch):
     monkeypatch.setattr(features_module, "IMAGES_PER_PART", 2)
-    arguments = (colors, images[:6], "none", "train", tmp_path)
-    mean = images[:6].mean(axis=(1, 2))
-    second = extract_features(*arguments, share=(1, 2))
-    assert second == pytest.approx(mean[2:4], rel=1e-3)
+    few, mean = images[:6], images[:6].mean(axis=(1, 2))
+    extract_features(lambda: colors, few, "none", "train", tmp_path, share=(1, 2))
     assert [path.name for path in tmp_path.iterdir()] == ["train__000002.npy"]
-    assert extract_features(*arguments) == pytest.approx(mean, rel=1e-3)
-    assert len(extract_features(*arguments, share=(5, 6))) == 0
+    assert np.load(tmp_path / "train__000002.npy") == pytest.approx(mean[2:4], rel=1e-3)
+    extract_features(lambda: None, few, "none", "train", tmp_path, share=(5, 6))  # no part
+    assert extract(colors, few, "none", "train", tmp_path) == pytest.approx(mean, rel=1e-3)
 
 
 def test_features_without_time_are_refused_and_kept_so_far(colors, images, tmp_path, monkeypatch):
     monkeypatch.setattr(features_module, "IMAGES_PER_PART", len(images) // 2)
     arguments = (colors, images, "none", "train", tmp_path, "mine", None)
     with pytest.raises(ValueError, match="max_hours: the features of train needs"):
-        extract_features(*arguments, Budget(1, seconds_left=-1.0))
+        extract(*arguments, Budget(1, seconds_left=-1.0))
     assert len(list(tmp_path.iterdir())) == 1
-    assert len(extract_features(*arguments, Budget(1))) == len(images)
+    assert len(extract(*arguments, Budget(1))) == len(images)
 
 
 def test_features_that_overflow_are_named(images, tmp_path):
     inputs = keras.Input((96, 96, 3), dtype="uint8")
     pooled = keras.ops.mean(keras.ops.cast(inputs, "float32"), axis=(1, 2)) * 1e4
     with pytest.raises(FloatingPointError, match="mixed_bfloat16"):
-        extract_features(keras.Model(inputs, pooled), images, "none", "features", tmp_path)
+        extract(keras.Model(inputs, pooled), images, "none", "features", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_probe_describes_its_backbone(model, monkeypatch, tmp_path):
+    digits = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()[:10]
+    assert make_probe(weights=str(model)).describe() == {
+        "method": "LinearProbe",
+        "tta": "none",
+        "backbone": {"weights": str(model), "revision": digits},
+    }
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert make_probe().describe()["backbone"]["revision"] == "unknown"
+    snapshots = tmp_path / "models--owner--name" / "snapshots"
+    for commit in ("a" * 40, "b" * 40):
+        (snapshots / commit).mkdir(parents=True)
+        (snapshots / commit / "config.json").touch()
+    (tmp_path / "models--owner--name" / "refs").mkdir()
+    (tmp_path / "models--owner--name" / "refs" / "main").write_text("a" * 40, "utf-8")
+    assert make_probe().describe()["backbone"]["revision"] == "a" * 40
+
+
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_a_kept_head_predicts_the_same(tmp_path, head, policy):
+    labels = np.arange(200) % 2
+    features = np.random.default_rng(0).normal(0, 1, (200, 8)).astype("float16")
+    features[:, 3] += 3 * labels
+    keras.config.set_dtype_policy(policy)
+    try:
+        network, _ = fit(make_probe(head, epochs=2, batch_size=20), features, labels)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    network.save(tmp_path / "head.keras")
+    kept = keras.saving.load_model(tmp_path / "head.keras", compile=False)
+    expected = apply_head(network, features, np.arange(5, 200))
+    np.testing.assert_allclose(apply_head(kept, features)[5:], expected, atol=1e-6)
+    np.testing.assert_array_equal(apply_head(kept, features, np.arange(5, 200)), expected)
+    assert kept(features.astype("float32")).dtype == "float32"
 
 
 def test_a_folder_attached_to_the_kernel_is_found_by_its_name(model, monkeypatch):

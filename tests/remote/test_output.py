@@ -8,7 +8,7 @@ import types
 import pytest
 from conftest import read_rows, run_python
 
-from kernel.records import PushRecord, ResultRecord, read_record
+from kernel.records import PushRecord, ResultRecord, StatusRecord, read_record
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.output import download_output, place_file
@@ -31,6 +31,10 @@ def finish(tmp_path, open_sandbox):
     return finish_one
 
 
+WHOLE = {"push.json", "status.json", "run.json", "submission.csv", "kernel.log"}
+NOTHING = {"push.json", "status.json"}  # what a download that fails leaves
+
+
 def list_names(run):
     return {path.name for path in run.iterdir()}
 
@@ -38,7 +42,7 @@ def list_names(run):
 def test_all_files_come_and_the_log(finish, tmp_path):
     _, client, run = finish()
     assert download_output(client, run, tmp_path / "runs") == 3
-    assert list_names(run) == {"push.json", "run.json", "submission.csv", "kernel.log"}
+    assert list_names(run) == WHOLE
     assert len(read_rows(run / "submission.csv")) == 16
     build_id = read_record(run, PushRecord).build_id
     assert json.loads((run / "run.json").read_text())["build_id"] == build_id
@@ -48,18 +52,21 @@ def test_all_files_come_and_the_log(finish, tmp_path):
 def test_a_study_comes_without_a_submission_and_is_not_submitted(finish, tmp_path):
     _, client, run = finish("study")
     assert download_output(client, run, tmp_path / "runs") == 3
-    assert list_names(run) == {"push.json", "run.json", "study.csv", "kernel.log"}
+    assert list_names(run) == WHOLE - {"submission.csv"} | {"study.csv"}
     with pytest.raises(KaggleError, match="a study or an exploration submits nothing"):
         submit_predictions(client, run, runs=tmp_path / "runs")
 
 
-def test_the_output_of_an_older_version_of_the_package_is_taken(finish, tmp_path):
-    _, client, run = finish("old")
+@pytest.mark.parametrize("schema", [1, 2])
+def test_the_output_of_an_older_version_of_the_package_is_taken(finish, tmp_path, schema):
+    sandbox, client, run = finish(f"schema{schema}")
     assert download_output(client, run, tmp_path / "runs") == 3
     record = read_record(run, ResultRecord)
-    assert (record.schema, record.recipe) == (1, "demo")
+    assert (record.schema, record.recipe) == (schema, "demo")
     assert record.files == ("submission.csv",) and "recipe" not in record.settings
+    assert record.manifest is None and record.complete
     assert submit_predictions(client, run, runs=tmp_path / "runs") == 1
+    assert download_output(client, run, tmp_path / "runs") == 0
 
 
 def test_a_second_time_nothing_is_fetched(finish, tmp_path):
@@ -81,15 +88,22 @@ def test_the_output_of_another_build_is_refused(finish, tmp_path):
     _, client, run = finish("other")
     with pytest.raises(KaggleError, match="from another run.*build 0123456789"):
         download_output(client, run, tmp_path / "runs")
-    assert list_names(run) == {"push.json"}
+    assert list_names(run) == NOTHING
 
 
-@pytest.mark.parametrize("mode, missing", [("none", "submission.csv"), ("fail", "run")])
-def test_a_missing_file_is_named(finish, tmp_path, mode, missing):
+@pytest.mark.parametrize(
+    "mode, words",
+    [
+        ("none", "v1 lacks submission.csv. Expected"),
+        ("fail", r"v1 failed: Your notebook .*lacks run.json: no network was finished"),
+        ("damaged", r"v1 differs from run.json in submission.csv"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(finish, tmp_path, mode, words):
     _, client, run = finish(mode)
-    with pytest.raises(KaggleError, match=f"lacks {missing}"):
+    with pytest.raises(KaggleError, match=words):
         download_output(client, run, tmp_path / "runs")
-    assert list_names(run) == {"push.json"}
+    assert list_names(run) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -101,7 +115,7 @@ def test_a_name_that_leaves_the_folder_is_refused(finish, tmp_path, name):
     sandbox.script("ListKernelSessionOutput", Fault(patch={"files": files}))
     with pytest.raises(KaggleError, match="outside its folder"):
         download_output(client, run, tmp_path / "runs")
-    assert list_names(run) == {"push.json"}
+    assert list_names(run) == NOTHING
     assert not list(tmp_path.rglob("evil*"))
 
 
@@ -129,7 +143,7 @@ def test_a_file_that_cannot_be_had_leaves_nothing_and_can_be_had_later(finish, t
     sandbox.script("file", Fault(403, "<html>expired</html>"))
     with pytest.raises(KaggleError, match="the download of .*403"):
         download_output(client, run, tmp_path / "runs")
-    assert list_names(run) == {"push.json"}
+    assert list_names(run) == NOTHING
     assert download_output(client, run, tmp_path / "runs") == 3
 
 
@@ -148,3 +162,135 @@ def test_an_output_fetched_by_hand_is_checked_too(finish, tmp_path):
     assert (run / "submission.csv").exists()
     with pytest.raises(KaggleError, match="from another run"):
         download_output(client, run, tmp_path / "runs")
+
+
+def fetch(client, run, only=()):
+    """Download in the test's own folder of runs; the number of files and the lines said."""
+    lines = []
+    return download_output(client, run, run.parent, only, lines.append), "\n".join(lines)
+
+
+FIRST = {"fold0_seed0.npz", "fold0_seed0.keras", "checkpoint_fold1_seed1.npz"}
+
+
+def test_what_a_failed_version_left_is_fetched_and_said(finish):
+    sandbox, client, run = finish("first")
+    num_files, text = fetch(client, run)
+    assert num_files == 6 and list_names(run) == WHOLE | {"folds"}
+    assert list_names(run / "folds") == FIRST  # without what it was writing
+    assert "sandbox/pcam-demo v1 failed: Your notebook failed with exit code 1" in text
+    assert "not trained  fold 1 seed 1, fold 2 seed 2; push --resume" in text
+    assert read_record(run, StatusRecord).state == "ERROR"
+    assert submit_predictions(client, run, runs=run.parent) == 1
+    (sent,) = sandbox.service.state["submissions"]
+    assert " unfinished cv=0.9731 build=" in sent["description"] and sent["scores"]
+
+
+@pytest.mark.parametrize("end", ["timeout", "cancel"])
+def test_what_a_stopped_version_left_is_fetched(open_sandbox, tmp_path, end):
+    sandbox = open_sandbox("first-slow")
+    client = Client()
+    run = push_kernel(client, "demo", runs=tmp_path / "runs")
+    with pytest.raises(KaggleError, match="v1 is (RUNNING|QUEUED). Expected: a version that"):
+        fetch(client, run)
+    session = sandbox.service.sessions["sandbox/pcam-demo", 1]
+    while not any("AUC" in entry["data"] for entry in session.log):
+        session.thread.join(0.02)
+    if end == "cancel":
+        session.stop()
+        words = "v1 was cancelled"
+    else:  # as after twelve hours
+        session.stop()
+        session.status, session.failure = "ERROR", "Timeout Exceeded"
+        words = "v1 failed: Timeout Exceeded"
+    num_files, text = fetch(client, run)
+    assert num_files == 6 and words in text and "not trained  fold 1 seed 1" in text
+
+
+def test_an_unfinished_output_is_fetched_anew(finish, tmp_path):
+    sandbox, client, run = finish("first")
+    fetch(client, run)
+    (run / "submission.csv").write_text("id,label\n")
+    (run / "folds" / "fold0_seed0.npz").unlink()
+    assert fetch(client, run)[0] == 5  # the folder holds the other network already
+    assert len(read_rows(run / "submission.csv")) == 16
+    assert list_names(run / "folds") == FIRST
+    sandbox.service.python = (*sandbox.service.python[:2], "networks")
+    again = push_kernel(client, "demo", runs=run.parent)
+    assert again == run and "run.json" not in list_names(run)
+    sandbox.service.sessions["sandbox/pcam-demo", 2].thread.join()
+    num_files, text = fetch(client, run)
+    assert num_files >= 5 and text == ""
+    assert read_record(run, ResultRecord).complete
+    assert fetch(client, run)[0] == 0
+
+
+def test_a_late_failure_loses_nothing(finish):
+    _, client, run = finish("late")
+    num_files, text = fetch(client, run)
+    assert num_files == 3 and text.endswith("its results are whole")
+    assert fetch(client, run)[0] == 0
+    assert submit_predictions(client, run, runs=run.parent) == 1
+
+
+def test_a_submission_newer_than_the_manifest_is_taken_if_it_is_valid(finish):
+    sandbox, client, run = finish("newer")
+    _, text = fetch(client, run)
+    assert "newer than run.json, since the run was ended in between: submission.csv" in text
+    assert {label for _, label in read_rows(run / "submission.csv")} == {"0.5"}
+    assert submit_predictions(client, run, runs=run.parent) == 1
+
+
+@pytest.mark.parametrize("text", ["", "id,label\na,2\n", "id,x\na,0.5\n", "\0\n\0,\0"])
+def test_a_newer_submission_that_is_not_valid_is_refused(finish, tmp_path, text):
+    _, client, run = finish("newer")
+    path = tmp_path / "sandbox/kernels/sandbox/pcam-demo/v1/working/submission.csv"
+    path.write_text(text)
+    with pytest.raises(KaggleError, match=r"differs from run.json in submission.csv"):
+        fetch(client, run)
+    assert list_names(run) == NOTHING
+
+
+def test_a_network_that_differs_from_the_manifest_is_refused_of_any_run(finish, tmp_path):
+    _, client, run = finish("first")
+    path = tmp_path / "sandbox/kernels/sandbox/pcam-demo/v1/working/folds/fold0_seed0.keras"
+    path.write_text("flipped")
+    with pytest.raises(KaggleError, match=r"differs from run.json in folds/fold0_seed0.keras"):
+        fetch(client, run)
+    assert list_names(run) == NOTHING
+
+
+def test_a_damaged_file_of_a_finished_run_is_fetched_again(finish):
+    sandbox, client, run = finish("networks")
+    assert fetch(client, run)[0] == 9
+    path = run / "folds" / "fold1_seed1.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")  # of the same size
+    files = sandbox.calls.count("file")
+    assert fetch(client, run)[0] == 3 and path.read_bytes() == content
+    assert sandbox.calls.count("file") == files + 2  # run.json and that one
+
+
+def test_only_what_matches_is_fetched_and_the_rest_later(finish):
+    sandbox, client, run = finish("networks")
+    num_files, text = fetch(client, run, ["*.csv"])
+    assert num_files == 2
+    assert list_names(run) == NOTHING | {"run.json", "submission.csv"}
+    assert "left out     6 files: folds/fold0_seed0.keras, folds/fold0_seed0.npz" in text
+    assert "output without --only downloads them" in text
+    assert submit_predictions(client, run, runs=run.parent) == 1
+    assert fetch(client, run, ["*.npz", "*.log"])[0] == 4
+    assert list_names(run / "folds") == {f"fold{n}_seed{n}.npz" for n in range(3)}
+    files = sandbox.calls.count("file")
+    assert fetch(client, run)[0] == 5  # three .keras, run.json and the log
+    assert sandbox.calls.count("file") == files + 4
+    assert fetch(client, run)[0] == 0 == fetch(client, run, ["*.csv"])[0]
+
+
+def test_a_pattern_that_matches_nothing_says_what_there_is(finish):
+    _, client, run = finish("networks")
+    words = r"--only: expected.*Received: \*\.zip.*has: folds/fold0_seed0.keras, .*submission.csv"
+    with pytest.raises(KaggleError, match=words):
+        fetch(client, run, ["*.zip"])
+    assert list_names(run) == NOTHING
+    assert fetch(client, run, ["run.json"])[0] == 1

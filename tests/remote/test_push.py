@@ -18,6 +18,7 @@ from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.push import push_kernel
 from kernel.remote.quota import expect_hours
+from kernel.remote.versions import read_overrides
 from kernel.sandbox.faults import Fault
 
 SLOW_DOWN = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
@@ -42,16 +43,17 @@ def wait_for(sandbox, ref="sandbox/pcam-demo", number=1):
 
 def test_a_push_sends_the_built_folder_and_records_it(sandbox, runs, capsys):
     run = push_kernel(Client(), "demo", {"epochs": 3}, runs=runs)
-    bundle = bundle_kernel("demo", {"epochs": 3})
+    bundle = bundle_kernel("demo", {"epochs": 3, "max_hours": 11.5})
     (version,) = list_versions(sandbox)
     assert version["request"]["text"] == bundle.source
     assert version["request"]["isPrivate"] is True
     assert version["request"]["machineShape"] == "NvidiaTeslaT4"
-    assert version["request"]["sessionTimeoutSeconds"] == 3600
+    assert version["request"]["sessionTimeoutSeconds"] == 12 * 3600
     record = read_record(run, PushRecord)
     assert run == runs / f"pcam-demo-{bundle.build_id}"
     assert record.version == 1 and record.build_id == bundle.build_id
     assert (record.kernel, record.settings) == ("sandbox/pcam-demo", {"epochs": 3})
+    assert (record.timeout_hours, record.max_hours) == (12, 11.5)
     assert record.url.endswith("/code/sandbox/pcam-demo")
     assert len(record.commit) == 40 and record.dirty in (True, False)
     assert "30.0 of 30 h left this week" in capsys.readouterr().out
@@ -65,7 +67,8 @@ def test_some_folds_are_a_kernel_of_their_own(sandbox, runs, monkeypatch):
     assert set(sandbox.service.state["kernels"]) == set(kernels)
     for name, folds in kernels.items():
         (version,) = list_versions(sandbox, name)
-        source = bundle_kernel("demo", {"epochs": 3, "folds": folds}).source
+        settings = {"epochs": 3, "folds": folds, "max_hours": 11.5}
+        source = bundle_kernel("demo", settings).source
         assert version["request"]["text"] == source
         wait_for(sandbox, name)
 
@@ -280,7 +283,7 @@ def test_a_build_that_differs_in_session_settings_resumes(open_sandbox, runs):
     assert read_record(run, PushRecord).kernel_sources == ("sandbox/pcam-demo",)
 
 
-def test_hours_scale_with_the_work_and_bound_the_session(sandbox, runs):
+def test_hours_scale_with_the_work():
     for name in list_recipes():
         recipe = read_recipe(name)
         usual = find_gpu_hours(name) if recipe.uses_gpu else None
@@ -292,10 +295,112 @@ def test_hours_scale_with_the_work_and_bound_the_session(sandbox, runs):
     study = read_recipe("fast_study")
     half = {"trials": read_recipe("fast_study").changes.get("trials", 20) // 2}
     assert expect_hours(study, half) == pytest.approx(find_gpu_hours("fast_study") / 2)
-    run = push_kernel(Client(), "demo", hours=0.5, runs=runs)
-    (version,) = list_versions(sandbox)
-    assert version["request"]["sessionTimeoutSeconds"] == 1800
-    assert read_record(run, PushRecord).timeout_hours == 0.5
+
+
+HOUR = 3600
+
+
+def say_hours(left, total=30):
+    """A fault by which the service says what is left of the week's hours."""
+    quota = {"timeUsed": f"{round((total - left) * HOUR)}s"}
+    quota |= {"totalTimeAllowed": f"{total * HOUR}s", "hasEverRun": True}
+    return Fault(patch={"gpuQuota": quota}, times=-1)
+
+
+def read_sent(sandbox, number=-1):
+    """The time-out in hours and OVERRIDES of a version as it was sent."""
+    request = list_versions(sandbox)[number]["request"]
+    return request["sessionTimeoutSeconds"] / HOUR, read_overrides(request["text"])
+
+
+@pytest.mark.parametrize(
+    "left, asked, timeout", [(30, None, 12), (7.337, None, 7.33), (7.337, 2, 2), (3, 9, 3)]
+)
+def test_the_run_ends_itself_half_an_hour_before_the_service_stops_it(
+    sandbox, runs, left, asked, timeout
+):
+    sandbox.script("GetAcceleratorQuotaStatistics", say_hours(left))
+    run = push_kernel(Client(), "demo", {"epochs": 3}, hours=asked, runs=runs)
+    max_hours = round(timeout - 0.5, 2)
+    assert read_sent(sandbox) == (timeout, {"epochs": 3, "max_hours": max_hours})
+    record = read_record(run, PushRecord)
+    assert (record.timeout_hours, record.max_hours) == (timeout, max_hours)
+
+
+def test_the_same_push_with_fewer_hours_left_is_the_same_build(open_sandbox, runs):
+    sandbox = open_sandbox("slow")
+    client = Client()
+    run = push_kernel(client, "demo", runs=runs)
+    for left in (5, 0):
+        sandbox.faults.clear()
+        sandbox.script("GetAcceleratorQuotaStatistics", say_hours(left))
+        assert push_kernel(client, "demo", runs=runs) == run
+    (run / "push.json").unlink()  # as after Ctrl-C between the answer and the record
+    assert push_kernel(client, "demo", runs=runs) == run
+    record = read_record(run, PushRecord)
+    assert (record.version, record.timeout_hours, record.max_hours) == (1, 12, 11.5)
+    assert count_pushes(sandbox) == 1
+
+
+def test_a_new_version_takes_the_hours_that_are_left_now(open_sandbox, runs):
+    sandbox = open_sandbox("fail")
+    client = Client()
+    first = push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    sandbox.script("GetAcceleratorQuotaStatistics", say_hours(5))
+    second = push_kernel(client, "demo", resume=True, runs=runs)
+    assert first != second and read_sent(sandbox) == (5, {"max_hours": 4.5})
+
+
+def test_a_max_hours_of_one_s_own_is_kept_and_never_taken_for_a_chosen_one(sandbox, runs):
+    client = Client()
+    own = push_kernel(client, "demo", {"max_hours": 3.0}, runs=runs)
+    wait_for(sandbox)
+    assert read_sent(sandbox) == (12, {"max_hours": 3.0})
+    assert read_record(own, PushRecord).max_hours is None
+    assert push_kernel(client, "demo", {"max_hours": 3.0}, runs=runs) == own
+    chosen = push_kernel(client, "demo", runs=runs)
+    assert chosen != own and read_sent(sandbox) == (12, {"max_hours": 11.5})
+
+
+@pytest.mark.parametrize(
+    "left, asked, own, words",
+    [
+        (30, None, 11.6, r"at most 11.5, 0.5 h below.*12 h. Received: 11.6. Try: leave"),
+        (3, None, 2.6, "at most 2.5"),
+        (30, 2.0, 1.75, "at most 1.5"),
+        (30, 0.5, None, "--timeout: expected at least 0.6 h"),
+        (0.5, None, None, r"least 0.6 h left this week. Received: 0.5 of 30 h. Try: .*Sat"),
+        (-2, 1.0, None, "Received: 0.0 of 30 h"),
+    ],
+)
+def test_hours_in_which_no_run_can_end_are_refused(sandbox, runs, left, asked, own, words):
+    sandbox.script("GetAcceleratorQuotaStatistics", say_hours(left))
+    overrides = {} if own is None else {"max_hours": own}
+    with pytest.raises((ValueError, KaggleError), match=words):
+        push_kernel(Client(), "demo", overrides, hours=asked, runs=runs)
+    assert count_pushes(sandbox) == 0 and not list(runs.glob("*/push.json"))
+
+
+def test_less_time_than_the_run_needs_is_said(sandbox, runs, capsys):
+    push_kernel(Client(), "best", hours=1, runs=runs)
+    text = capsys.readouterr().out
+    assert "ends itself after 0.5 h, stopped after 1 h at the latest" in text
+    assert "less than the run needs" in text
+
+
+def test_hours_that_running_sessions_reserve_are_not_counted_twice(open_sandbox, runs):
+    sandbox = open_sandbox("slow")
+    client = Client()
+    for epochs in (1, 2):
+        push_kernel(client, "demo", {"epochs": epochs}, runs=runs)
+    quota = client.call("kernels", "get_accelerator_quota_statistics").gpu_quota
+    assert quota.time_reserved.total_seconds() == 24 * HOUR
+    wait_for_end = [sandbox.service.sessions["sandbox/pcam-demo", n] for n in (1, 2)]
+    for session in wait_for_end:
+        session.stop()
+    push_kernel(client, "demo", {"epochs": 3}, runs=runs)
+    assert read_sent(sandbox)[0] == 12
 
 
 def test_a_recipe_without_gpu_says_nothing_of_the_quota(sandbox, runs, capsys):
@@ -305,6 +410,7 @@ def test_a_recipe_without_gpu_says_nothing_of_the_quota(sandbox, runs, capsys):
     assert version["request"]["sessionTimeoutSeconds"] == 12 * 3600
     record = read_record(run, PushRecord)
     assert (record.timeout_hours, record.expected_hours) == (12, None)
+    assert record.max_hours is None and read_overrides(version["request"]["text"]) == {}
     assert "GPU" not in capsys.readouterr().out
     assert "GetAcceleratorQuotaStatistics" not in sandbox.calls
 
@@ -313,6 +419,7 @@ def test_unknown_gpu_hours_do_not_stop_a_push(sandbox, runs, capsys):
     sandbox.script("GetAcceleratorQuotaStatistics", Fault(404, {"code": 404, "message": ""}))
     push_kernel(Client(), "demo", runs=runs)
     assert "left this week: unknown" in capsys.readouterr().out
+    assert read_sent(sandbox) == (12, {"max_hours": 11.5})
 
 
 def test_wrong_settings_are_refused_before_credentials_are_asked_for(home):

@@ -126,10 +126,35 @@ def test_a_truncated_submission_is_stopped_here(finish, submit):
 
 @pytest.mark.parametrize("content", ["", "id,label\n\0,\xff", "<html>"])
 def test_a_submission_that_is_no_table_is_named(finish, submit, content):
-    _, client, run = finish()
+    _, client, run = finish("schema2")
     (run / "submission.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=r"submission\.csv"):
         submit(client, run)
+
+
+def test_a_submission_that_was_changed_since_is_not_submitted(finish, submit):
+    sandbox, client, run = finish()
+    path = run / "submission.csv"
+    path.write_text(path.read_text().replace("0.", "0.0"))
+    with pytest.raises(KaggleError, match=r"submission\.csv was changed.*Try: .*output"):
+        submit(client, run)
+    assert list_sent(sandbox) == []
+    download_output(client, run, run.parent)
+    assert submit(client, run) == 1
+
+
+def test_the_whole_run_is_submitted_after_the_unfinished_one_of_the_same_build(finish, submit):
+    sandbox, client, run = finish("first")
+    assert submit(client, run) == 1 == submit(client, run, "again")
+    sandbox.service.python = (*sandbox.service.python[:2], "networks")
+    assert push_kernel(client, "demo", runs=run.parent) == run
+    sandbox.service.sessions["sandbox/pcam-demo", 2].thread.join()
+    download_output(client, run, run.parent)
+    assert submit(client, run) == 2 == submit(client, run)
+    first, second = (kept["description"] for kept in list_sent(sandbox))
+    build = f"build={read_record(run, PushRecord).build_id}"
+    assert second == f"demo 3x flip cv=0.9731 {build}"
+    assert first.startswith(f"demo 3x flip unfinished cv=0.9731 {build}-")
 
 
 def test_a_run_without_its_output_is_refused(finish, submit):

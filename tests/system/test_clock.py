@@ -69,3 +69,11 @@ def test_the_stages_of_several_networks_add_up():
         "train": Stage(5.0, 300, 60.0, 1.5),
         "predict": Stage(5.0, 25, 5.0, None),
     }
+
+
+def test_a_stage_that_failed_in_some_networks_is_summed_over_the_others():
+    one = {"train": Stage(1, 10, 10.0, 2.0), "explain": Stage(2, 4, 2.0, 3.0)}
+    two = {"train": Stage(3, 10, 3.3, 1.0)}
+    total = {"train": Stage(4, 20, 5.0, 2.0), "explain": Stage(2, 4, 2.0, 3.0)}
+    assert sum_stages([one, two]) == total
+    assert sum_stages([two, one]) == total

@@ -1,20 +1,22 @@
 """The precision that devices take, and what is refused by name."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
 from small_task import PATCHES, make_method, make_split
 
 from pcam_kaggle.recipes import run_recipe
-from pcam_kaggle.system.device import (
-    choose_jit_compile,
-    choose_policy,
-    find_capabilities,
-    set_up_device,
-)
+from pcam_kaggle.system import device
+from pcam_kaggle.system.device import choose_jit_compile, choose_policy, find_gpus, set_up_device
 from pcam_kaggle.system.machine_settings import MachineSettings
 
 T4, P100, A100 = 7.5, 6.0, 8.0
+CARDS = """0, GPU-aa11, 7.5, Tesla T4
+1, GPU-bb22, 7.5, Tesla T4
+2, GPU-cc33, 6.0, Tesla P100-PCIE-16GB
+"""
 
 
 @pytest.fixture
@@ -22,6 +24,25 @@ def policy():
     """Keras's policy, as it was before the test."""
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def nvidia(tmp_path, monkeypatch):
+    """A function that installs a program nvidia-smi; its output and exit code."""
+    for name in ("CUDA_VISIBLE_DEVICES", "PCAM_GPUS", "KAGGLE_KERNEL_RUN_TYPE", "PCAM_ALLOW_CPU"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)  # restored after the test
+
+    def install(text=CARDS, code=0):
+        if os.name == "nt":
+            pytest.skip("a script is no program")
+        program = tmp_path / "bin" / "nvidia-smi"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\nexit {code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+    return install
 
 
 @pytest.mark.parametrize(
@@ -68,13 +89,83 @@ def test_a_cpu_takes_bfloat16_only_where_it_has_it_and_only_when_asked():
 
 def test_a_device_has_a_worker_per_gpu_unless_told_otherwise(policy, capsys):
     policy("mixed_float16")
-    device = set_up_device(MachineSettings())
-    assert device.policy == keras.config.dtype_policy().name == "float32"
-    assert device.num_gpus == len(find_capabilities())
-    assert device.num_workers == max(1, device.num_gpus)
-    assert capsys.readouterr().out == f"device   {device.text}, float32\n"
-    assert f"backend {keras.backend.backend()}" in device.text
+    here = set_up_device(MachineSettings())
+    assert here.policy == keras.config.dtype_policy().name != "mixed_float16"
+    assert here.num_gpus == len(find_gpus())
+    assert here.num_workers == max(1, here.num_gpus)
+    assert capsys.readouterr().out == f"device   {here.text}, {here.policy}\n"
+    assert f"backend {keras.backend.backend()}" in here.text
     assert set_up_device(MachineSettings(num_workers=3)).num_workers == 3
+
+
+@pytest.mark.parametrize(
+    "visible, names",
+    [
+        (None, ["0", "1", "2"]),
+        ("1,2", ["1", "2"]),
+        (" 2, 0", ["2", "0"]),
+        ("GPU-bb22", ["GPU-bb22"]),
+        ("GPU-c,0", ["GPU-c", "0"]),
+        ("0,7,1", ["0"]),
+        ("-1", []),
+        ("", []),
+    ],
+)
+def test_the_gpus_are_those_that_cuda_would_show(visible, names, nvidia, monkeypatch):
+    nvidia()
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    gpus = find_gpus()
+    assert [gpu.name for gpu in gpus] == names
+    for gpu in gpus:
+        expected = (P100, "Tesla P100") if gpu.name in ("2", "GPU-c") else (T4, "Tesla T4")
+        assert (gpu.capability, gpu.model[:10]) == expected
+
+
+def test_an_nvidia_smi_that_fails_lists_nothing(nvidia):
+    nvidia("NVIDIA-SMI has failed because it couldn't communicate with the driver\n", code=9)
+    assert find_gpus() == []
+
+
+def test_on_kaggle_a_run_without_a_gpu_stops(nvidia, monkeypatch, policy):
+    nvidia("")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    with pytest.raises(ValueError, match=r"nvidia-smi lists none.*T4 x2.*or require_gpu=false"):
+        set_up_device(MachineSettings())
+    assert set_up_device(MachineSettings(require_gpu=False)).num_gpus == 0
+    monkeypatch.setenv("PCAM_ALLOW_CPU", "1")
+    assert set_up_device(MachineSettings()).num_gpus == 0
+
+
+@pytest.mark.skipif(bool(find_gpus()), reason="this machine has a GPU")
+def test_a_gpu_that_the_framework_cannot_use_is_refused_with_its_reason(
+    nvidia, monkeypatch, policy, capsys
+):
+    nvidia()
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    with pytest.raises(ValueError, match="no GPU. Expected") as error:
+        set_up_device(MachineSettings())
+    if keras.backend.backend() == "tensorflow":
+        assert "cuda" in str(error.value).casefold()
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE")
+    here = set_up_device(MachineSettings())
+    assert (here.num_gpus, here.num_workers, here.policy) == (0, 1, "float32")
+    assert "cannot use the GPU" in capsys.readouterr().out
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_the_parent_of_workers_hides_the_gpus_from_itself(nvidia, monkeypatch, policy):
+    nvidia()
+    monkeypatch.setattr(device, "find_fault", lambda backend: "")  # there is no GPU to be found
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    alone = set_up_device(MachineSettings(num_workers=1))
+    assert (alone.gpus, os.environ["CUDA_VISIBLE_DEVICES"]) == ((), "0,1")
+    for num_workers, expected in ((0, 2), (1, 1)):  # once hidden, they stay hidden
+        parent = set_up_device(MachineSettings(num_workers=num_workers))
+        assert (parent.num_gpus, parent.num_workers) == (2, expected)
+        assert (parent.gpus, parent.policy) == (("0", "1"), "mixed_float16")
+        assert parent.text.startswith("Tesla T4, Tesla T4, ")
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
 def test_a_backend_that_was_never_tried_is_refused(monkeypatch):
@@ -83,7 +174,7 @@ def test_a_backend_that_was_never_tried_is_refused(monkeypatch):
         set_up_device(MachineSettings())
 
 
-@pytest.mark.skipif(bool(find_capabilities()), reason="this machine has a GPU")
+@pytest.mark.skipif(bool(find_gpus()), reason="this machine has a GPU")
 def test_a_run_refuses_a_precision_before_anything_is_written(competition, tmp_path):
     overrides = {"precision": "mixed_float16"}
     with pytest.raises(ValueError, match="precision: mixed_float16 needs compute capability"):

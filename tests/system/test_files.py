@@ -1,13 +1,22 @@
 """Files appear whole or not at all, with the same bytes on every system."""
 
 import dataclasses
+import hashlib
 import os
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pcam_kaggle.system.files import read_json, short_hash, write_beside, write_json, write_table
+from pcam_kaggle.system.files import (
+    describe_files,
+    read_json,
+    remove_partial,
+    short_hash,
+    write_beside,
+    write_json,
+    write_table,
+)
 
 
 @dataclasses.dataclass
@@ -36,6 +45,38 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         partial.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_one(tmp_path):
+    path = tmp_path / "fold0_seed0.npz"
+    with write_beside(path) as one, write_beside(path) as two:
+        assert one != two and one.suffix == two.suffix == ".npz"
+        one.write_text("one")
+        two.write_text("two")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "partial-folder").mkdir()
+    left = ["partial-1-run.json", "folds/partial-2-fold0_seed0.npz"]
+    kept = ["run.json", "folds/fold0_seed0.npz", "partial-folder/run.json"]
+    for name in left + kept:
+        (tmp_path / name).touch()
+    remove_partial(tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path).as_posix() for path in files} == set(kept)
+
+
+def test_files_are_described_by_size_and_sha256(tmp_path):
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "folds" / "a.npz").write_bytes(b"abc")
+    (tmp_path / "empty").touch()
+    described = describe_files(tmp_path, ["folds/a.npz", "empty"])
+    assert list(described) == ["folds/a.npz", "empty"]
+    for name, content in (("folds/a.npz", b"abc"), ("empty", b"")):
+        digest = hashlib.sha256(content).hexdigest()
+        assert described[name] == {"size": len(content), "sha256": digest}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such limit")

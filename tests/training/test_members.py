@@ -12,20 +12,24 @@ from small_task import FOLDS, IMAGES, LABELS, PATCHES, make_device, make_method,
 
 from pcam_kaggle.analysis.gradcam import explain_maps
 from pcam_kaggle.data import run as run_module
+from pcam_kaggle.inference.load_network import load_network
 from pcam_kaggle.system import clock as clock_module
 from pcam_kaggle.system.clock import Stage
-from pcam_kaggle.system.records import load_member, save_member
+from pcam_kaggle.system.records import Ensemble, load_member, save_member
 from pcam_kaggle.training.members import fit_members, list_jobs
 
 SMALL = {"folds": (0, 1), "epochs": 2}
-NAMES = ["fold0_seed0.npz", "fold1_seed1.npz"]
+FIRST = ["fold0_seed0.keras", "fold0_seed0.npz"]
+SECOND = ["fold1_seed1.keras", "fold1_seed1.npz"]
+NAMES = [*FIRST, *SECOND]
 
 
 def fit(output, num_workers=1, kind="fold", explainer=None, **overrides):
-    """The ensemble of a run on the small task."""
+    """The last ensemble of a run on the small task; one without members if there is none."""
     run = make_run(output, **{**SMALL, **overrides})
     method = make_method("flip", explainer, **{**SMALL, **overrides})
-    return fit_members(method, PATCHES, FOLDS, run, make_device(num_workers), kind)
+    ensembles = fit_members(method, PATCHES, FOLDS, run, make_device(num_workers), kind)
+    return [Ensemble([], []), *ensembles][-1]
 
 
 def leave(monkeypatch, seconds):
@@ -103,16 +107,18 @@ def test_finished_networks_are_loaded_not_trained(finished, output, capsys):
     for member, first in zip(ensemble.members, finished[1].members, strict=True):
         assert (member.test == first.test).all()
         auc = roc_auc_score(LABELS[member.positions], member.oof)
-        seconds = member.stages["train"].seconds
+        stage = member.stages["train"]
         name = f"fold {member.fold} seed {member.seed}"
-        assert f"{name} out-of-fold AUC {auc:.4f}, 2 epochs in {seconds:.0f} s\n" in lines
+        speed = f"2 epochs in {stage.seconds:.0f} s, {stage.images_per_second:,.0f} images/s"
+        assert f"{name} out-of-fold AUC {auc:.4f}, {speed}, {member.place}\n" in lines
+        assert member.place.endswith("CPU")
     assert list_files(output) == NAMES
 
 
 def test_a_fold_has_the_same_seeds_in_any_subset(tmp_path):
     def list_pairs(device=None, kind="fold", **overrides):
         run = make_run(tmp_path / "out", seed=100, **overrides)
-        jobs = list_jobs(run, device or make_device(), kind)
+        jobs = list_jobs(make_method(), run, device or make_device(), kind)
         assert {job.fingerprint for job in jobs} == {"mine"}
         return jobs, [(job.fold, job.seed) for job in jobs]
 
@@ -128,14 +134,14 @@ def test_a_fold_has_the_same_seeds_in_any_subset(tmp_path):
 
 
 def test_a_network_without_time_is_not_started(finished, output, monkeypatch, capsys):
-    (output / "folds" / NAMES[1]).unlink()
+    (output / "folds" / SECOND[1]).unlink()
     leave(monkeypatch, 0.001)
     ensemble = fit(output)
     assert [(m.fold, m.seed) for m in ensemble.members] == [(0, 0)]
     assert ensemble.missing == ["fold 1 seed 1"]
     lines = capsys.readouterr().out
     assert "fold 1 seed 1 is not started: it takes " in lines and "| loss" not in lines
-    assert list_files(output) == NAMES[:1]
+    assert ensemble.files == tuple(f"folds/{name}" for name in reversed(FIRST))
 
 
 def test_without_any_network_the_error_says_how_to_continue(tmp_path, monkeypatch):
@@ -144,7 +150,6 @@ def test_without_any_network_the_error_says_how_to_continue(tmp_path, monkeypatc
         fit(tmp_path / "out")
     ensemble = fit(tmp_path / "stains", kind="stain")  # these are a check, not the submission
     assert ensemble.members == []
-    assert ensemble.missing == ["stain 0 seed 0", "stain 1 seed 0"]
 
 
 def test_the_first_network_is_cut_short_and_resumed_later(finished, tmp_path, monkeypatch, capsys):
@@ -155,7 +160,8 @@ def test_the_first_network_is_cut_short_and_resumed_later(finished, tmp_path, mo
     (short,) = ensemble.members
     assert short.was_cut_short and len(short.history) == 1 and np.isfinite(short.test).all()
     assert ensemble.missing == ["fold 1 seed 1"]
-    assert list_files(out) == ["checkpoint_fold0_seed0.npz"]
+    assert list_files(out) == ["checkpoint_fold0_seed0.npz", FIRST[0]]
+    assert ensemble.files == (f"folds/{FIRST[0]}",)
     assert "fold 0 seed 0 was cut short after epoch 1: max_hours\n" in capsys.readouterr().out
 
     (resumed,) = fit(out, folds=(0,)).members
@@ -163,12 +169,13 @@ def test_the_first_network_is_cut_short_and_resumed_later(finished, tmp_path, mo
     assert not resumed.was_cut_short and (resumed.test == whole.test).all()
     assert resumed.history["loss"].tolist() == whole.history["loss"].tolist()
     assert resumed.stages["train"].images == (FOLDS != 0).sum()  # of the second epoch alone
-    assert list_files(out) == NAMES[:1]
+    assert list_files(out) == FIRST
 
 
 def test_a_later_network_is_given_up_and_its_checkpoint_kept(output, monkeypatch, capsys):
-    (output / "folds" / NAMES[1]).unlink()
-    path = output / "folds" / NAMES[0]
+    for name in SECOND:
+        (output / "folds" / name).unlink()
+    path = output / "folds" / FIRST[1]
     quick = dataclasses.replace(load_member(path), stages={"train": Stage(1e-3, 1, 1e3, None)})
     save_member(path, quick, "mine")
     run_out(monkeypatch)
@@ -177,16 +184,57 @@ def test_a_later_network_is_given_up_and_its_checkpoint_kept(output, monkeypatch
     assert (
         "fold 1 seed 1 cannot finish within max_hours; its state is kept" in capsys.readouterr().out
     )
-    assert list_files(output) == ["checkpoint_fold1_seed1.npz", NAMES[0]]
+    assert list_files(output) == ["checkpoint_fold1_seed1.npz", *FIRST]
 
 
 def test_networks_of_a_stain_see_no_test_patch_and_explain_nothing(tmp_path):
     ensemble = fit(tmp_path / "out", kind="stain", explainer=explain_maps, epochs=1)
-    assert list_files(tmp_path / "out") == ["stain0_seed0.npz", "stain1_seed0.npz"]
+    assert list_files(tmp_path / "out") == [
+        *("stain0_seed0.keras", "stain0_seed0.npz", "stain1_seed0.keras", "stain1_seed0.npz")
+    ]
     for member in ensemble.members:
         assert len(member.test) == 0 and member.explanation is None
         assert set(member.stages) == {"train", "predict_oof"}
         assert member.positions.tolist() == np.flatnonzero(member.fold == FOLDS).tolist()
+
+
+def test_an_ensemble_is_yielded_after_every_network(tmp_path):
+    run, method = make_run(tmp_path / "out", **SMALL), make_method(**SMALL)
+    ensembles = fit_members(method, PATCHES, FOLDS, run, make_device())
+    first = next(ensembles)
+    assert [m.fold for m in first.members] == [0] and first.missing == ["fold 1 seed 1"]
+    assert list_files(tmp_path / "out") == FIRST  # the second is not started
+    (second,) = ensembles
+    assert [m.fold for m in second.members] == [0, 1] and second.missing == []
+
+
+def test_a_kept_network_gives_the_run_s_predictions_again(finished):
+    output, ensemble = finished
+    method = make_method("flip", **SMALL)
+    for member, name in zip(ensemble.members, (FIRST[0], SECOND[0]), strict=True):
+        network, facts = load_network(output / "folds" / name)
+        test, _ = method.predict(network, PATCHES.test_images)
+        assert np.abs(test - member.test).max() < 1e-6
+        assert (facts["fold"], facts["seed"]) == (member.fold, member.seed)
+        assert facts["oof_auc"] == roc_auc_score(LABELS[member.positions], member.oof)
+        assert (facts["method"], facts["tta"], facts["recipe"]) == ("Finetune", "flip", "small")
+        assert facts["settings"]["epochs"] == 2
+
+
+def test_an_explanation_that_fails_costs_no_network(finished, tmp_path, capsys):
+    def fail(*inputs):
+        raise MemoryError("too many maps")
+
+    ensemble = fit(tmp_path / "out", explainer=fail)
+    assert list_files(tmp_path / "out") == NAMES
+    for member, whole in zip(ensemble.members, finished[1].members, strict=True):
+        assert member.explanation is None and (member.test == whole.test).all()
+    warnings = [
+        f"warning: fold {n} seed {n} is not explained: MemoryError: too many maps" for n in (0, 1)
+    ]
+    assert list(ensemble.warnings) == warnings
+    assert list(fit(tmp_path / "out").warnings) == warnings  # loaded
+    assert "in fail" in capsys.readouterr().err  # where it failed
 
 
 def test_two_workers_train_what_one_trains(finished, tmp_path):

@@ -10,9 +10,9 @@ from small_task import FOLDS, LABELS, build_tiny, make_device, make_run
 
 from pcam_kaggle.models.settings import NetworkSettings
 from pcam_kaggle.system.clock import Stage
-from pcam_kaggle.system.files import read_json
+from pcam_kaggle.system.files import describe_files, read_json
 from pcam_kaggle.system.records import Ensemble, Member
-from pcam_kaggle.training.results import announce, finish_run, gather_oof
+from pcam_kaggle.training.results import announce, gather_oof, print_results, write_results
 
 RANDOM = np.random.default_rng(0)
 
@@ -49,7 +49,11 @@ def test_a_finished_run_leaves_its_tables_and_its_record(tmp_path, network, caps
     run.clock.end("decode_train", 48)
     ensemble = Ensemble([make_member(0, 0), make_member(1, 1)], [])
     expected = gather_oof(run, FOLDS, ensemble.members)
-    finish_run(run, make_device(), announce(network), expected, ensemble, cleaned={"blank": ["a"]})
+    (run.output / "submission.csv").write_text("id,label\n")
+    size = announce(network)
+    print_results(
+        write_results(run, make_device(), size, expected, ensemble, cleaned={"blank": ["a"]})
+    )
     oof = pd.read_csv(run.output / "oof.csv")
     assert oof["id"].tolist() == expected["id"].tolist()
     assert np.allclose(oof["prediction"], expected["prediction"])
@@ -74,7 +78,8 @@ def test_a_finished_run_leaves_its_tables_and_its_record(tmp_path, network, caps
         "images_per_second": 16.0,
         "peak_gib": 2.0,
     }
-    assert record["files"] == ["submission.csv", "oof.csv", "history.csv"]
+    names = ["submission.csv", "oof.csv", "history.csv"]
+    assert record["files"] == describe_files(run.output, names) and record["complete"]
     assert record["counts"] == {"train": 48, "positive": 24, "test": 5}
 
     lines = capsys.readouterr().out
@@ -87,14 +92,16 @@ def test_what_time_was_short_for_is_warned_of(tmp_path, network, capsys):
     run = make_run(tmp_path / "out")
     members = [make_member(0, 0, was_cut_short=True)]
     ensemble = Ensemble(members, ["fold 1 seed 1"], ("warning: the stain",))
-    finish_run(run, make_device(), network, gather_oof(run, FOLDS, members), ensemble)
+    (run.output / "submission.csv").write_text("id,label\n")
+    oof = gather_oof(run, FOLDS, members)
+    print_results(write_results(run, make_device(), announce(network), oof, ensemble))
     record = read_json(run.output / "run.json")
-    assert record["not_trained"] == ["fold 1 seed 1"]
+    assert record["not_trained"] == ["fold 1 seed 1"] and not record["complete"]
     assert record["cut_short"] == ["fold 0 seed 0"]
     again = "the same command (push --resume) continues"
     assert record["warnings"] == [
         "warning: the stain",
-        f"warning: no time for fold 1 seed 1; {again}",
+        f"warning: not trained: fold 1 seed 1; {again}",
         f"warning: max_hours cut short fold 0 seed 0; {again}",
     ]
     lines = capsys.readouterr().out.splitlines()

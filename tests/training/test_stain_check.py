@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
+from small_task import FOLDS, IMAGES, PATCHES, make_device, make_method, make_run
 
+from pcam_kaggle.analysis.patches import measure_patches
 from pcam_kaggle.system.records import Ensemble, Member
-from pcam_kaggle.training.stain_check import score_stains, warn_of_gap
+from pcam_kaggle.training.stain_check import check_stains, score_stains, warn_of_gap
 
 RANDOM = np.random.default_rng(0)
 TRUE = RANDOM.random(2_000)
@@ -62,3 +64,14 @@ def test_a_gap_to_another_stain_is_warned_of():
     checked = warn_of_gap(Ensemble([], []), make_stains(), oof, {"mean": 0.90})
     (warning,) = checked.warnings
     assert f"{auc:.3f}" in warning and "0.900" in warning and "lower figure" in warning
+
+
+def test_a_check_that_fails_is_a_warning(tmp_path, capsys):
+    measured = measure_patches(IMAGES)  # of random pixels: blank patches have no hue
+    ensemble, oof = Ensemble(["a member"], []), make_oof(0.95)
+    task = (make_method(), PATCHES, measured.assign(blank="white"), FOLDS)
+    checked, scores = check_stains(*task, make_run(tmp_path / "out"), make_device(), ensemble, oof)
+    assert scores is None and checked.members == ["a member"] and checked.missing == []
+    (warning,) = checked.warnings
+    assert warning.startswith("warning: the stain check failed: ValueError: ")
+    assert "Traceback" in capsys.readouterr().err

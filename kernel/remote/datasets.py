@@ -1,0 +1,108 @@
+"""Private Kaggle datasets, made of files of this machine."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .client import Client
+from .errors import KaggleError, LostAnswer
+
+NETWORKS = "pcam-networks-"  # how the names of datasets of networks start
+READY_SECONDS = 900  # how long Kaggle may take to unpack a dataset
+
+
+def publish_files(
+    client: Client, paths: Sequence[Path], slug: str, title: str, say: Callable[[str], None]
+) -> str:
+    """Make a private dataset of files, unless it is there, and wait until it is ready.
+
+    Args:
+        client: Client.
+        paths: the files; their names become those in the dataset.
+        slug: str, the dataset's name on Kaggle, that of its title.
+        title: str.
+        say: function that prints a line.
+
+    Returns:
+        str, the dataset, as owner/slug.
+
+    Raises:
+        KaggleError: what Kaggle refused, or a dataset that does not become ready.
+    """
+    if fetch_dataset_status(client, slug) is None:
+        size = sum(path.stat().st_size for path in paths)
+        what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
+        say(f"uploading {what} ({size / 1e6:.0f} MB)")
+        create_dataset(client, paths, slug, title)
+    wait_until_ready(client, slug)
+    return f"{client.username}/{slug}"
+
+
+def create_dataset(client: Client, paths: Sequence[Path], slug: str, title: str) -> None:
+    """Upload the files and make the dataset of them."""
+    tokens = [
+        client.upload(path, "blobs", "start_blob_upload", type="DATASET", name=path.name)
+        for path in paths
+    ]
+    try:
+        answer = client.call(
+            "datasets",
+            "create_dataset",
+            owner_slug=client.username,
+            slug=slug,
+            title=title,
+            license_name="other",
+            is_private=True,
+            files=[{"token": token} for token in tokens],
+        )
+    except LostAnswer:
+        return  # waiting for the dataset shows whether it was made
+    if answer.error:
+        raise KaggleError(f"Kaggle refused the dataset: {answer.error}")
+
+
+def wait_until_ready(client: Client, slug: str) -> None:
+    """Wait until Kaggle has unpacked the dataset.
+
+    Raises:
+        KaggleError: it failed, is not there or takes too long.
+    """
+    until = time.monotonic() + READY_SECONDS
+    while (status := fetch_dataset_status(client, slug)) != "READY":
+        if status == "FAILED" or time.monotonic() > until:
+            raise KaggleError(
+                f"the dataset {client.username}/{slug} is not ready: "
+                f"{status or 'not there'}. See kaggle.com/datasets; the same command "
+                "resumes from here."
+            )
+        time.sleep(5 * client.pace)
+
+
+def fetch_dataset_status(client: Client, slug: str) -> str | None:
+    """The name of a dataset's status, or None where there is no such dataset."""
+    try:
+        answer = client.call(
+            "datasets", "get_dataset_status", owner_slug=client.username, dataset_slug=slug
+        )
+    except KaggleError as error:
+        if error.status in (403, 404):
+            return None
+        raise
+    return answer.status.name
+
+
+def list_dataset_files(client: Client, slug: str) -> set[str]:
+    """The names of a dataset's files."""
+    files = client.call_pages(
+        "datasets",
+        "list_dataset_files",
+        "dataset_files",
+        owner_slug=client.username,
+        dataset_slug=slug,
+    )
+    return {file.name for file in files}
+
+
+def is_networks(dataset: str) -> bool:
+    """Whether a dataset ("owner/slug") is one of networks."""
+    return dataset.split("/")[1].startswith(NETWORKS)

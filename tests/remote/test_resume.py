@@ -1,0 +1,166 @@
+"""Resuming on Kaggle: from a dataset of fetched networks, else from the kernel's own output."""
+
+import json
+
+import pytest
+
+from kernel.records import PushRecord, read_record
+from kernel.remote.client import Client
+from kernel.remote.datasets import NETWORKS
+from kernel.remote.errors import KaggleError
+from kernel.remote.output import download_output
+from kernel.remote.push import push_kernel
+from kernel.sandbox.faults import Fault
+
+NAMES = {"fold0_seed0.npz", "fold0_seed0.keras", "checkpoint_fold1_seed1.npz"}
+
+
+@pytest.fixture
+def left(tmp_path, open_sandbox):
+    """A sandbox, a client and a run that failed after one network, its output fetched."""
+    sandbox, client = open_sandbox("first"), Client()
+    run = push(sandbox, client, tmp_path / "runs")
+    download_output(client, run, tmp_path / "runs")
+    return sandbox, client, run
+
+
+def push(sandbox, client, runs, **options):
+    """Push the demo and wait for its end; the run."""
+    run = push_kernel(client, "demo", options.pop("overrides", None), runs=runs, **options)
+    versions = list_versions(sandbox)
+    sandbox.service.sessions["sandbox/pcam-demo", len(versions)].thread.join()
+    return run
+
+
+def list_versions(sandbox):
+    return sandbox.service.state["kernels"]["sandbox/pcam-demo"]["versions"]
+
+
+def read_sources(sandbox):
+    """The datasets and kernels of the latest version."""
+    request = list_versions(sandbox)[-1]["request"]
+    return request.get("datasetDataSources", []), request.get("kernelDataSources", [])
+
+
+def test_fetched_networks_are_uploaded_and_attached(left, capsys):
+    sandbox, client, run = left
+    again = push(sandbox, client, run.parent, resume=True)
+    (dataset,), kernels = read_sources(sandbox)
+    assert dataset.startswith(f"sandbox/{NETWORKS}") and kernels == []
+    assert sandbox.service.state["datasets"][dataset]["isPrivate"] is True
+    mounted = sandbox.service.folder / "kernels/sandbox/pcam-demo/v2/input/datasets" / dataset
+    assert {path.name for path in mounted.iterdir()} == NAMES
+    for path in mounted.iterdir():
+        assert path.read_bytes() == (run / "folds" / path.name).read_bytes()
+    assert read_record(again, PushRecord).dataset_sources == (dataset,)
+    text = capsys.readouterr().out
+    assert "uploading 3 files" in text
+    assert f"resume     3 files of version 1, as {dataset}" in text
+
+
+def test_without_a_fetched_output_the_kernel_s_own_is_attached(open_sandbox, tmp_path, capsys):
+    sandbox, client = open_sandbox("first"), Client()
+    push(sandbox, client, tmp_path / "runs")
+    push(sandbox, client, tmp_path / "runs", resume=True)
+    assert read_sources(sandbox) == ([], ["sandbox/pcam-demo"])
+    text = capsys.readouterr().out
+    assert "resume     the kernel's own output" in text
+    assert "python build.py output, then push --resume" in text
+
+
+def test_the_same_networks_are_uploaded_once(left):
+    sandbox, client, run = left
+    settings = {"max_hours": 3.0}
+    push(sandbox, client, run.parent, resume=True, overrides=settings)
+    push(sandbox, client, run.parent, resume=True, overrides=settings)
+    assert len(list_versions(sandbox)) == 3  # the second has failed
+    assert len(sandbox.service.state["datasets"]) == 1 == sandbox.calls.count("CreateDataset")
+    assert sandbox.calls.count("upload") == 3
+
+
+def test_other_networks_are_another_dataset(left):
+    sandbox, client, run = left
+    settings = {"max_hours": 3.0}
+    push(sandbox, client, run.parent, resume=True, overrides=settings)
+    (run / "folds" / "checkpoint_fold1_seed1.npz").write_text("a later epoch")
+    push(sandbox, client, run.parent, resume=True, overrides=settings)
+    assert len(sandbox.service.state["datasets"]) == 2
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_resumed_version_that_runs_is_not_pushed_again(left, resume):
+    sandbox, client, run = left
+    sandbox.service.python = (*sandbox.service.python[:2], "slow")
+    first = push_kernel(client, "demo", resume=True, runs=run.parent)
+    again = push_kernel(client, "demo", resume=resume, runs=run.parent)
+    assert first == again == run and len(list_versions(sandbox)) == 2
+    (run / "push.json").unlink()  # as after Ctrl-C between the answer and the record
+    push_kernel(client, "demo", resume=resume, runs=run.parent)
+    record = read_record(run, PushRecord)
+    assert record.version == 2 and record.dataset_sources == tuple(read_sources(sandbox)[0])
+
+
+def test_networks_of_other_settings_are_not_taken(left):
+    sandbox, client, run = left
+    with pytest.raises(ValueError, match="Received: one of other code or settings"):
+        push_kernel(client, "demo", {"epochs": 3}, resume=True, runs=run.parent)
+    result = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**result, "code": "0123456789"}))
+    push(sandbox, client, run.parent, resume=True)
+    assert read_sources(sandbox) == ([], ["sandbox/pcam-demo"])
+    assert "CreateDataset" not in sandbox.calls
+
+
+def test_a_checkpoint_of_a_finished_network_stays_here(left):
+    sandbox, client, run = left
+    (run / "folds" / "checkpoint_fold0_seed0.npz").write_text("over")
+    (run / "folds" / "partial-fold1_seed1.npz").write_text("half")
+    push(sandbox, client, run.parent, resume=True)
+    (dataset,), _ = read_sources(sandbox)
+    assert {
+        path.name for path in (sandbox.service.folder / "datasets" / dataset).iterdir()
+    } == NAMES
+
+
+def test_a_network_that_was_damaged_since_is_named(left):
+    sandbox, client, run = left
+    (run / "folds" / "fold0_seed0.npz").write_text("x")
+    with pytest.raises(ValueError, match=r"fold0_seed0.npz was damaged.*Try: .*build.py output"):
+        push_kernel(client, "demo", resume=True, runs=run.parent)
+    assert len(list_versions(sandbox)) == 1 and "upload" not in sandbox.calls
+
+
+def test_files_that_the_service_has_unpacked_are_not_relied_on(left, capsys):
+    sandbox, client, run = left
+    unpacked = [{"name": "fold0_seed0.npz/oof.npy"}]
+    sandbox.script("ListDatasetFiles", Fault(patch={"datasetFiles": unpacked}))
+    push(sandbox, client, run.parent, resume=True)
+    assert read_sources(sandbox) == ([], ["sandbox/pcam-demo"])
+    assert "it is not used" in capsys.readouterr().out
+
+
+def test_a_later_version_that_was_not_fetched_is_said(left, capsys):
+    sandbox, client, run = left
+    settings = {"max_hours": 3.0}
+    push(sandbox, client, run.parent, resume=True, overrides=settings)
+    push(sandbox, client, run.parent, resume=True, overrides=settings)
+    text = capsys.readouterr().out
+    assert "version 2 is later, and its output was not fetched" in text
+
+
+@pytest.mark.parametrize(
+    "method, fault, words",
+    [
+        ("upload", Fault(403, "<html>no</html>"), "the upload of .*403"),
+        ("CreateDataset", Fault(patch={"error": "in use"}), "refused the dataset"),
+    ],
+)
+def test_a_dataset_that_is_refused_pushes_nothing_and_can_be_repeated(left, method, fault, words):
+    sandbox, client, run = left
+    sandbox.script(method, fault)
+    with pytest.raises(KaggleError, match=words):
+        push_kernel(client, "demo", resume=True, runs=run.parent)
+    assert len(list_versions(sandbox)) == 1
+    push(sandbox, client, run.parent, resume=True)
+    (dataset,), _ = read_sources(sandbox)
+    assert dataset in sandbox.service.state["datasets"]
