@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).parent / "bench" / "kills.py"
-SMALL = ("num_images=90", "num_folds=2", "epochs=4")
+SMALL = ("num_images=90", "num_folds=2", "epochs=8")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the bench reads /proc")

@@ -21,6 +21,7 @@ from kernel.bundle.page import bundle_kernel
 from kernel.bundle.recipes import compose_settings, read_recipe
 from kernel.folders import PACKAGE
 from pcam_kaggle.recipes import run_recipe
+from pcam_kaggle.system.clock import say_time
 from pcam_kaggle.system.files import read_json
 
 RANDOM = np.random.default_rng()  # other moments every time
@@ -37,6 +38,11 @@ SHORT = {  # what makes a whole run of a recipe short
     "midnight_study": {**STUDY, "weights": "small", "input_size": 56},
     "scratch": {**ONE, **CROP},
     "scratch_study": {**STUDY, **CROP},
+    "smoke": {
+        **{**ONE, "folds": (0, 1), "num_images": 0, "num_test": 9},
+        **{"architecture": "resnet50v2", "network.weights": "none"},
+        **{f"{part}.{name}": 32 for part in ("network", "small") for name in CROP},
+    },
 }
 
 
@@ -231,8 +237,8 @@ def kill_and_resume(script, data, whole, moments):
     assert result.stdout.count("finished before") == len(finished)
     assert finished == {path: path.stat().st_mtime_ns for path in finished}
     assert same_bytes(out, whole, ("submission.csv", "oof.csv")), moments
-    left = {path.name for path in folds.iterdir() if "partial" not in path.name}
-    assert left == {"fold0_seed0.npz", "fold1_seed1.npz"}
+    left = {path.name for path in folds.iterdir()}
+    assert left == {f"fold{n}_seed{n}.{kind}" for n in (0, 1) for kind in ("npz", "keras")}
 
 
 def kill_all(process):
@@ -283,8 +289,18 @@ def test_the_page_of_every_recipe_runs(name, competition, tmp_path, run_here, ea
     run_here(bundle_kernel(name, SHORT[name]).source, out, inputs)
     run = read_json(out / "run.json")
     assert (run["recipe"], run["edited"]) == (name, False)
-    assert {*run["files"], "run.json"} <= {path.name for path in out.iterdir()}
-    if name.endswith("_study"):
+    assert all((out / file).is_file() for file in run["files"]) and run["complete"]
+    if name == "smoke":
+        lines = capsys.readouterr().out
+        assert run["counts"]["test"] == 9 and not (out / "submission.csv").exists()
+        assert run["verdicts"]["networks"] == {
+            "well": True,
+            "found": "4 finished, 0 missing, 0 warnings",
+        }
+        assert (
+            f"expect    fast              {say_time(3600 * run['expected_hours']['fast'])}" in lines
+        )
+    elif name.endswith("_study"):
         assert run["study"]["trials"] == 1
         assert "winner   trial 0" in capsys.readouterr().out
     else:

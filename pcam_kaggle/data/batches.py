@@ -5,9 +5,14 @@ import math
 import keras
 import numpy as np
 
+from ..system.progress import beat
+
 
 class Batches(keras.utils.PyDataset):
-    """Feed some images of an array to `fit` or `predict`.
+    """Feed some images of an array to `fit` or `predict`, in batches of one size.
+
+    XLA compiles a program per size. Without shuffling, the first images fill the last batch again:
+    cut predictions to m.
 
     Args:
         images: uint8 array (n, 96, 96, 3) or float16 features (n, dim), may be memory-mapped.
@@ -39,13 +44,23 @@ class Batches(keras.utils.PyDataset):
         return math.ceil(num_batches) if self.random is None else int(num_batches)
 
     def __getitem__(self, index):
-        """Batch number `index`: images, or (images, float32 labels (b, 1))."""
+        """Batch number `index`: images, or (images, float32 labels (b, 1)).
+
+        Without shuffling, labels come with float32 weights (b,), 0 for images that fill up. Losses
+        and weighted metrics of Keras are then means over the m images.
+        """
+        beat()
         start = index * self.batch_size
         chosen = self.order[start : start + self.batch_size]
         images = self.images[chosen]
         if self.labels is None:
             return images
-        return images, self.labels[chosen].astype("float32")[:, None]
+        labels = self.labels[chosen].astype("float32")[:, None]
+        if self.random is not None:
+            return images, labels
+        num_images, num_fed = len(self.positions), len(self.order)
+        is_first = np.arange(start, start + len(chosen)) < num_images
+        return images, labels, is_first * np.float32(num_fed / num_images)
 
     def skip_epochs(self, num_epochs: int) -> None:
         """Draw the orders of epochs that are already done."""
@@ -54,6 +69,7 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         """Draw the order of the next epoch."""
-        self.order = self.positions
-        if self.random is not None:
+        if self.random is None:
+            self.order = np.resize(self.positions, len(self) * self.batch_size)
+        else:
             self.order = self.random.permutation(self.positions)

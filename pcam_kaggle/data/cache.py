@@ -17,7 +17,7 @@ from .decode import IMAGE_BYTES, IMAGE_SHAPE, PROCESSES_FROM, load_images, sum_i
 
 FACT_BYTES = 24  # per image: the file's size and time, and a checksum, int64
 STAT_THREADS = 128  # a mount can take 5 ms per file: 11 s for all files of the competition
-IMAGES_PER_PART = 500
+FILES_PER_PART = 500
 
 
 def load_cached(
@@ -64,7 +64,8 @@ def load_cached(
         return map_images(path, len(table))
     except OSError as error:
         size = len(table) * IMAGE_BYTES / 1e9
-        print(f"cache    not used: {error}. {size:.1f} GB of images stay in memory", flush=True)
+        kept = f"{size:.1f} GB of images stay in memory. Try: another folder in PCAM_CACHE"
+        print(f"cache    not used: {error}. {kept}", flush=True)
         return load_images(table, None, verify_ids, name)
 
 
@@ -109,8 +110,8 @@ def find_problem(path: Path, table: pd.DataFrame) -> str:
     changed = (facts[:, :2] != stat_files(table["path"].tolist())).any(axis=1)
     if changed.any():
         return f"{changed.sum():,} files have changed, such as {table['path'][changed].iloc[0]}"
-    images, starts = map_images(path, len(table)), range(0, len(table), IMAGES_PER_PART)
-    parts = map_parts(lambda i: sum_images(images[i : i + IMAGES_PER_PART]), starts, os.cpu_count())
+    images, starts = map_images(path, len(table)), range(0, len(table), FILES_PER_PART)
+    parts = map_parts(lambda i: sum_images(images[i : i + FILES_PER_PART]), starts, os.cpu_count())
     damaged = np.concatenate(parts) != facts[:, 2]
     return f"{damaged.sum():,} images are damaged" if damaged.any() else ""
 
@@ -119,10 +120,10 @@ def stat_files(paths: list) -> np.ndarray:
     """The sizes and modification times (ns) of files: int64 array (n, 2)."""
 
     def look(start: int) -> list:
-        found = [os.stat(path) for path in paths[start : start + IMAGES_PER_PART]]
+        found = [os.stat(path) for path in paths[start : start + FILES_PER_PART]]
         return [(status.st_size, status.st_mtime_ns) for status in found]
 
-    return np.concatenate(map_parts(look, range(0, len(paths), IMAGES_PER_PART), STAT_THREADS))
+    return np.concatenate(map_parts(look, range(0, len(paths), FILES_PER_PART), STAT_THREADS))
 
 
 def map_parts(work: Callable, starts: range, num_threads: int) -> list:

@@ -1,5 +1,7 @@
 """Test-time augmentation in one pass."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import KerasTensor, ops
@@ -26,14 +28,28 @@ def predict_views(
         positions: int array (m,) of the images to predict, or None for all.
     """
     positions = np.arange(len(images)) if positions is None else positions
+    batches = Batches(images, positions, IMAGES_PER_PASS // NUM_VIEWS[tta])
+    predictions = add_views(network, tta).predict(batches, verbose=0)
+    return tuple(array[: len(positions)] for array in predictions)
+
+
+@functools.lru_cache(maxsize=1)
+def add_views(network: keras.Model, tta: str) -> keras.Model:
+    """Put the views before a network and their average after it.
+
+    The model is kept for the next call, since a new one would be compiled again; `cache_clear`
+    frees it and its network.
+
+    Returns:
+        keras.Model, uint8 (b, 96, 96, 3) -> the two arrays (b,) of `predict_views`.
+    """
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     views = test_time_views(ops.cast(inputs, "float32"), tta)
     probabilities = network(ops.concatenate(views, axis=0))
     by_view = ops.reshape(probabilities, (len(views), -1))
-    batches = Batches(images, positions, IMAGES_PER_PASS // len(views))
     model = keras.Model(inputs, [ops.mean(by_view, axis=0), by_view[0]])
     model.compile(jit_compile=choose_jit_compile())
-    return model.predict(batches, verbose=0)
+    return model
 
 
 def test_time_views(images: KerasTensor, tta: str) -> list:

@@ -1,5 +1,6 @@
 """Features of a frozen network, extracted once."""
 
+import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def extract_features(
     attached: Path | str | None = None,
     budget: Budget | None = None,
     share: tuple = (0, 1),
-) -> None:
+) -> float:
     """Write the features of every image, averaged over its views, in parts.
 
     For a linear head the average of the features is the average of the log-odds, so that one
@@ -53,13 +54,16 @@ def extract_features(
         budget: what is left of the run's time, or None for no limit.
         share: (index, count): extract every count-th part, starting at index.
 
+    Returns:
+        Images per second of the fastest part; 0 if all were there.
+
     Raises:
         ValueError: there is no time for all of them (finished parts are kept), or a part is
             damaged.
         FloatingPointError: some features are not finite in this precision.
     """
     folder.mkdir(exist_ok=True)
-    model = None
+    rate = 0.0
     starts = range(0, len(images), IMAGES_PER_PART)[share[0] :: share[1]]
     for start in tqdm(starts, desc=name, unit="part", disable=None):
         positions = np.arange(start, min(start + IMAGES_PER_PART, len(images)))
@@ -67,7 +71,7 @@ def extract_features(
         if find_part(path, len(positions), attached) is not None:
             continue
         started = time.monotonic()
-        model = model or average_features(build(), tta)
+        model = average_features(build(), tta)
         batches = Batches(images, positions, VIEWS_PER_STEP // NUM_VIEWS[tta])
         part = model.predict(batches, verbose=0)[: len(positions)]
         if not np.isfinite(part).all():
@@ -77,12 +81,15 @@ def extract_features(
             )
         with write_beside(path) as partial, open(partial, "wb") as file:
             np.save(file, part)
-        num_left = (len(images) - positions[-1] - 1) / len(positions) / share[1]
-        needed = num_left * (time.monotonic() - started)
-        if budget and needed > budget.left():
+        # The first part also takes the time to load and to compile the network.
+        is_first, rate = rate == 0, max(rate, len(part) / (time.monotonic() - started))
+        needed = (len(images) - positions[-1] - 1) / share[1] / rate
+        if budget and not is_first and needed > budget.left():
             raise budget.refuse(f"the features of {name}", needed)
+    return rate
 
 
+@functools.lru_cache(maxsize=1)
 def average_features(backbone: keras.Model, tta: str) -> keras.Model:
     """Average the features over views: uint8 (b, 96, 96, 3) -> float16 (b, dim)."""
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")

@@ -11,10 +11,11 @@ from ..data.batches import Batches
 from ..data.decode import IMAGE_SHAPE
 from ..data.folds import Split
 from ..data.run import Patches, Run
-from ..inference.views import NUM_VIEWS, predict_views
+from ..inference.views import NUM_VIEWS, add_views, predict_views
 from ..system.device import Device
 from ..system.records import Explanation
 from ..system.settings import Part
+from ..training.callbacks import Callbacks
 from ..training.checkpoint import Checkpoint
 from ..training.epoch_log import EpochLog, name_memory_error
 from ..training.optimizer import compile_model, make_callbacks
@@ -82,6 +83,7 @@ class Finetune:
         """
         settings = self.training
         policy = keras.config.dtype_policy()
+        add_views.cache_clear()
         keras.backend.clear_session()  # frees the last network, and resets the policy
         keras.config.set_dtype_policy(policy)
         keras.utils.set_random_seed(split.seed)
@@ -108,7 +110,13 @@ class Finetune:
                 validation_data=Batches(images, split.valid, size, labels),
                 initial_epoch=first_epoch,
                 epochs=settings.epochs,
-                callbacks=[*callbacks, *extra],
+                callbacks=Callbacks(
+                    [*callbacks, *extra],
+                    add_history=True,
+                    model=model,
+                    epochs=settings.epochs,
+                    steps=len(batches),
+                ),
                 shuffle=False,  # Batches shuffles, in an order that can be resumed
                 verbose=0,
             )

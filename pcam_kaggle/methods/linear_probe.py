@@ -64,6 +64,7 @@ class LinearProbe:
         self.tta = tta
         self.explainer = explainer
         self.backbone = None
+        self.rate = 0.0  # images/s that became features, on all devices
 
     def __getstate__(self):
         return {**vars(self), "backbone": None}  # each process loads its own
@@ -94,6 +95,8 @@ class LinearProbe:
             FloatingPointError: some features are not finite in this precision.
         """
         budget, num_workers = start_budget(run), device.num_workers
+        if num_workers > 1:
+            self.backbone = None  # each worker loads its own
         folder, images = run.output / FEATURES, (patches.images, patches.test_images)
         extract = functools.partial(
             extract_share,
@@ -106,8 +109,8 @@ class LinearProbe:
         )
         jobs = (((n, num_workers), budget.left()) for n in range(num_workers))
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-            for _ in run_jobs(extract, images, jobs, num_workers, device.gpus, scratch):
-                pass
+            rates = run_jobs(extract, images, jobs, num_workers, device.gpus, scratch)
+            self.rate = sum(rates)
         train, test = (
             load_features(len(part), name, folder, run.fingerprint, run.data)
             for name, part in zip(SETS, images)
@@ -166,14 +169,15 @@ def extract_share(
     fingerprint: str,
     attached: Path | str | None,
     max_hours: float,
-) -> None:
-    """Extract a worker's share of the features of the training and test patches."""
+) -> float:
+    """Extract a worker's share of the features; return its images per second."""
     keras.config.set_dtype_policy(policy)
     budget = Budget(max_hours, seconds_left)
-    for name, part in zip(SETS, images):
-        extract_features(
-            method.build, part, method.tta, name, folder, fingerprint, attached, budget, share
-        )
+    options = (folder, fingerprint, attached, budget, share)
+    return max(
+        extract_features(method.build, part, method.tta, name, *options)
+        for name, part in zip(SETS, images)
+    )
 
 
 def apply_head(

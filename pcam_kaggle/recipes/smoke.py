@@ -14,6 +14,7 @@ from ..data.folds import make_folds
 from ..data.run import Run, load_patches
 from ..data.settings import DataSettings, FoldSettings
 from ..inference.settings import PredictionSettings
+from ..methods.features import discard_features
 from ..methods.finetune import Finetune
 from ..methods.linear_probe import LinearProbe
 from ..models.frozen import build_frozen, find_frozen_revision
@@ -27,10 +28,10 @@ from ..training.members import fit_members
 from ..training.results import announce
 from ..training.settings import TrainingSettings
 from ..training.smoke_settings import SmokeSettings
-from ..training.verdicts import judge_session, write_verdicts
+from ..training.verdicts import write_verdicts
 
 SETTINGS = {
-    "network.architecture": "densenet121",
+    "architecture": "densenet121",
     "network.weights": "imagenet",
     "num_images": 20_000,
     "num_test": 5_000,
@@ -94,4 +95,5 @@ def main(run: Run) -> None:
         part.output.mkdir(exist_ok=True)
         for ensembles[name] in fit_members(method, patches, folds, part, device):
             pass
-    write_verdicts(run, device, ensembles, judge_session(run, device, ensembles))
+    discard_features(dataclasses.replace(run, output=run.output / "probe"))
+    write_verdicts(run, device, ensembles, methods["probe"].rate)

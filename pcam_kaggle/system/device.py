@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 
 from .machine_settings import MachineSettings
+from .workers import joblib_starts_workers
 
 # The lowest compute capability with hardware support (Keras's guide to mixed precision):
 # tensor cores for float16 (T4: 7.5) and for bfloat16 (A100: 8.0).
@@ -71,7 +72,8 @@ def set_up_device(machine: MachineSettings) -> Device:
     policy = choose_policy(machine.precision, [gpu.capability for gpu in gpus], find_cpu_bfloat16())
     keras.config.set_dtype_policy(policy)
     num_workers = machine.num_workers or max(1, len(gpus))
-    hidden = hide_gpus(gpus) if num_workers > 1 or HIDDEN in os.environ else ()
+    use_workers = num_workers > 1 and joblib_starts_workers()
+    hidden = hide_gpus(gpus) if use_workers or HIDDEN in os.environ else ()
     text = describe_device(gpus)
     print(f"device   {text}, {policy}")
     return Device(policy, len(gpus), num_workers, text, hidden)

@@ -60,7 +60,7 @@ def run_jobs(
     payload = cloudpickle.dumps(work)
     backend, _ = joblib.parallel.get_active_backend()
     is_lazy = backend.supports_return_generator  # Ray returns all results at the end
-    is_ours = type(backend).__name__ == "LokyBackend"
+    is_ours = joblib_starts_workers()
     num_slots = max(2, num_workers)  # with n_jobs=1 joblib starts no process
     pool = joblib.Parallel(
         n_jobs=num_slots,
@@ -82,6 +82,11 @@ def run_jobs(
         finally:
             if is_ours:  # the memory of its workers is needed next
                 get_reusable_executor(reuse=True).shutdown()
+
+
+def joblib_starts_workers() -> bool:
+    """Whether joblib itself starts the worker processes, on this machine."""
+    return type(joblib.parallel.get_active_backend()[0]).__name__ == "LokyBackend"
 
 
 def run_in_worker(share: tuple | None, payload: bytes, shared: object, job: tuple) -> object:

@@ -31,18 +31,17 @@ class Forecast(keras.callbacks.Callback):
         self.num_train, self.num_valid, self.num_predicted = workload
         self.num_rounds, self.is_alone = num_rounds, is_alone
         self.was_cut_short = self.has_forecast = False
-        self.first_call, self.num_calls = None, 0
+        self.first = None  # when the first step was done: seconds, epochs
 
     def on_train_batch_end(self, batch, logs=None):
-        """Forecast after a minute, from the compiled calls since the first."""
-        now = time.monotonic()
-        self.first_call = self.first_call or now
-        elapsed = now - self.first_call
+        """Forecast after a minute, from the steps since the first call, which compiles."""
+        # The last call of an epoch may have fewer steps than the others.
+        now, done = time.monotonic(), self.epoch + min(1, (batch + 1) / self.params["steps"])
+        self.first = self.first or (now, done)
+        elapsed, num_epochs = now - self.first[0], done - self.first[1]
         if not self.has_forecast and elapsed >= FORECAST_AFTER:
             self.has_forecast = True
-            num_steps = self.num_calls * self.model.steps_per_execution
-            self.forecast(elapsed, num_steps / self.params["steps"])
-        self.num_calls += 1
+            self.forecast(elapsed, num_epochs)
 
     def forecast(self, elapsed: float, num_epochs: float) -> None:
         """Print when the run will end, if this is its first network; refuse a late end."""
@@ -68,9 +67,9 @@ class Forecast(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.first_call is None:
+        if self.first is None:
             self.first_epoch = epoch
-        self.epoch_started = time.monotonic()
+        self.epoch, self.epoch_started = epoch, time.monotonic()
 
     def on_test_begin(self, logs=None):
         self.test_started = time.monotonic()

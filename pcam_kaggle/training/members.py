@@ -81,7 +81,8 @@ def fit_members(
         patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
     num_workers = min(device.num_workers, len(jobs))
     print(f"networks {len(jobs)}, {num_workers} at a time", flush=True)
-    patches = method.prepare(patches, run, device)
+    if not all(job.path.exists() for job in jobs):
+        patches = method.prepare(patches, run, device)
     work = functools.partial(finish_member, method=method, folds=folds)
     budget, members = start_budget(run), {}
     # The time left is read when a worker takes the job.

@@ -8,11 +8,17 @@ from .settings import TrainingSettings
 
 
 def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int) -> None:
-    """Compile a model that learns binary labels in `num_steps` steps."""
+    """Compile a built model that learns binary labels in `num_steps` steps.
+
+    Only weights of two or more dimensions decay: no biases, no scales of a normalization.
+    """
+    optimizer = make_optimizer(settings, num_steps)
+    vectors = [variable for variable in model.trainable_variables if variable.ndim < 2]
+    optimizer.exclude_from_weight_decay(vectors)
     model.compile(
-        optimizer=make_optimizer(settings, num_steps),
+        optimizer=optimizer,
         loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=["accuracy", keras.metrics.AUC(name="auc")],
+        weighted_metrics=["accuracy", keras.metrics.AUC(name="auc")],
         steps_per_execution=settings.steps_per_execution,
         jit_compile=choose_jit_compile(),
     )
@@ -39,10 +45,7 @@ def make_optimizer(settings: TrainingSettings, num_steps: int) -> optimizers.Opt
     if settings.optimizer == "sgd":
         options.update(momentum=0.9, nesterov=True)
     kinds = {"adam": optimizers.Adam, "adamw": optimizers.AdamW, "sgd": optimizers.SGD}
-    optimizer = kinds[settings.optimizer](rate, **options)
-    if settings.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+    return kinds[settings.optimizer](rate, **options)
 
 
 def make_callbacks(settings: TrainingSettings) -> list:

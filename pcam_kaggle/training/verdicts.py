@@ -18,13 +18,15 @@ MEMORY = 29.0  # GiB of a session on Kaggle
 OUTPUT = 19.5  # GB that a session on Kaggle keeps
 
 
-def judge_session(run: Run, device: Device, ensembles: dict) -> dict:
+def judge_session(run: Run, device: Device, ensembles: dict, rate: float) -> dict:
     """Judge every stage of a short session.
 
     Args:
         run: Run, whose clock holds the stages that all networks share.
         device: Device.
-        ensembles: dict of names and Ensembles; "probe" has the stage "features" in the clock.
+        ensembles: dict of names and Ensembles.
+        rate: patches/s that the frozen network turned into features, on all devices; 0 if they
+            were there already.
 
     Returns:
         dict of stage names and pairs: whether it went well, and what was found.
@@ -40,7 +42,6 @@ def judge_session(run: Run, device: Device, ensembles: dict) -> dict:
     peak = max((stage.peak_gib or 0 for stage in stages.values()), default=0)
     size = sum(path.stat().st_size for path in run.output.rglob("*") if path.is_file()) / 1e9
     free = shutil.disk_usage(run.output).free / 1e9
-    rate = stages["features"].images_per_second
     return {
         "decode": (True, f"{decode:,.0f} files/s: all in {say_time(NUM_FILES / decode)}"),
         "devices": (
@@ -52,7 +53,7 @@ def judge_session(run: Run, device: Device, ensembles: dict) -> dict:
             f"{len(members)} finished, {len(missing)} missing, {len(warnings)} warnings",
         ),
         "learning": (min(aucs) > LOWEST_AUC, f"AUC {min(aucs):.3f} to {max(aucs):.3f}"),
-        "features": (True, f"{rate:,.0f} patches/s with DenseNet-121"),
+        "features": (rate > 0, f"{rate:,.0f} patches/s with DenseNet-121"),
         "memory": (
             peak * (1 + device.num_workers) < MEMORY,
             f"largest process {peak:.1f} GiB, {device.num_workers} workers",
@@ -66,22 +67,28 @@ def forecast_hours(costs: str, rate: float) -> dict:
 
     Args:
         costs: hours by recipe, where ASSUMED_RATE patches/s become features.
-        rate: the rate of this session.
+        rate: the rate of this session; 0 forecasts nothing.
     """
-    pairs = [item.split() for item in costs.split(",") if item.strip()]
+    pairs = [item.split() for item in costs.split(",") if rate and item.strip()]
     return {name: float(hours) * ASSUMED_RATE / rate for name, hours in pairs}
 
 
-def write_verdicts(run: Run, device: Device, ensembles: dict, verdicts: dict) -> None:
-    """Print the verdicts and the forecast, and write them to run.json."""
-    members = [member for ensemble in ensembles.values() for member in ensemble.members]
-    rate = run.clock.stages["features"].images_per_second
+def write_verdicts(run: Run, device: Device, ensembles: dict, rate: float) -> None:
+    """Judge a short session; print the verdicts and the forecast and write them to run.json.
+
+    Args:
+        run, device, ensembles, rate: as for `judge_session`.
+    """
+    verdicts = judge_session(run, device, ensembles, rate)
     hours = forecast_hours(run.settings.smoke.costs, rate)
+    members = [member for ensemble in ensembles.values() for member in ensemble.members]
     warnings = [
         f"warning: {stage}: {text}" for stage, (is_well, text) in verdicts.items() if not is_well
     ]
     files = [f"{name}/{file}" for name, ensemble in ensembles.items() for file in ensemble.files]
-    record = make_record(run, sum_stages([member.stages for member in members]), files)
+    missing = any(ensemble.missing for ensemble in ensembles.values())
+    stages = sum_stages([member.stages for member in members])
+    record = make_record(run, stages, files, complete=not missing)
     found = {
         "device": device.text,
         "verdicts": {stage: {"well": w, "found": text} for stage, (w, text) in verdicts.items()},

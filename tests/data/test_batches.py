@@ -1,7 +1,9 @@
 """Batches: uint8, complete, shuffled again every epoch, resumable."""
 
 import numpy as np
+import pytest
 
+from pcam_kaggle.data import batches as batches_module
 from pcam_kaggle.data.batches import Batches
 
 IMAGES = np.arange(10, dtype=np.uint8)[:, None, None, None]
@@ -32,12 +34,32 @@ def test_labels_are_those_of_the_images():
         assert labels.ravel().tolist() == (images.ravel() % 2).tolist()
 
 
-def test_without_shuffling_every_image_comes_once_in_order():
+def test_without_shuffling_images_come_in_order_and_the_first_fill_the_last_batch():
     test = Batches(IMAGES, ODD, 2)
-    seen = np.concatenate([test[i] for i in range(len(test))]).ravel()
-    assert len(test) == 3 and seen.tolist() == ODD.tolist()
-    test.on_epoch_end()
-    assert test[0].ravel().tolist() == [1, 3]
+    for _ in range(2):
+        assert [test[i].ravel().tolist() for i in range(len(test))] == [[1, 3], [5, 7], [9, 1]]
+        test.on_epoch_end()
+    assert Batches(IMAGES, ODD[:3], 2)[1].ravel().tolist() == [5, 1]
+    assert len(Batches(IMAGES, ODD, 5)) == 1
+
+
+def test_images_that_fill_up_weigh_nothing_and_the_others_alike():
+    valid = Batches(IMAGES, ODD, 3, LABELS)
+    weights = [valid[i][2] for i in range(len(valid))]
+    assert {array.dtype for array in weights} == {np.dtype("float32")}
+    # Two batches of three hold five images: their mean is of weights whose sum is six.
+    assert np.concatenate(weights).tolist() == pytest.approx([6 / 5] * 5 + [0])
+    assert valid[1][1].ravel().tolist() == [1, 1, 1]
+    whole = Batches(IMAGES, ODD[:4], 2, LABELS)
+    assert whole[1][2].tolist() == [1, 1]
+
+
+def test_a_batch_is_a_sign_of_life(monkeypatch):
+    beats = []
+    monkeypatch.setattr(batches_module, "beat", lambda: beats.append(1))
+    test = Batches(IMAGES, ODD, 2)
+    assert not beats
+    assert test[0] is not None and beats == [1]
 
 
 def test_a_batch_is_never_larger_than_the_data():

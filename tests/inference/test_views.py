@@ -85,6 +85,15 @@ def test_many_batches_are_as_one(network, upright, monkeypatch):
     assert np.allclose(predict(network, IMAGES, tta="flip"), upright["flip"], atol=1e-6)
 
 
+def test_all_predictions_of_a_network_share_a_model(network):
+    first = views.add_views(network, "flip")
+    predict(network, IMAGES[:2], tta="flip")
+    predict(network, IMAGES, np.array([3, 0]), tta="flip")
+    assert views.add_views(network, "flip") is first
+    other = keras.models.clone_model(network)
+    assert not np.allclose(predict(other, IMAGES), predict(network, IMAGES))
+
+
 @pytest.mark.parametrize("tta, num_views", NUM_VIEWS.items())
 def test_views_are_different_and_a_group(tta, num_views):
     patches = IMAGES[:1]

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from small_transformer import DIM, write_model
 
+from pcam_kaggle.data.cache import load_cached
+from pcam_kaggle.data.competition import load_sample
 from pcam_kaggle.data.folds import split_fold
 from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.ensemble import log_odds
@@ -227,19 +229,27 @@ def test_a_whole_run_and_its_repetition(model, shared_competition, tmp_path):
     assert set(run["fold_auc"]) == {"0", "1"} and 0 <= run["oof_auc"] <= 1
     assert run["stages"]["features"]["images"] == 51 + 16
     first = (tmp_path / "submission.csv").read_bytes()
-    parts = sorted((tmp_path / "features").iterdir())
-    fingerprint = run["fingerprint"]
-    expected = [f"{name}_{fingerprint}_000000.npy" for name in ("test", "train")]
-    assert [path.name for path in parts] == expected
-    assert np.load(parts[1]).shape == (51, 2 * DIM)
     with np.load(tmp_path / "folds" / "fold1_seed1.npz") as member:
         assert len(member["shown"]) == len(member["maps"]) > 4
         assert member["patches"].dtype == np.uint8
-    ages = [path.stat().st_mtime_ns for path in parts]
+    assert not (tmp_path / "features").exists()
+    again = run_recipe("midnight", settings, data=shared_competition, output=tmp_path)
+    assert "features" not in again["stages"]  # all networks are finished
     (tmp_path / "folds" / "fold0_seed0.npz").unlink()
     run_recipe("midnight", settings, data=shared_competition, output=tmp_path)
     assert (tmp_path / "submission.csv").read_bytes() == first
-    assert ages == [path.stat().st_mtime_ns for path in parts]
+
+
+def test_kept_heads_give_the_submission_again(model, shared_competition, tmp_path):
+    settings = {**SMALL, "weights": str(model)}
+    run_recipe("midnight", settings, data=shared_competition, output=tmp_path)
+    table = load_sample(shared_competition)
+    images = load_cached(table, True, "test")
+    features = extract(load_backbone(str(model), 56), images, "none", "test", tmp_path / "again")
+    for name in ("fold0_seed0", "fold1_seed1"):
+        head = keras.saving.load_model(tmp_path / "folds" / f"{name}.keras", compile=False)
+        with np.load(tmp_path / "folds" / f"{name}.npz") as member:
+            np.testing.assert_allclose(apply_head(head, features), member["test"], atol=1e-6)
 
 
 def test_a_study_extracts_the_features_once(model, shared_competition, tmp_path):

@@ -71,6 +71,7 @@ def test_a_kernel_has_kaggle_s_folders_and_none_of_our_secrets(session, monkeypa
     assert (competition / "train_labels.csv").read_bytes() == before
     assert "secret123" not in str(report["environment"])
     assert report["environment"]["KAGGLE_KERNEL_RUN_TYPE"] == "Batch"
+    assert report["environment"]["PCAM_ALLOW_CPU"] == "1"
     assert Path(report["environment"]["HOME"]) == done.folder
     (cwd,) = (e["data"] for e in done.log if e["stream_name"] == "stdout")
     assert cwd.split() == ["cwd", str(done.folder / "working"), str(done.folder / "temp")]

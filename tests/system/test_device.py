@@ -2,6 +2,7 @@
 
 import os
 
+import joblib
 import keras
 import numpy as np
 import pytest
@@ -160,6 +161,8 @@ def test_the_parent_of_workers_hides_the_gpus_from_itself(nvidia, monkeypatch, p
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     alone = set_up_device(MachineSettings(num_workers=1))
     assert (alone.gpus, os.environ["CUDA_VISIBLE_DEVICES"]) == ((), "0,1")
+    with joblib.parallel_config("threading"):  # as Ray's or Dask's: their workers are their own
+        assert set_up_device(MachineSettings()).gpus == ()
     for num_workers, expected in ((0, 2), (1, 1)):  # once hidden, they stay hidden
         parent = set_up_device(MachineSettings(num_workers=num_workers))
         assert (parent.num_gpus, parent.num_workers) == (2, expected)

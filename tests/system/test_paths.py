@@ -114,7 +114,12 @@ def test_no_other_variable_is_read_or_set():
         "PCAM_INPUT",
         "PCAM_WORKING",
         "PCAM_CACHE",
+        "PCAM_ALLOW_CPU",
+        "KAGGLE_KERNEL_RUN_TYPE",
+        "KERAS_BACKEND",
         "CUDA_VISIBLE_DEVICES",
+        "TF_FORCE_GPU_ALLOW_GROWTH",
+        "XLA_PYTHON_CLIENT_PREALLOCATE",
         "TF_NUM_INTRAOP_THREADS",
         "TF_NUM_INTEROP_THREADS",
     }

@@ -28,8 +28,8 @@ class Cut(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.now = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.epoch and batch == 1:
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.now == self.epoch and batch == 2:
             raise PowerCut
 
 

@@ -20,6 +20,7 @@ class Hands:
 
     def __init__(self):
         self.now = 1000.0
+        self.step = 0  # of the epoch
 
     def monotonic(self):
         return self.now
@@ -46,14 +47,20 @@ def start(budget, num_rounds=1, is_alone=True, first_epoch=0, steps_per_executio
 
 
 def run_steps(forecast, hands, num_calls, seconds=STEP_SECONDS):
-    """Compiled calls; the first one of all has compiled and counts for nothing."""
+    """Compiled calls as Keras makes them; the first of all compiles and counts for nothing."""
+    size = forecast.model.steps_per_execution
     for _ in range(num_calls):
-        hands.now += seconds
-        forecast.on_train_batch_end(0)
+        if hands.step >= STEPS:
+            hands.step = 0
+            forecast.on_epoch_begin(forecast.epoch + 1)
+        hands.now += seconds * min(size, STEPS - hands.step)
+        forecast.on_train_batch_end(hands.step + size - 1)
+        hands.step += size
 
 
 def run_epoch(forecast, hands, epoch, validation=200 / 30):
     """A whole epoch with its validation."""
+    hands.step = 0
     forecast.on_epoch_begin(epoch)
     run_steps(forecast, hands, STEPS)
     forecast.on_test_begin()
@@ -74,10 +81,11 @@ def test_the_end_is_forecast_once_and_after_a_minute(hands, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_call_of_several_steps_counts_them_all(hands, capsys):
-    forecast = start(Budget(11), steps_per_execution=4)
+@pytest.mark.parametrize("size, num_calls", [(4, 2), (3, 3), (5, 2), (16, 1)])
+def test_a_call_of_several_steps_counts_those_that_an_epoch_has(hands, capsys, size, num_calls):
+    forecast = start(Budget(11), steps_per_execution=size)
     run_steps(forecast, hands, 1, seconds=500)
-    run_steps(forecast, hands, 2, seconds=4 * STEP_SECONDS)
+    run_steps(forecast, hands, num_calls)
     assert "15 min for a network;" in capsys.readouterr().out
 
 

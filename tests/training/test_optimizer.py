@@ -5,9 +5,10 @@ import importlib
 import keras
 import numpy as np
 import pytest
-from keras import ops
-from small_task import build_tiny, make_settings
+from keras import layers, ops
+from small_task import CHANCE, IMAGES, LABELS, build_tiny, make_settings
 
+from pcam_kaggle.data.batches import Batches
 from pcam_kaggle.models.settings import NetworkSettings
 from pcam_kaggle.system.settings import compose
 from pcam_kaggle.training.optimizer import compile_model, make_callbacks, make_optimizer
@@ -30,6 +31,21 @@ def test_a_model_is_compiled_as_the_settings_say():
     compile_model(model, settings, num_steps=10)
     assert model.loss.label_smoothing == 0.2 and model.steps_per_execution == 4
     assert isinstance(model.optimizer, keras.optimizers.SGD)
+
+
+@pytest.mark.parametrize("num_images, batch_size", [(13, 5), (48, 7), (16, 8)])
+def test_a_validation_in_whole_batches_is_that_of_the_images(num_images, batch_size):
+    keras.utils.set_random_seed(0)
+    model, labels = build_tiny(NetworkSettings()), CHANCE.labels
+    compile_model(model, TrainingSettings(learning_rate=0.05, schedule="constant"), num_steps=10)
+    model.fit(IMAGES, LABELS[:, None], epochs=2, batch_size=8, verbose=0)
+    positions = np.arange(48)[-num_images:]
+    options = {"return_dict": True, "verbose": 0}
+    whole = model.evaluate(Batches(IMAGES, positions, batch_size, labels), **options)
+    chosen = IMAGES[positions], labels[positions, None].astype("float32")
+    plain = model.evaluate(*chosen, batch_size=batch_size, **options)
+    assert whole == pytest.approx(plain, rel=1e-6)
+    assert set(whole) == {"loss", "accuracy", "auc"} and 0 < whole["auc"] < 1
 
 
 def find_training(recipe):
@@ -57,23 +73,40 @@ def test_a_constant_rate_stays():
     assert rates == pytest.approx([0.1] * 21)
 
 
+class Scale(layers.Layer):
+    """A factor per channel and one of all, and a token that is added."""
+
+    def build(self, shape):
+        self.factor = self.add_weight((shape[-1],), "ones", name="scale")
+        self.strength = self.add_weight((), "ones", name="strength")
+        self.token = self.add_weight((1, shape[-1]), "ones", name="token_bias")
+
+    def call(self, x):
+        return self.strength * self.factor * x + self.token
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_weight_decay_leaves_biases_and_norms_alone(name):
+def test_only_weights_of_several_dimensions_decay(name, policy):
     settings = TrainingSettings(
         optimizer=name, learning_rate=0.1, weight_decay=0.5, schedule="constant"
     )
-    model = build_tiny(NetworkSettings())
-    optimizer = make_optimizer(settings, num_steps=1)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)  # Keras wraps the optimizer for a mixed policy
+    tiny = build_tiny(NetworkSettings())
+    model = keras.Model(tiny.inputs, Scale()(tiny.outputs[0]))
+    compile_model(model, settings, num_steps=1)
+    keras.config.set_dtype_policy(before)
     for weight in model.trainable_variables:
         weight.assign(ops.ones_like(weight))
-    before = [ops.convert_to_numpy(w) for w in model.trainable_variables]
-    zeros = [ops.zeros_like(w) for w in model.trainable_variables]
-    optimizer.apply(zeros, model.trainable_variables)
-    kinds = {weight.path.rpartition("/")[2] for weight in model.trainable_variables}
-    assert kinds == {"kernel", "bias", "gamma", "beta"}
-    for weight, old in zip(model.trainable_variables, before):
-        shrunk = not np.allclose(ops.convert_to_numpy(weight), old)
-        assert shrunk == weight.path.endswith("kernel"), weight.path
+    zeros = [ops.zeros_like(weight) for weight in model.trainable_variables]
+    model.optimizer.apply(zeros, model.trainable_variables)
+    shrunk = {
+        weight.path.rpartition("/")[2]: not np.allclose(ops.convert_to_numpy(weight), 1)
+        for weight in model.trainable_variables
+    }
+    still = dict.fromkeys(["bias", "gamma", "beta", "scale", "strength"], False)
+    assert shrunk == {"kernel": True, "token_bias": True, **still}
 
 
 def test_gradients_are_clipped_by_their_norm_together():
