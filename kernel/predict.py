@@ -82,7 +82,7 @@ def find_networks(run: Path, record: dict) -> dict:
     Raises:
         ValueError: there are none, one is missing, or one is not what the run wrote.
     """
-    listed = record["files"] if isinstance(record["files"], dict) else {}
+    listed = record.get("manifest") or {}
     names = {path.relative_to(run).as_posix() for path in run.glob(NETWORKS)}
     names |= {name for name in listed if Path(name).match(NETWORKS)}
     fetch = f"Try: python build.py output {run.name}"

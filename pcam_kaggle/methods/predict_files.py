@@ -26,11 +26,14 @@ from ..data.patch_files import PatchFiles, decode_ahead, list_patches
 from ..inference.calibration import calibrate
 from ..inference.ensemble import ensemble_predictions
 from ..inference.load_network import load_network
-from ..inference.views import IMAGES_PER_PASS, NUM_VIEWS, test_time_views
-from ..models.transformer import load_backbone
-from ..system.device import choose_jit_compile, choose_policy, find_capabilities
+from ..inference.views import NUM_VIEWS, test_time_views
+from ..models.transformer import build_transformer, find_transformer_revision
+from ..models.transformer_settings import TransformerSettings
+from ..system.device import choose_jit_compile, choose_policy, find_gpus, list_gpus
 from ..system.files import write_beside
+from .features import average_features
 
+VIEWS_PER_PASS = 128  # bounds the memory; more are no faster on a CPU
 NUM_SHOWN = 20  # problems, a line each; the others are counted
 COLUMNS = ["id", "probability", "spread"]
 
@@ -113,7 +116,7 @@ def predict_files(request: Request, say: Callable = print) -> tuple:
 
 def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: Callable) -> int:
     """Predict the patches from `start` on and add their rows; return the number of failed ones."""
-    predict_batch, batch_size = load_networks(request, len(files.names))
+    predict_batch, batch_size = load_networks(request, len(files.names), say)
     num_failed = 0
     with (
         open(part, "a", newline="", encoding="utf-8") as file,
@@ -166,7 +169,7 @@ def resume_rows(part: Path, state: dict) -> tuple:
     return num_rows, num_failed
 
 
-def load_networks(request: Request, num_patches: int) -> tuple:
+def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
     """Load the networks of a run.
 
     Returns:
@@ -188,7 +191,7 @@ def load_networks(request: Request, num_patches: int) -> tuple:
     tta = request.tta or facts["tta"]
     extractor = None
     if facts["backbone"]:
-        extractor = average_features(load_frozen(facts), tta)
+        extractor = average_features(load_frozen(facts, say), tta)
     else:
         networks = [average_views(network, tta) for network in networks]
     for network in networks:
@@ -199,7 +202,7 @@ def load_networks(request: Request, num_patches: int) -> tuple:
         outputs = [network.predict_on_batch(inputs) for network in networks]
         return np.reshape(outputs, (len(networks), -1)).astype("float64")
 
-    return predict_batch, min(IMAGES_PER_PASS // NUM_VIEWS[tta], num_patches)
+    return predict_batch, min(VIEWS_PER_PASS // NUM_VIEWS[tta], num_patches)
 
 
 def average_views(network: keras.Model, tta: str) -> keras.Model:
@@ -210,23 +213,28 @@ def average_views(network: keras.Model, tta: str) -> keras.Model:
     return keras.Model(inputs, ops.mean(by_view, axis=0))
 
 
-def load_frozen(facts: dict) -> keras.Model:
-    """Load the frozen transformer on whose features the heads were trained."""
-    settings, policy = facts["settings"], choose_policy("auto", find_capabilities())
-    dtype = keras.DTypePolicy(policy).compute_dtype
-    sizes = settings["input_size"], settings["crop_size"]
-    return load_backbone(facts["backbone"]["weights"], *sizes, dtype)
+def load_frozen(facts: dict, say: Callable) -> keras.Model:
+    """Load the frozen transformer on whose features the heads were trained.
 
-
-def average_features(backbone: keras.Model, tta: str) -> keras.Model:
-    """uint8 (b, 96, 96, 3) -> float16 (b, dim), averaged as `extract_features` does."""
-    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
-    views = test_time_views(inputs, tta)
-    features = backbone(ops.concatenate(views, axis=0))
-    features = ops.reshape(features, (len(views), -1, features.shape[-1]))
-    model = keras.Model(inputs, ops.cast(ops.mean(features, axis=0), "float16"))
-    model.compile(jit_compile=choose_jit_compile())
-    return model
+    Raises:
+        ValueError: its weights are others than those of the run.
+        FileNotFoundError, ImportError, ValueError: as `build_transformer`.
+    """
+    weights, revision = facts["backbone"]["weights"], facts["backbone"]["revision"]
+    sizes = {name: facts["settings"][name] for name in ("crop_size", "input_size")}
+    settings = TransformerSettings(weights=weights, **sizes)
+    gpus = find_gpus() if list_gpus() else []
+    policy = choose_policy("auto", [gpu.capability for gpu in gpus])
+    backbone = build_transformer(settings, keras.DTypePolicy(policy).compute_dtype)
+    found = find_transformer_revision(settings)
+    if "unknown" in (revision, found):
+        say(f"{weights}: not checked against the run's: revision {revision}, here {found}")
+    elif revision != found:
+        raise ValueError(
+            f"{weights} has other weights than in the run. Expected: revision {revision}. "
+            f"Received: {found}. Try: put that folder where PCAM_INPUT points"
+        )
+    return backbone
 
 
 def predict_chunk(predict_batch: Callable, pixels: np.ndarray, batch_size: int) -> np.ndarray:

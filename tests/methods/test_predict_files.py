@@ -7,18 +7,21 @@ import hashlib
 import keras
 import numpy as np
 import pytest
-from keras import layers
 from PIL import Image
-from small_task import IMAGES, PATCHES, make_method, make_split
-from small_transformer import DIM, write_model
+from small_task import IMAGES, LABELS, PATCHES, make_method, make_split
+from small_transformer import write_model
 
 from pcam_kaggle.data import patch_files
+from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.networks import save_network
-from pcam_kaggle.methods.features import extract_features
+from pcam_kaggle.methods.features import average_features
+from pcam_kaggle.methods.linear_probe import LinearProbe
 from pcam_kaggle.methods.predict_files import Request, predict_files
-from pcam_kaggle.models.transformer import load_backbone
+from pcam_kaggle.models.transformer import build_transformer, find_transformer_revision
+from pcam_kaggle.models.transformer_settings import HeadSettings, TransformerSettings
+from pcam_kaggle.training.settings import TrainingSettings
 
 NUM_PATCHES = 21
 
@@ -114,30 +117,28 @@ def test_one_network_has_no_spread_and_other_views_may_be_asked_for(finetuned, f
 def test_heads_on_features_give_the_test_predictions_of_the_run_again(folder, tmp_path):
     pytest.importorskip("safetensors.numpy")
     weights = str(write_model(tmp_path / "small"))
-    backbone = load_backbone(weights, 56, 80)
-    features = extract_features(
-        backbone, IMAGES[:NUM_PATCHES], "dihedral", "test", tmp_path / "features"
+    settings = TransformerSettings(weights=weights, input_size=56, crop_size=80)
+    head, training = HeadSettings(head="logistic"), TrainingSettings()
+    probe = LinearProbe(
+        settings, head, training, build_transformer, find_transformer_revision, "flip"
     )
-    heads = []
-    for seed in range(2):
-        keras.utils.set_random_seed(seed)
-        scale = layers.Normalization()
-        scale.adapt(features.astype("float32"))
-        dense = layers.Dense(1, activation="sigmoid", dtype="float32")
-        heads.append(keras.Sequential([keras.Input((2 * DIM,)), scale, dense]))
-    test = np.stack([head.predict(features, verbose=0)[:, 0] for head in heads])
-    facts = {
-        "method": "LinearProbe",
-        "tta": "dihedral",
-        "settings": {"input_size": 56, "crop_size": 80},
-        "backbone": {"weights": weights, "revision": ""},
-    }
+    features = average_features(probe.build(), "flip").predict(IMAGES, verbose=0)
+    patches = Patches(features, LABELS, features[:NUM_PATCHES], IMAGES)
+    heads = [probe.fit(patches, make_split(seed))[0] for seed in range(2)]
+    test = np.stack([probe.predict(head, patches.test_images)[0] for head in heads])
+    facts = {**probe.describe(), "settings": {"input_size": 56, "crop_size": 80}}
     kept = Kept(keep(tmp_path / "folds", heads, **facts), test)
-    request = make_request(kept, folder)
-    predict_files(request)
-    _, probabilities, _ = read(request)
-    assert np.ptp(probabilities) > 1e-2
+    lines = []
+    predict_files(make_request(kept, folder), lines.append)
+    _, probabilities, _ = read(make_request(kept, folder))
+    assert np.ptp(probabilities) > 1e-3 and not lines
     np.testing.assert_allclose(probabilities, test.mean(axis=0), atol=1e-6)
+
+    (folder.parent / "predictions.csv").unlink()
+    facts["backbone"] = {"weights": weights, "revision": "0123456789"}
+    other = Kept(keep(tmp_path / "other", heads, **facts), test)
+    with pytest.raises(ValueError, match="has other weights.*Expected: revision 0123456789"):
+        predict_files(make_request(other, folder))
 
 
 def test_files_that_are_no_patches_have_rows_without_a_probability(finetuned, folder):
