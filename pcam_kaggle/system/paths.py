@@ -66,7 +66,7 @@ def open_output(folder: Path | str | None = None) -> Path:
         output.mkdir(parents=True, exist_ok=True)
         with write_beside(output / "probe") as partial:
             partial.write_bytes(b"probe")
-        (output / "probe").unlink()
+        (output / "probe").unlink(missing_ok=True)
     except OSError as error:
         raise OSError(
             f"cannot write to the output folder {output}. Expected: a writable folder. "
