@@ -41,7 +41,8 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
         answer = ask_program(request)
     if "error" in answer:
         raise ValueError(answer["error"])
-    print(f"{answer['rows']:,} patches, {len(request['networks'])} networks of {run}")
+    print(f"patches   {answer['rows']:,}")
+    print(f"networks  {len(request['networks'])}, of {run}")
     print(f"results   {out}")
     if answer["failed"]:
         raise ValueError(
