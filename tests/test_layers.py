@@ -108,6 +108,7 @@ def test_every_module_of_the_package_stands_in_a_known_folder(package):
     assert graph["pcam_kaggle.data.cache"] == {
         "pcam_kaggle.data.decode",
         "pcam_kaggle.system.files",
+        "pcam_kaggle.system.progress",
     }
 
 

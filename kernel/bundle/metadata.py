@@ -22,7 +22,6 @@ def write_kernel(
     dist: Path = DIST,
     owner: str | None = None,
     dataset_sources: tuple = (),
-    resume: bool = False,
 ) -> tuple[Path, Bundle]:
     """Write a recipe's kernel as a folder that `kaggle kernels push -p` takes.
 
@@ -30,7 +29,7 @@ def write_kernel(
         recipe: its name.
         overrides: dict of typed settings.
         dist: Path under which the folder <slug>/ is made.
-        owner, dataset_sources, resume: as `fill_metadata` takes them.
+        owner, dataset_sources: as `fill_metadata` takes them.
 
     Returns:
         Path of the script, and its Bundle.
@@ -40,7 +39,7 @@ def write_kernel(
         BundleError: a source that cannot be bundled.
     """
     bundle = bundle_kernel(recipe, overrides)
-    metadata = fill_metadata(recipe, overrides, owner, dataset_sources, resume)
+    metadata = fill_metadata(recipe, overrides, owner, dataset_sources)
     folder = dist / make_slug(recipe, overrides)
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / metadata["code_file"]
@@ -54,7 +53,6 @@ def fill_metadata(
     overrides: dict | None = None,
     owner: str | None = None,
     dataset_sources: tuple = (),
-    resume: bool = False,
 ) -> dict:
     """kernel-metadata.json of a recipe: the template with its id, title and inputs.
 
@@ -65,7 +63,6 @@ def fill_metadata(
             template's placeholder.
         dataset_sources: datasets ("owner/slug") that hold the weights. The internet
             is on only where there are fewer of them than weights to download.
-        resume: whether to attach the kernel's own earlier output.
 
     Returns:
         dict. The GPU is that of the template, or none where the recipe needs none.
@@ -89,5 +86,4 @@ def fill_metadata(
         "code_file": f"{slug}.py",
         "enable_internet": len(dataset_sources) < len(downloads),
         "dataset_sources": [*metadata["dataset_sources"], *dataset_sources],
-        "kernel_sources": [*metadata["kernel_sources"], *[kernel_id] * resume],
     }

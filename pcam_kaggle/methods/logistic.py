@@ -1,4 +1,4 @@
-"""Logistic regression on the device, with every penalty and inner fold in the same passes."""
+"""Logistic regression on the device, all penalties at once."""
 
 import dataclasses
 from collections.abc import Iterator

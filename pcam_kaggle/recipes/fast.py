@@ -1,9 +1,9 @@
-"""A DenseNet-121 on each of two folds, one per GPU: a score within the hour.
+"""Two DenseNet-121, one per GPU: a score within the hour.
 
 ImageNet's DenseNet-121, all layers trained, with average and max pooling side by side. Random
-flips, transpositions and stains vary each patch. Each network is measured on the fold that it was
-not trained on; the test patches are predicted in eight views. All predictions are averaged.
-On a single device the two networks take twice as long.
+flips, transpositions and stains vary each patch. Each network holds out a fold, on which it is
+measured; the test patches are predicted in eight views. All predictions are averaged. On a single
+device the two networks take twice as long.
 """
 
 from ..augmentation.flips import augment_patches

@@ -1,4 +1,4 @@
-"""A first run on Kaggle: tries every stage in minutes and forecasts the other recipes.
+"""A first run that tries every stage of a session in minutes.
 
 A linear probe on a frozen DenseNet-121 and two small networks learn from a part of the patches, on
 every GPU. The log has a line per network with its device, memory and speed, and ends with a

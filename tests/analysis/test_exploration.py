@@ -98,7 +98,8 @@ def test_the_pictures_are_drawn_for_any_folder(training, tmp_path, num_images, l
     found = explore(images[part], table["id"][part], labels[part])
     out = tmp_path / "out"
     out.mkdir()
-    names = write_exploration(found, images[part], out)
+    names, warnings = write_exploration(found, images[part], out)
+    assert warnings == []
     assert set(names) == PICTURES | {"exploration.json", "patches.csv"}
     assert {path.name for path in out.iterdir()} == set(names)
     assert json.loads((out / "exploration.json").read_text()) == found.summary
@@ -106,6 +107,17 @@ def test_the_pictures_are_drawn_for_any_folder(training, tmp_path, num_images, l
         picture = np.asarray(Image.open(out / name).convert("RGB"))
         assert picture.shape[1] >= 1200
         assert (picture < 200).any(axis=2).mean() > 0.002, name  # ink
+
+
+def test_a_picture_that_fails_costs_nothing_else(training, tmp_path, capsys):
+    images, table = training
+    found = explore(images, table["id"], table["label"])
+    (tmp_path / "data_means.png").mkdir()
+    names, warnings = write_exploration(found, images, tmp_path)
+    assert set(names) == (PICTURES | {"exploration.json", "patches.csv"}) - {"data_means.png"}
+    (warning,) = warnings
+    assert warning.startswith("warning: no data_means.png: IsADirectoryError: ")
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_the_files_and_lines_of_an_exploration_are_those_of_its_patches(training, tmp_path):

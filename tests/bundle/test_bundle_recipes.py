@@ -151,7 +151,7 @@ def test_words_become_typed_overrides():
         ("trials=3", "course_study, demo_study, "),
         ("clean=blank", "best, course_my_vgg16, "),
         ("split=stain", "a recipe that has it: best. Received: split for recipe demo"),
-        ("head=mlp", "a recipe that has it: midnight, midnight_study."),
+        ("head=mlp", "a recipe that has it: midnight, midnight_study, smoke."),
         ("figures=false", "figures: this setting was removed; the report draws the pictures"),
         ("architecture=resnet34_seed", "resnet34_seed is now called course_resnet34."),
         ("recipe=demo", "unknown setting 'recipe'."),
@@ -188,12 +188,12 @@ def test_every_recipe_is_complete(name):
     known = name_settings(recipe.parts)
     assert recipe.text.endswith(".") and recipe.method
     assert set(recipe.changes) <= set(known)
-    assert len({name.rpartition(".")[2] for name in known}) == len(known)
+    assert not any("." in setting for setting in known) or name == "smoke"
     assert recipe.is_study is name.endswith("_study")
-    assert recipe.submits is not (recipe.is_study or name == "explore")
+    assert recipe.submits is not (recipe.is_study or name in ("explore", "smoke"))
     assert recipe.uses_gpu is (name != "explore")
     for setting in recipe.changes:
-        assert setting not in SESSION_SETTINGS or setting == "trials"
+        assert setting not in SESSION_SETTINGS or setting in ("trials", "require_gpu")
     defaults = {n: field.default for n, (_, field) in known.items()}
     values = compose_settings(recipe).flat()
     assert {n: values[n] for n in recipe.changes} == recipe.changes

@@ -117,6 +117,7 @@ def test_no_other_variable_is_read_or_set():
         "PCAM_ALLOW_CPU",
         "KAGGLE_KERNEL_RUN_TYPE",
         "KERAS_BACKEND",
+        "KERAS_HOME",
         "CUDA_VISIBLE_DEVICES",
         "TF_FORCE_GPU_ALLOW_GROWTH",
         "XLA_PYTHON_CLIENT_PREALLOCATE",

@@ -1,11 +1,9 @@
 """Settings of the patches and folds: every seed that is derived from them is valid."""
 
-import types
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
+from small_task import make_device, make_method, make_run
 
 from pcam_kaggle.augmentation.flips import augment_patches
 from pcam_kaggle.augmentation.settings import AugmentationSettings
@@ -14,18 +12,9 @@ from pcam_kaggle.data.settings import DataSettings, FoldSettings
 from pcam_kaggle.training.members import list_jobs
 
 
-def test_every_derived_seed_is_valid():
-    run = types.SimpleNamespace(
-        settings=types.SimpleNamespace(
-            data=DataSettings(seed=10**9),
-            folds=FoldSettings(num_folds=100, num_seeds=1000),
-            machine=types.SimpleNamespace(max_hours=1),
-        ),
-        output=Path("out"),
-        fingerprint="",
-    )
-    device = types.SimpleNamespace(num_workers=1, policy="float32")
-    seeds = [job.seed for job in list_jobs(run, device, "fold")]
+def test_every_derived_seed_is_valid(tmp_path):
+    run = make_run(tmp_path / "out", seed=10**9, num_folds=100, num_seeds=1000)
+    seeds = [job.seed for job in list_jobs(make_method(), run, make_device(), "fold")]
     assert len(set(seeds)) == 100 * 1000
     largest = max(seeds)
     assert largest + 1 < 2**31  # the seed of Jitter
