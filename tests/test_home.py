@@ -64,7 +64,7 @@ def test_a_kernel_that_fails_fails_the_command(competition, tmp_path, capfd):
     assert "not a TIFF" in error
     assert error.strip().splitlines()[-1].endswith("failed, exit code 1")
     # Nothing but the script that failed.
-    (left,) = out.iterdir()
+    (left,) = (path for path in out.iterdir() if path.name != ".lock")
     assert left.name.startswith("pcam-demo-") and left.suffix == ".py"
 
 

@@ -137,7 +137,7 @@ def test_a_page_decodes_in_processes_from_many_files_on(explore, shared_competit
     package = tmp_path / "package"
     run = run_recipe("explore", data=shared_competition, output=package)
     assert same_bytes(out, package, ("exploration.json", "patches.csv"))
-    assert {path.name for path in out.iterdir()} == {*run["files"], "run.json"}
+    assert {path.name for path in out.iterdir()} == {*run["files"], "run.json", ".lock"}
 
 
 def test_a_fork_with_lines_changed_runs_and_says_so(explore, shared_competition, tmp_path):

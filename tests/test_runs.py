@@ -21,9 +21,9 @@ from pcam_kaggle.data.decode import load_images
 from pcam_kaggle.data.folds import make_folds
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.recipes import best, run_recipe
-from pcam_kaggle.system.files import read_json
+from pcam_kaggle.system.files import describe_files, read_json
 
-FILES = {"submission.csv", "oof.csv", "history.csv", "run.json", "folds"}
+FILES = {"submission.csv", "oof.csv", "history.csv", "run.json", "folds", ".lock"}
 BLACK = [0, 5]  # places of the training patches that are blackened for the recipe best
 
 
@@ -120,7 +120,9 @@ class Interrupt(io.StringIO):
 def test_a_run_leaves_its_files_and_they_agree(finished, shared_competition):
     assert {path.name for path in finished.iterdir()} == FILES
     result = read_json(finished / "run.json")
-    assert result["files"] == ["submission.csv", "oof.csv", "history.csv"]
+    networks = [f"folds/fold{n}_seed{n}.{kind}" for n in (0, 1) for kind in ("npz", "keras")]
+    names = ["submission.csv", "oof.csv", "history.csv", *networks]
+    assert result["files"] == describe_files(finished, names) and result["complete"]
 
     submission = read_submission(finished)
     sample = read_rows(shared_competition / "sample_submission.csv")
@@ -140,7 +142,7 @@ def test_a_run_leaves_its_files_and_they_agree(finished, shared_competition):
 
 def test_a_run_records_what_it_was(finished):
     result = read_json(finished / "run.json")
-    assert (result["schema"], result["recipe"]) == (2, "demo")
+    assert (result["schema"], result["recipe"]) == (3, "demo")
     assert result["settings"]["epochs"] == 2 and result["settings"]["folds"] == []
     assert result["counts"] == {"train": 51, "positive": 20, "test": 16}
     assert result["num_parameters"] == 34_745
@@ -166,7 +168,7 @@ def test_a_run_records_what_it_was(finished):
 def test_each_network_explains_patches_of_its_fold(finished, shared_competition):
     images = load_images(load_labels(shared_competition), None)
     oof = read_oof(finished)
-    for fold, path in enumerate(sorted((finished / "folds").iterdir())):
+    for fold, path in enumerate(sorted((finished / "folds").glob("*.npz"))):
         with np.load(path) as member:
             arrays = dict(member)
         shown, maps, positions = arrays["shown"], arrays["maps"], arrays["positions"]
@@ -186,7 +188,7 @@ def test_one_view_is_kept_beside_the_average_of_all(finished):
 
 
 def test_the_submission_is_the_ensemble_of_the_written_networks(seeded):
-    files = sorted((seeded / "folds").iterdir())
+    files = sorted((seeded / "folds").glob("*.npz"))
     assert [path.stem for path in files] == ["fold1_seed2", "fold1_seed3"]
     test, oof = (np.stack([np.load(path)[name] for path in files]) for name in ("test", "oof"))
     assert np.abs(test[0] - test[1]).max() > 1e-3
@@ -205,7 +207,7 @@ def test_a_run_that_died_submits_what_it_has_and_trains_the_rest_to_the_same_byt
     age = kept.stat().st_mtime_ns
     # As if the machine had died in fold 1, while it wrote.
     (copied / "folds" / "fold1_seed1.npz").unlink()
-    (copied / "folds" / "partial-fold1_seed1.npz").write_bytes(b"half")
+    (copied / "folds" / "partial-0123abcd-fold1_seed1.npz").write_bytes(b"half")
     (copied / "submission.csv").unlink()
     (copied / "run.json").unlink()
 
@@ -215,7 +217,7 @@ def test_a_run_that_died_submits_what_it_has_and_trains_the_rest_to_the_same_byt
     assert "fold 1 seed 1 is not started" in capsys.readouterr().out
     assert result["not_trained"] == ["fold 1 seed 1"] and result["cut_short"] == []
     (warning,) = result["warnings"]
-    assert "no time for fold 1 seed 1" in warning
+    assert "not trained: fold 1 seed 1" in warning and not result["complete"]
     assert set(read_oof(copied)["fold"]) == {0}
     assert np.allclose(read_submission(copied)["label"], np.load(kept)["test"], rtol=1e-6)
 
@@ -260,7 +262,7 @@ def test_networks_of_an_attached_output_are_taken_over_finished_or_not(
     for name in ("submission.csv", "oof.csv"):
         assert (out / name).read_bytes() == (finished / name).read_bytes()
     left = {path.name for path in (out / "folds").iterdir()}
-    assert left == {"fold0_seed0.npz", "fold1_seed1.npz"}
+    assert left == {f"fold{n}_seed{n}.{kind}" for n in (0, 1) for kind in ("npz", "keras")}
 
 
 def test_another_limit_of_hours_is_the_same_run(copied, shared_competition, capsys):
@@ -339,13 +341,14 @@ def test_cleaning_that_empties_a_fold_is_refused(competition, out):
         Image.fromarray(np.zeros((96, 96, 3), "uint8")).save(path)
     with pytest.raises(ValueError, match="clean: expected both labels in every fold"):
         run(competition, out, recipe="course_resnet34", num_images=0, clean=("blank",))
-    assert list(out.iterdir()) == []
+    assert {path.name for path in out.iterdir()} <= {".lock"}
 
 
 def test_the_stain_check_trains_on_each_color_and_submits_nothing_of_it(checked, blackened):
     result, table = read_json(checked / "run.json"), load_labels(blackened)
     names = {path.name for path in (checked / "folds").iterdir()}
-    assert names == {"stain0_seed0.npz", "stain1_seed0.npz", "fold0_seed0.npz"}
+    networks = ("stain0_seed0", "stain1_seed0", "fold0_seed0")
+    assert names == {f"{name}.{kind}" for name in networks for kind in ("npz", "keras")}
     folds = make_stain_folds(measure_patches(load_images(table, None)), table["label"])
     folds[table["id"].isin(result["cleaned"]["blank"])] = -1
     scores = []
@@ -407,4 +410,4 @@ def test_bad_input_writes_nothing(competition, out, damage, settings, message):
     with pytest.raises((ValueError, OSError)) as error:
         run(out=out, **settings)
     assert message in str(error.value)
-    assert list(out.iterdir()) == []
+    assert {path.name for path in out.iterdir()} <= {".lock"}

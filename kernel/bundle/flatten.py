@@ -10,6 +10,7 @@ MAX_COLUMNS = 100  # of a page, as ruff formats the package
 UNSUITABLE = re.compile("__(doc|name|package|path|spec)__|TYPE_CHECKING")
 GAP = re.compile(r'"""\n\n(?=@|class |def )')  # below a docstring, whose imports were left out
 CELL_MARK = re.compile(r"\s*#\s*%%")
+UNPICKLED = ("cache", "lru_cache", "cached_property", "singledispatch")
 
 
 def check_module(module: Module) -> None:
@@ -38,6 +39,21 @@ def check_module(module: Module) -> None:
                 remedy = "do without it: on a page every module is __main__"
                 module.refuse(node, node.id, remedy)
     check_layout(module)
+    check_decorators(module)
+
+
+def check_decorators(module: Module) -> None:
+    """Refuse a decorator whose result cannot be sent to a worker.
+
+    A page's functions are pickled by value, which such an object cannot be.
+    """
+    for node in ast.walk(module.tree):
+        for decorator in getattr(node, "decorator_list", ()):
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            name = ast.unparse(called).rpartition(".")[2]
+            if name in UNPICKLED:
+                remedy = "keep results in a dict of the module"
+                module.refuse(decorator, f"{name}, which cannot be sent to workers", remedy)
 
 
 def check_layout(module: Module) -> None:

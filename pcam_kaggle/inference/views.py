@@ -1,7 +1,5 @@
 """Test-time augmentation in one pass."""
 
-import functools
-
 import keras
 import numpy as np
 from keras import KerasTensor, ops
@@ -12,6 +10,7 @@ from ..system.device import choose_jit_compile
 
 NUM_VIEWS = {"none": 1, "flip": 4, "dihedral": 8}  # of `test_time_views`
 IMAGES_PER_PASS = 512  # views included: bounds the memory of a pass
+VIEWED = {}  # the last network and its views: their model, which is compiled once
 
 
 def predict_views(
@@ -33,22 +32,25 @@ def predict_views(
     return tuple(array[: len(positions)] for array in predictions)
 
 
-@functools.lru_cache(maxsize=1)
 def add_views(network: keras.Model, tta: str) -> keras.Model:
     """Put the views before a network and their average after it.
 
-    The model is kept for the next call, since a new one would be compiled again; `cache_clear`
-    frees it and its network.
+    The model is kept for the next call, since a new one would be compiled again; clear VIEWED to
+    free it and its network.
 
     Returns:
         keras.Model, uint8 (b, 96, 96, 3) -> the two arrays (b,) of `predict_views`.
     """
+    if (network, tta) in VIEWED:
+        return VIEWED[network, tta]
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     views = test_time_views(ops.cast(inputs, "float32"), tta)
     probabilities = network(ops.concatenate(views, axis=0))
     by_view = ops.reshape(probabilities, (len(views), -1))
     model = keras.Model(inputs, [ops.mean(by_view, axis=0), by_view[0]])
     model.compile(jit_compile=choose_jit_compile())
+    VIEWED.clear()
+    VIEWED[network, tta] = model
     return model
 
 

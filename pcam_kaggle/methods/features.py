@@ -1,6 +1,5 @@
 """Features of a frozen network, extracted once."""
 
-import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -43,8 +42,8 @@ def extract_features(
     not extracted again.
 
     Args:
-        build: function without arguments that returns the frozen network, uint8
-            (b, 96, 96, 3) -> float32 (b, dim); called only if a part is missing.
+        build: function without arguments that returns what `average_features` does; called
+            only if a part is missing.
         images: uint8 array (n, 96, 96, 3).
         tta: "none" (1 view), "flip" (4) or "dihedral" (8).
         name: "train" or "test".
@@ -63,7 +62,7 @@ def extract_features(
         FloatingPointError: some features are not finite in this precision.
     """
     folder.mkdir(exist_ok=True)
-    rate = 0.0
+    model, rate = None, 0.0
     starts = range(0, len(images), IMAGES_PER_PART)[share[0] :: share[1]]
     for start in tqdm(starts, desc=name, unit="part", disable=None):
         positions = np.arange(start, min(start + IMAGES_PER_PART, len(images)))
@@ -71,7 +70,7 @@ def extract_features(
         if find_part(path, len(positions), attached) is not None:
             continue
         started = time.monotonic()
-        model = average_features(build(), tta)
+        model = model or build()
         batches = Batches(images, positions, VIEWS_PER_STEP // NUM_VIEWS[tta])
         part = model.predict(batches, verbose=0)[: len(positions)]
         if not np.isfinite(part).all():
@@ -84,12 +83,11 @@ def extract_features(
         # The first part also takes the time to load and to compile the network.
         is_first, rate = rate == 0, max(rate, len(part) / (time.monotonic() - started))
         needed = (len(images) - positions[-1] - 1) / share[1] / rate
-        if budget and not is_first and needed > budget.left():
+        if budget and not is_first and needed > max(0, budget.left()):
             raise budget.refuse(f"the features of {name}", needed)
     return rate
 
 
-@functools.lru_cache(maxsize=1)
 def average_features(backbone: keras.Model, tta: str) -> keras.Model:
     """Average the features over views: uint8 (b, 96, 96, 3) -> float16 (b, dim)."""
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")

@@ -11,7 +11,7 @@ from ..data.batches import Batches
 from ..data.decode import IMAGE_SHAPE
 from ..data.folds import Split
 from ..data.run import Patches, Run
-from ..inference.views import NUM_VIEWS, add_views, predict_views
+from ..inference.views import NUM_VIEWS, VIEWED, predict_views
 from ..system.device import Device
 from ..system.records import Explanation
 from ..system.settings import Part
@@ -83,7 +83,7 @@ class Finetune:
         """
         settings = self.training
         policy = keras.config.dtype_policy()
-        add_views.cache_clear()
+        VIEWED.clear()
         keras.backend.clear_session()  # frees the last network, and resets the policy
         keras.config.set_dtype_policy(policy)
         keras.utils.set_random_seed(split.seed)

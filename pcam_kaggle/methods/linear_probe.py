@@ -23,7 +23,7 @@ from ..system.workers import run_jobs
 from ..training.epoch_log import EpochLog
 from ..training.optimizer import compile_model, make_callbacks
 from ..training.settings import TrainingSettings
-from .features import FEATURES, extract_features, load_features
+from .features import FEATURES, average_features, extract_features, load_features
 from .logistic import fit_regression, make_scale, whole_batches
 
 SETS = ("train", "test")  # start the names of the parts of the features
@@ -63,11 +63,11 @@ class LinearProbe:
         self.training = training
         self.tta = tta
         self.explainer = explainer
-        self.backbone = None
+        self.backbone = self.extractor = None
         self.rate = 0.0  # images/s that became features, on all devices
 
     def __getstate__(self):
-        return {**vars(self), "backbone": None}  # each process loads its own
+        return {**vars(self), "backbone": None, "extractor": None}  # each process loads its own
 
     def build(self) -> keras.Model:
         """Return the frozen network, loaded once per process.
@@ -78,6 +78,12 @@ class LinearProbe:
         if self.backbone is None:
             self.backbone = self.builder(self.network, keras.config.dtype_policy().compute_dtype)
         return self.backbone
+
+    def build_extractor(self) -> keras.Model:
+        """Return the frozen network with its views, as `average_features` does, once."""
+        if self.extractor is None:
+            self.extractor = average_features(self.build(), self.tta)
+        return self.extractor
 
     def describe(self) -> dict:
         """What a kept head says about its method and about the network that it belongs to."""
@@ -175,7 +181,7 @@ def extract_share(
     budget = Budget(max_hours, seconds_left)
     options = (folder, fingerprint, attached, budget, share)
     return max(
-        extract_features(method.build, part, method.tta, name, *options)
+        extract_features(method.build_extractor, part, method.tta, name, *options)
         for name, part in zip(SETS, images)
     )
 

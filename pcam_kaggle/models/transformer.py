@@ -4,7 +4,6 @@ The default is Midnight, a DINOv2 ViT-g/14 that was trained on the slides of TCG
 al. 2025). It is too large to fine-tune here.
 """
 
-import functools
 import hashlib
 import json
 import os
@@ -133,9 +132,8 @@ def find_transformer_revision(settings: TransformerSettings) -> str:
     return "unknown"
 
 
-@functools.cache
 def hash_weights(folder: Path) -> str:
-    """Hash the files of weights in a folder, several GB, once per process."""
+    """Hash the files of weights in a folder, several GB."""
     digest = hashlib.sha256()
     files = (path for path in folder.iterdir() if path.suffix in (".safetensors", ".h5"))
     for path in sorted(files):

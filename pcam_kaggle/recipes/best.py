@@ -85,7 +85,7 @@ def main(run: Run) -> None:
         write_submission(
             run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
         )
-        found = {"cleaned": cleaned, "calibration": calibration}
+        found = {"cleaned": cleaned, "stain_auc": None, "calibration": calibration}
         results = write_results(run, device, network, oof, ensemble, **found)
     if settings.folds.stain_check:
         ensemble, found["stain_auc"] = check_stains(

@@ -52,7 +52,7 @@ def judge_session(run: Run, device: Device, ensembles: dict, rate: float) -> dic
             not missing and not warnings,
             f"{len(members)} finished, {len(missing)} missing, {len(warnings)} warnings",
         ),
-        "learning": (min(aucs) > LOWEST_AUC, f"AUC {min(aucs):.3f} to {max(aucs):.3f}"),
+        "learning": (bool(min(aucs) > LOWEST_AUC), f"AUC {min(aucs):.3f} to {max(aucs):.3f}"),
         "features": (rate > 0, f"{rate:,.0f} patches/s with DenseNet-121"),
         "memory": (
             peak * (1 + device.num_workers) < MEMORY,

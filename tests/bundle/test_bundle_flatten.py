@@ -40,6 +40,8 @@ def list_names(package, name="plain"):
         ("def open():\n    pass", "open hides a builtin of Python"),
         ("for id in ():\n    pass", "id hides a builtin of Python"),
         ("import os; X = 1", "two statements in a line"),
+        ("@functools.cache\ndef f():\n    pass", "cache, which cannot be sent to workers"),
+        ("@lru_cache(1)\ndef f():\n    pass", "lru_cache, which cannot be sent to workers"),
         ("# %% a cell", "a cell mark"),
         ("#%% a cell", "a cell mark"),
         ("# caf\u00e9", "a character outside ASCII"),

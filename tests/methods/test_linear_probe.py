@@ -1,5 +1,6 @@
 """Features of a frozen transformer and heads on them, on small random models."""
 
+import functools
 import hashlib
 import json
 import types
@@ -16,7 +17,12 @@ from pcam_kaggle.data.folds import split_fold
 from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.ensemble import log_odds
 from pcam_kaggle.methods import features as features_module
-from pcam_kaggle.methods.features import discard_features, extract_features, load_features
+from pcam_kaggle.methods.features import (
+    average_features,
+    discard_features,
+    extract_features,
+    load_features,
+)
 from pcam_kaggle.methods.linear_probe import LinearProbe, apply_head
 from pcam_kaggle.methods.token_maps import compute_token_maps, differentiate_head, explain_tokens
 from pcam_kaggle.models.transformer import (
@@ -72,7 +78,11 @@ def make_probe(head="logistic", explainer=None, weights="hf://owner/name", **tra
 
 def extract(network, images, tta, name, folder, *arguments, **options):
     """The features that are written, read again."""
-    extract_features(lambda: network, images, tta, name, folder, *arguments, **options)
+
+    def build():
+        return average_features(network, tta)
+
+    extract_features(build, images, tta, name, folder, *arguments, **options)
     return load_features(len(images), name, folder, *arguments[:2])
 
 
@@ -276,7 +286,8 @@ def test_two_workers_describe_what_one_does(model, shared_competition, tmp_path)
 def test_a_worker_s_share_is_every_second_part(colors, images, tmp_path, monkeypatch):
     monkeypatch.setattr(features_module, "IMAGES_PER_PART", 2)
     few, mean = images[:6], images[:6].mean(axis=(1, 2))
-    extract_features(lambda: colors, few, "none", "train", tmp_path, share=(1, 2))
+    build = functools.partial(average_features, colors, "none")
+    extract_features(build, few, "none", "train", tmp_path, share=(1, 2))
     assert [path.name for path in tmp_path.iterdir()] == ["train__000002.npy"]
     assert np.load(tmp_path / "train__000002.npy") == pytest.approx(mean[2:4], rel=1e-3)
     extract_features(lambda: None, few, "none", "train", tmp_path, share=(5, 6))  # no part
@@ -284,11 +295,11 @@ def test_a_worker_s_share_is_every_second_part(colors, images, tmp_path, monkeyp
 
 
 def test_features_without_time_are_refused_and_kept_so_far(colors, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(features_module, "IMAGES_PER_PART", len(images) // 2)
+    monkeypatch.setattr(features_module, "IMAGES_PER_PART", -(-len(images) // 3))
     arguments = (colors, images, "none", "train", tmp_path, "mine", None)
     with pytest.raises(ValueError, match="max_hours: the features of train needs"):
         extract(*arguments, Budget(1, seconds_left=-1.0))
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2  # the first takes longer than the others
     assert len(extract(*arguments, Budget(1))) == len(images)
 
 

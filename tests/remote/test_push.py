@@ -289,7 +289,7 @@ def test_hours_scale_with_the_work():
         usual = find_gpu_hours(name) if recipe.uses_gpu else None
         assert expect_hours(recipe) == usual, name
     fast, usual = read_recipe("fast"), find_gpu_hours("fast")
-    work = {"folds": (0, 1), "epochs": 6}  # the recipe's: one fold, four epochs
+    work = {"folds": (0, 1, 2, 3), "epochs": 6}  # the recipe's: two folds, four epochs
     assert expect_hours(fast, work) == pytest.approx(usual * 3)
     assert expect_hours(fast, {"architecture": "xception"}) is None
     study = read_recipe("fast_study")

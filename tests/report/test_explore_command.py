@@ -27,7 +27,7 @@ def test_eda_writes_tables_and_pictures_and_prints_the_numbers(competition, tmp_
     summary = json.loads((out / "exploration.json").read_text())
     assert summary["test"]["patches"] == 16 and summary["slides"]["slides"] == 5
     record = json.loads((out / "run.json").read_text())
-    assert record["recipe"] == "explore" and record["schema"] == 2
+    assert record["recipe"] == "explore" and record["schema"] == 3
     assert set(record["files"]) == {
         "exploration.json",
         "patches.csv",

@@ -150,7 +150,7 @@ def test_a_space_of_choices_is_tried_completely_and_added_to(study, out):
         "batch_size": best["batch_size"],
     }
     assert second["files"].keys() == {"study.csv", "study.log"}
-    assert {path.name for path in out.iterdir()} == {"study.csv", "study.log", "run.json"}
+    assert {path.name for path in out.iterdir()} == {".lock", "study.csv", "study.log", "run.json"}
 
 
 def test_ranges_are_searched_from_the_study_s_own_settings_on(trained):
