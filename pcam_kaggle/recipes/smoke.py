@@ -93,7 +93,6 @@ def main(run: Run) -> None:
     for name, method in methods.items():
         part = dataclasses.replace(run, output=run.output / name)
         part.output.mkdir(exist_ok=True)
-        for ensembles[name] in fit_members(method, patches, folds, part, device):
-            pass
+        *_, ensembles[name] = fit_members(method, patches, folds, part, device)
     discard_features(dataclasses.replace(run, output=run.output / "probe"))
     write_verdicts(run, device, ensembles, methods["probe"].rate)
