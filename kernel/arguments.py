@@ -217,8 +217,8 @@ def add_sandbox(command: argparse.ArgumentParser) -> None:
 def parse_hours(text: str) -> float:
     """A run's time-out."""
     hours = float(text)
-    if not 0.1 <= hours <= 12:
-        raise argparse.ArgumentTypeError(f"expected 0.1 to 12 hours. Received: {text}")
+    if not 0.6 <= hours <= 12:  # a run ends itself half an hour earlier
+        raise argparse.ArgumentTypeError(f"expected 0.6 to 12 hours. Received: {text}")
     return hours
 
 

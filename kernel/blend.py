@@ -96,7 +96,7 @@ def blend_runs(
     average = "mean" if method == "fitted" else method
     blend = runs / f"blend-{record.build_id}"
     blend.mkdir(parents=True, exist_ok=True)
-    write_submission(blend / "submission.csv", ids, ensemble_predictions(test, average, weights))
+    write_submission(blend, ids, ensemble_predictions(test, average, weights))
     write_table(blend / "oof.csv", tables[0].assign(prediction=blended).reset_index())
     write_json(blend / "run.json", record)
     record_blend(blend, record, folders)

@@ -114,7 +114,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
     except (ValueError, OSError) as error:
         if failure is None:
             raise
-        print(f"nothing more could be made of it: {error}", flush=True)
+        print(f"what it left could not be submitted: {error}", flush=True)
     if failure:
         raise failure
     return seconds

@@ -1,14 +1,14 @@
 """Patches in files, predicted by the networks that a run kept."""
 
 import argparse
-import hashlib
+import fnmatch
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.files import hash_file, short_hash
 
 from .folders import ROOT
 from .locks import locked
@@ -34,6 +34,12 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
         ValueError: the run has no networks or damaged ones, some files are no patches, or
             nothing can be predicted.
     """
+    folder = Path(args.name)
+    if folder.is_dir() and not (folder / "run.json").is_file():
+        raise ValueError(
+            f"{folder} has no finished network. Expected: run.json, which a run writes after its "
+            "first network. Try: repeat the command that trains it"
+        )
     run = find_folder(args.name, runs)
     out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
     request = make_request(run, args.source, out, args.tta)
@@ -46,7 +52,7 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
     print(f"results   {out}")
     if answer["failed"]:
         raise ValueError(
-            f"{answer['failed']:,} of {answer['rows']:,} files are no patches of 96x96 pixels. "
+            f"{answer['failed']:,} of {answer['rows']:,} files are not patches of 96x96 pixels. "
             f"Their rows in {out} have no probability"
         )
 
@@ -85,7 +91,7 @@ def find_networks(run: Path, record: dict) -> dict:
     """
     listed = record.get("manifest") or {}
     names = {path.relative_to(run).as_posix() for path in run.glob(NETWORKS)}
-    names |= {name for name in listed if Path(name).match(NETWORKS)}
+    names |= set(fnmatch.filter(listed, NETWORKS))
     fetch = f"Try: python build.py output {run.name}"
     if not names or not (run / "run.json").is_file():
         raise ValueError(
@@ -97,8 +103,7 @@ def find_networks(run: Path, record: dict) -> dict:
         path, entry = run / name, listed.get(name, {})
         if not path.is_file():
             raise ValueError(f"{path} is not there. Expected: every network of the run. {fetch}")
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hash_file(path)
         if digest != entry.get("sha256", digest):
             raise ValueError(
                 f"{path} is damaged. Expected: sha256 {entry['sha256']}, as in run.json. "
@@ -120,5 +125,8 @@ def ask_program(request: dict) -> dict:
         lines = process.stdout.read().splitlines()
         process.wait()
     if process.returncode or not lines:
-        raise ValueError(f"{PROGRAM} failed, exit code {process.returncode}")
+        raise ValueError(
+            f"{PROGRAM} failed. Expected: a line of JSON. Received: exit code "
+            f"{process.returncode}. Try: see its message above"
+        )
     return json.loads(lines[-1])

@@ -123,7 +123,7 @@ def find_gpu_hours(recipe: str) -> float:
 
 def describe_costs() -> str:
     """The estimated hours on Kaggle's GPUs of every recipe but `smoke`: "best 5, fast 0.5"."""
-    hours = {row.recipe: find_gpu_hours(row.recipe) for row in read_measurements()}
+    hours = {row.recipe: float(row.gpu_hours or 0) for row in read_measurements() if row.gpu_hours}
     return ", ".join(f"{n} {h:g}" for n, h in sorted(hours.items()) if h and n != "smoke")
 
 

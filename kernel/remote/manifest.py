@@ -1,19 +1,14 @@
 """The manifest in run.json: which files a run wrote, their sizes and hashes."""
 
-import hashlib
 from pathlib import Path
+
+from pcam_kaggle.system.files import hash_file
 
 from ..records import ResultRecord
 
 # Written again after every network, before run.json: a run that is killed in between
 # leaves them newer than their entries.
 REWRITTEN = ("submission.csv", "oof.csv", "history.csv")
-
-
-def hash_file(path: Path) -> str:
-    """A file's sha256 in hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def matches(path: Path, entry: object) -> bool:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.files import PARTIAL, hash_file, short_hash
 from pcam_kaggle.system.settings import SESSION_SETTINGS
 
 from ..bundle.code_id import identify_networks
@@ -15,7 +15,7 @@ from ..records import PushRecord, read_record, read_result
 from ..runs import list_runs
 from .client import Client
 from .datasets import NETWORKS, list_dataset_files, publish_files
-from .manifest import hash_file, matches
+from .manifest import matches
 from .versions import is_resumable
 
 CHECKPOINT = "checkpoint_"  # of a network in training
@@ -138,7 +138,7 @@ def list_networks(run: Path) -> list[Path]:
     kept = []
     for name in sorted(names):
         is_over = name.startswith(CHECKPOINT) and name.removeprefix(CHECKPOINT) in names
-        if is_over or name.startswith("partial-"):
+        if is_over or name.startswith(PARTIAL):
             continue
         entry = manifest.get(f"folds/{name}")
         if entry and not matches(folder / name, entry):

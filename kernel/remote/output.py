@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pcam_kaggle.system.files import PARTIAL
+
 from ..folders import RUNS
 from ..locks import locked
 from ..records import PushRecord, ResultRecord, read_record
@@ -107,7 +109,8 @@ def list_urls(client: Client, record: PushRecord, folder: Path) -> dict[str, str
     files = client.call_pages("kernels", "list_kernel_session_output", "files", **version)
     urls = {place_file(folder, file.file_name): file.url for file in files}
     names = {place.relative_to(folder).as_posix(): url for place, url in urls.items()}
-    return {n: url for n, url in names.items() if not n.split("/")[-1].startswith("partial-")}
+    # "." starts the name of the lock.
+    return {n: u for n, u in names.items() if not n.split("/")[-1].startswith((PARTIAL, "."))}
 
 
 def fetch_result(

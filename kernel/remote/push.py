@@ -22,7 +22,14 @@ from .client import Client
 from .errors import LostAnswer, search_after_lost_answer
 from .networks import choose_attached
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
-from .versions import find_kernel, find_same, is_same_source, make_page_url, recall_max_hours
+from .versions import (
+    find_kernel,
+    find_same,
+    is_resumable,
+    is_same_source,
+    make_page_url,
+    recall_max_hours,
+)
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
@@ -77,10 +84,14 @@ def push_kernel(
         url = make_page_url(kernel_id)
         if version:
             say(f"version {version} already has this build; not pushed again")
+            if hours and hours != timeout:
+                say(f"its time-out of {timeout:g} h stays")
             metadata["dataset_sources"] = stored.metadata.dataset_data_sources or []
             metadata["kernel_sources"] = stored.metadata.kernel_data_sources or []
         else:
             attached = {}
+            if stored and not resume and is_resumable(stored, bundle):
+                say("this starts from nothing; push --resume takes over finished networks")
             if resume:
                 attached = choose_attached(client, stored, bundle, kernel_id, runs, say)
             timeout, max_hours = plan_hours(client, recipe, overrides, hours, say)

@@ -16,6 +16,7 @@ MAX_HOURS = 12  # Kaggle's limit for a run
 MARGIN = 0.5  # hours between a run's own end and its time-out
 MIN_HOURS = 0.6  # the shortest time-out that leaves a run time of its own
 NUM_IMAGES = 220_025  # of the competition
+NUM_GPUS = 2  # of a session
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +55,12 @@ def expect_hours(recipe: Recipe, overrides: dict | None = None) -> float | None:
 
 
 def count_passes(settings: dict) -> int:
-    """How many images are trained on, over all epochs, networks and trials."""
+    """How many images a GPU trains on, over all epochs and its share of networks or trials."""
     num_folds = len(settings.get("folds", ())) or settings.get("num_folds", 1)
-    num_networks = settings.get("trials") or num_folds * settings.get("num_seeds", 1)
+    num_networks = num_folds * settings.get("num_seeds", 1)
+    num_rounds = math.ceil((settings.get("trials") or num_networks) / NUM_GPUS)
     num_images = settings.get("num_images") or NUM_IMAGES
-    return num_networks * settings.get("epochs", 1) * num_images
+    return num_rounds * settings.get("epochs", 1) * num_images
 
 
 def plan_hours(

@@ -84,8 +84,8 @@ def check_output(run: Path, record: PushRecord) -> ResultRecord:
     result = check_build(run, record)
     if "submission.csv" not in result.files:
         raise KaggleError(
-            f"{run.name} has no submission.csv among its files: a study or an "
-            "exploration submits nothing. Expected: a run of a recipe that predicts; "
+            f"{run.name} has no submission.csv among its files: a study, an "
+            "exploration or smoke submits nothing. Expected: a run of a recipe that predicts; "
             "the run.json of a study names its winner's settings"
         )
     if not (run / "submission.csv").is_file():

@@ -11,8 +11,8 @@ from ..system.progress import beat
 class Batches(keras.utils.PyDataset):
     """Feed some images of an array to `fit` or `predict`, in batches of one size.
 
-    XLA compiles a program per size. Without shuffling, the first images fill the last batch again:
-    cut predictions to m.
+    XLA compiles a program per size. Without shuffling, the last batch is filled up with the first
+    images; callers cut the predictions to m.
 
     Args:
         images: uint8 array (n, 96, 96, 3) or float16 features (n, dim), may be memory-mapped.

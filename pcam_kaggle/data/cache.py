@@ -1,9 +1,7 @@
 """Disk cache of decoded images, checked against files."""
 
 import concurrent.futures
-import getpass
 import os
-import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..system.files import short_hash
+from ..system.files import PARTIAL, short_hash
 from ..system.progress import beat
 from .decode import IMAGE_BYTES, IMAGE_SHAPE, PROCESSES_FROM, load_images, sum_images
 
@@ -75,11 +73,10 @@ def make_own_folder() -> Path:
     Raises:
         PermissionError: it is not this user's.
     """
-    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    user = getattr(os, "getuid", int)()  # 0 on Windows, where each user has a temporary folder
     folder = Path(tempfile.gettempdir(), f"pcam-kaggle-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if hasattr(os, "getuid") and (status.st_uid != user or stat.S_ISLNK(status.st_mode)):
+    if folder.is_symlink() or folder.stat().st_uid != user:
         raise PermissionError(f"{folder} belongs to someone else")
     folder.chmod(0o700)
     return folder
@@ -89,7 +86,7 @@ def write_cache(path: Path, table: pd.DataFrame, verify_ids: bool, name: str) ->
     """Decode the images into a file, append their facts and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = np.zeros((len(table), 3), np.int64)
-    with tempfile.TemporaryDirectory(prefix="partial-", dir=path.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as scratch:
         load_images(table, scratch, verify_ids, name, facts)
         with open(Path(scratch) / f"{name}.bin", "ab") as file:
             file.write(facts.tobytes())
@@ -109,11 +106,11 @@ def find_problem(path: Path, table: pd.DataFrame) -> str:
     facts = np.fromfile(path, np.int64, offset=len(table) * IMAGE_BYTES).reshape(-1, 3)
     changed = (facts[:, :2] != stat_files(table["path"].tolist())).any(axis=1)
     if changed.any():
-        return f"{changed.sum():,} files have changed, such as {table['path'][changed].iloc[0]}"
+        return f"changed files: {changed.sum():,}, such as {table['path'][changed].iloc[0]}"
     images, starts = map_images(path, len(table)), range(0, len(table), FILES_PER_PART)
     parts = map_parts(lambda i: sum_images(images[i : i + FILES_PER_PART]), starts, os.cpu_count())
     damaged = np.concatenate(parts) != facts[:, 2]
-    return f"{damaged.sum():,} images are damaged" if damaged.any() else ""
+    return f"damaged images: {damaged.sum():,}" if damaged.any() else ""
 
 
 def stat_files(paths: list) -> np.ndarray:

@@ -130,7 +130,7 @@ def decode_files(
 
 
 def read_file(path: Path | str) -> tuple:
-    """Read a file whole, which is 1.8x as fast: its bytes, its size, its time in ns.
+    """Read a file at once: its bytes, size and time in ns. Pillow in pieces takes 1.8x as long.
 
     Raises:
         ValueError: it is a pipe, a device or larger than 1 MiB.

@@ -189,7 +189,7 @@ def start_budget(run: Run) -> Budget:
 
 
 def list_facts(run: Run) -> dict:
-    """What a kept network says of its run."""
+    """The facts about its run that are stored with a network."""
     names = ("recipe", "build_id", "code", "fingerprint")
     return {**{name: getattr(run, name) for name in names}, "settings": run.settings.flat()}
 

@@ -43,12 +43,12 @@ def check_submission(submission: pd.DataFrame, sample_ids: Sequence) -> None:
 
 
 def write_submission(
-    path: Path, sample_ids: Sequence, predictions: np.ndarray, labels: str = "probability"
+    folder: Path, sample_ids: Sequence, predictions: np.ndarray, labels: str = "probability"
 ) -> pd.DataFrame:
     """Write submission.csv atomically, in the order of the sample.
 
     Args:
-        path: the file.
+        folder: where it goes.
         sample_ids: the ids of sample_submission.csv.
         predictions: float array (n,) of probabilities, in that order.
         labels: "probability", or "hard": 1 above 0.5, as the course notebook submitted.
@@ -57,5 +57,5 @@ def write_submission(
     check_submission(submission, sample_ids)
     if labels == "hard":
         submission["label"] = (submission["label"] > 0.5).astype(int)
-    write_table(path, submission)
+    write_table(folder / "submission.csv", submission)
     return submission

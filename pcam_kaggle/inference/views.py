@@ -41,17 +41,14 @@ def add_views(network: keras.Model, tta: str) -> keras.Model:
     Returns:
         keras.Model, uint8 (b, 96, 96, 3) -> the two arrays (b,) of `predict_views`.
     """
-    if (network, tta) in VIEWED:
-        return VIEWED[network, tta]
-    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
-    views = test_time_views(ops.cast(inputs, "float32"), tta)
-    probabilities = network(ops.concatenate(views, axis=0))
-    by_view = ops.reshape(probabilities, (len(views), -1))
-    model = keras.Model(inputs, [ops.mean(by_view, axis=0), by_view[0]])
-    model.compile(jit_compile=choose_jit_compile())
-    VIEWED.clear()
-    VIEWED[network, tta] = model
-    return model
+    if (network, tta) not in VIEWED:
+        VIEWED.clear()
+        inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
+        views = test_time_views(ops.cast(inputs, "float32"), tta)
+        by_view = ops.reshape(network(ops.concatenate(views, axis=0)), (len(views), -1))
+        VIEWED[network, tta] = keras.Model(inputs, [ops.mean(by_view, axis=0), by_view[0]])
+        VIEWED[network, tta].compile(jit_compile=choose_jit_compile())
+    return VIEWED[network, tta]
 
 
 def test_time_views(images: KerasTensor, tta: str) -> list:

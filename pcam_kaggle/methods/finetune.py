@@ -15,7 +15,7 @@ from ..inference.views import NUM_VIEWS, VIEWED, predict_views
 from ..system.device import Device
 from ..system.records import Explanation
 from ..system.settings import Part
-from ..training.callbacks import Callbacks
+from ..training.callbacks import ThrottledCallbacks
 from ..training.checkpoint import Checkpoint
 from ..training.epoch_log import EpochLog, name_memory_error
 from ..training.optimizer import compile_model, make_callbacks
@@ -54,7 +54,7 @@ class Finetune:
         return self.builder(self.network)
 
     def describe(self) -> dict:
-        """What a kept network says of its method."""
+        """The facts about this method that are stored with a network."""
         return {"method": "Finetune", "tta": self.tta, "backbone": None}
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:
@@ -110,7 +110,7 @@ class Finetune:
                 validation_data=Batches(images, split.valid, size, labels),
                 initial_epoch=first_epoch,
                 epochs=settings.epochs,
-                callbacks=Callbacks(
+                callbacks=ThrottledCallbacks(
                     [*callbacks, *extra],
                     add_history=True,
                     model=model,
@@ -139,8 +139,6 @@ class Finetune:
 
     def explain(
         self, network: keras.Model, patches: Patches, positions: np.ndarray, oof: np.ndarray
-    ) -> Explanation | None:
-        """Explain some patches of a validation fold with `explainer`, unless it is None."""
-        if self.explainer is None:
-            return None
+    ) -> Explanation:
+        """Explain some patches of a validation fold with `explainer`."""
         return self.explainer(network, patches, positions, oof, self.network.crop_size)

@@ -86,7 +86,7 @@ class LinearProbe:
         return self.extractor
 
     def describe(self) -> dict:
-        """What a kept head says about its method and about the network that it belongs to."""
+        """The facts about this method and its frozen network that are stored with a head."""
         backbone = {"weights": self.network.weights, "revision": self.find_revision(self.network)}
         return {"method": "LinearProbe", "tta": self.tta, "backbone": backbone}
 
@@ -155,10 +155,8 @@ class LinearProbe:
 
     def explain(
         self, head: keras.Model, patches: Patches, positions: np.ndarray, predictions: np.ndarray
-    ) -> Explanation | None:
-        """Explain some patches of a validation fold with `explainer`, unless it is None."""
-        if self.explainer is None:
-            return None
+    ) -> Explanation:
+        """Explain some patches of a validation fold with `explainer`."""
         return self.explainer(
             self.build(), head, patches, positions, predictions, self.network.crop_size
         )

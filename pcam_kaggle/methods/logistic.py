@@ -22,7 +22,7 @@ SMALLEST = 1e-4  # eigenvalue: below it, those of float32 products are noise
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Rows of features to learn from, and coordinates for `descend`.
+    """Rows of features to learn from, and coordinates for `minimize`.
 
     `features` is a float16 array (n, dim), `rows` an int array (m,), `labels` an array (m,) of
     0 and 1, and `scale` standardizes features by these rows. The columns of `basis`, float64
@@ -59,12 +59,12 @@ def fit_regression(features: np.ndarray, labels: np.ndarray, split: Split) -> ke
     for number, (_, held_out) in enumerate(splitter.split(truth, truth)):
         inner[held_out] = number
     is_used = np.tile(inner[:, None] != numbers, len(STRENGTHS))
-    problem = pose(features, split.train, truth)
-    weights = descend(problem, is_used, np.repeat(STRENGTHS, len(numbers)), split.name)
+    problem = precondition(features, split.train, truth)
+    weights = minimize(problem, is_used, np.repeat(STRENGTHS, len(numbers)), split.name)
     scores = score_columns(problem, weights, inner)
     best = int(scores.argmax())
-    score = f"AUC {scores[best]:.4f} within training"
-    print(f"{split.name}: 1 / penalty {STRENGTHS[best]:g}, {score}", flush=True)
+    score = f"AUC {scores[best]:.4f} in cross-validation within the training folds"
+    print(f"{split.name} C={STRENGTHS[best]:g}: {score}", flush=True)
     chosen = weights[:, best * len(numbers) + INNER_FOLDS]
     last = layers.Dense(1, activation="sigmoid", dtype="float32")
     head = keras.Sequential([keras.Input(features.shape[1:]), problem.scale, last])
@@ -77,7 +77,7 @@ def score_columns(problem: Problem, weights: np.ndarray, inner: np.ndarray) -> n
 
     Args:
         problem: Problem.
-        weights: as `descend` returns them.
+        weights: as `minimize` returns them.
         inner: int array (m,), the inner fold of each row.
     """
     logits = [
@@ -92,7 +92,7 @@ def score_columns(problem: Problem, weights: np.ndarray, inner: np.ndarray) -> n
     return scores.mean(axis=1)
 
 
-def pose(features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> Problem:
+def precondition(features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> Problem:
     """Measure the features and their correlations."""
     scale = make_scale(features, rows)
     correlations = np.zeros((features.shape[1],) * 2)
@@ -106,7 +106,7 @@ def pose(features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> Problem:
     return Problem(features, rows, labels, scale, basis, eigenvalues)
 
 
-def descend(
+def minimize(
     problem: Problem, is_used: np.ndarray, strengths: np.ndarray, name: str = ""
 ) -> np.ndarray:
     """Minimize the mean log-loss plus the penalty of each column.
@@ -131,26 +131,26 @@ def descend(
     bounds = len(is_used) / counts * problem.eigenvalues[:, None] / 4 + penalties
     units = bounds**-0.5
     point = ahead = np.zeros_like(units)
-    inertia = np.ones(len(counts))
+    momentum = np.ones(len(counts))
     for _ in range(MAX_STEPS):
         weights = problem.basis @ (units * ahead)
-        slopes = sum_slopes(problem, is_used, weights) / counts + penalties * weights
-        gradient = units * (problem.basis.T @ slopes)
+        gradients = sum_gradients(problem, is_used, weights) / counts + penalties * weights
+        gradient = units * (problem.basis.T @ gradients)
         largest = np.abs(gradient).max()
         if largest < TOLERANCE:
             break
         step = ahead - gradient - point
         point = point + step
-        is_uphill = (gradient * step).sum(axis=0) > 0
-        before = np.where(is_uphill, 1, inertia)
-        inertia = (1 + np.sqrt(1 + 4 * before**2)) / 2
-        ahead = point + (before - 1) / inertia * step
+        restarts = (gradient * step).sum(axis=0) > 0
+        before = np.where(restarts, 1, momentum)
+        momentum = (1 + np.sqrt(1 + 4 * before**2)) / 2
+        ahead = point + (before - 1) / momentum * step
     else:
         print(f"warning: {name}: after {MAX_STEPS} steps the largest slope is {largest:.1g}")
     return weights.astype("float32")
 
 
-def sum_slopes(problem: Problem, is_used: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def sum_gradients(problem: Problem, is_used: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The gradient of the summed log-loss of each column: float64 array (dim + 1, k)."""
     kernel, intercept = weights[:-1].astype("float32"), weights[-1].astype("float32")
     total = np.zeros_like(weights)
@@ -160,8 +160,8 @@ def sum_slopes(problem: Problem, is_used: np.ndarray, weights: np.ndarray) -> np
         used[:size] = is_used[start : start + size]
         truth[:size, 0] = problem.labels[start : start + size]
         errors = (ops.sigmoid(ops.matmul(block, kernel) + intercept) - truth) * used
-        slopes = ops.matmul(ops.transpose(errors), block)  # transposing `block` takes longer
-        total[:-1] += ops.convert_to_numpy(slopes).T
+        gradients = ops.matmul(ops.transpose(errors), block)  # transposing `block` takes longer
+        total[:-1] += ops.convert_to_numpy(gradients).T
         total[-1] += ops.convert_to_numpy(ops.sum(errors, axis=0))
     return total
 

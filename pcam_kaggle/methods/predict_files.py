@@ -18,7 +18,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 from tqdm import tqdm
 
 from ..data.decode import IMAGE_SHAPE
@@ -26,7 +25,7 @@ from ..data.patch_files import PatchFiles, decode_ahead, list_patches
 from ..inference.calibration import calibrate
 from ..inference.ensemble import ensemble_predictions
 from ..inference.load_network import load_network
-from ..inference.views import NUM_VIEWS, test_time_views
+from ..inference.views import NUM_VIEWS, add_views
 from ..models.transformer import build_transformer, find_transformer_revision
 from ..models.transformer_settings import TransformerSettings
 from ..system.device import choose_jit_compile, choose_policy, find_gpus, list_gpus
@@ -193,7 +192,8 @@ def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
     if facts["backbone"]:
         extractor = average_features(load_frozen(facts, say), tta)
     else:
-        networks = [average_views(network, tta) for network in networks]
+        viewed = [add_views(network, tta) for network in networks]
+        networks = [keras.Model(model.inputs, model.outputs[0]) for model in viewed]
     for network in networks:
         network.compile(jit_compile=choose_jit_compile())
 
@@ -203,14 +203,6 @@ def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
         return np.reshape(outputs, (len(networks), -1)).astype("float64")
 
     return predict_batch, min(VIEWS_PER_PASS // NUM_VIEWS[tta], num_patches)
-
-
-def average_views(network: keras.Model, tta: str) -> keras.Model:
-    """uint8 (b, 96, 96, 3) -> float32 (b,), averaged over the views, as `predict_views`."""
-    inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
-    views = test_time_views(ops.cast(inputs, "float32"), tta)
-    by_view = ops.reshape(network(ops.concatenate(views, axis=0)), (len(views), -1))
-    return keras.Model(inputs, ops.mean(by_view, axis=0))
 
 
 def load_frozen(facts: dict, say: Callable) -> keras.Model:

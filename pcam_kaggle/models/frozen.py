@@ -7,7 +7,7 @@ import keras
 from keras import layers, ops
 
 from ..data.decode import IMAGE_SHAPE
-from ..system.files import short_hash
+from ..system.files import hash_file
 from ..system.paths import find_attached
 from ..system.weights import find_weights, load_base
 from .build import resize_center
@@ -58,4 +58,4 @@ def find_frozen_revision(settings: PretrainedSettings) -> str:
         paths = [*find_attached(file_name), home / "models" / file_name]
     else:
         paths = [find_weights(settings.weights)]
-    return short_hash(paths[0].read_bytes()) if paths[0].is_file() else "unknown"
+    return hash_file(paths[0])[:10] if paths[0].is_file() else "unknown"

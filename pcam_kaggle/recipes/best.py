@@ -24,6 +24,7 @@ from ..models.pretrained import build_pretrained
 from ..models.pretrained_settings import PretrainedSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
+from ..training.explain import explain_member
 from ..training.members import fit_members
 from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
@@ -78,13 +79,12 @@ def main(run: Run) -> None:
         folds = make_stain_folds(measured, patches.labels, tables.slides)
     clean = settings.cleaning.clean
     folds, cleaned = clean_folds(clean, folds, patches.pixels, run, measured)
-    for ensemble in fit_members(method, patches, folds, run, device):  # after every network
+    ensembles = fit_members(method, patches, folds, run, device, explain=explain_member)
+    for ensemble in ensembles:  # after every network
         oof = gather_oof(run, folds, ensemble.members)
         calibration = calibrate_oof(oof, settings.prediction.calibration)
         test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
-        write_submission(
-            run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
-        )
+        write_submission(run.output, tables.test["id"], test, settings.prediction.labels)
         found = {"cleaned": cleaned, "stain_auc": None, "calibration": calibration}
         results = write_results(run, device, network, oof, ensemble, **found)
     if settings.folds.stain_check:

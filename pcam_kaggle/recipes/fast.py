@@ -67,8 +67,6 @@ def main(run: Run) -> None:
     for ensemble in fit_members(method, patches, folds, run, device):  # after every network
         oof = gather_oof(run, folds, ensemble.members)
         test = average_members(ensemble.members, settings.prediction.ensemble)
-        write_submission(
-            run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
-        )
+        write_submission(run.output, tables.test["id"], test, settings.prediction.labels)
         results = write_results(run, device, network, oof, ensemble)
     print_results(results)

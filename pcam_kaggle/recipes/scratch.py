@@ -19,6 +19,7 @@ from ..models.scratch import build_scratch
 from ..models.scratch_settings import ScratchSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
+from ..training.explain import explain_member
 from ..training.members import fit_members
 from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
@@ -63,11 +64,10 @@ def main(run: Run) -> None:
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
     patches = load_patches(run)
-    for ensemble in fit_members(method, patches, folds, run, device):  # after every network
+    ensembles = fit_members(method, patches, folds, run, device, explain=explain_member)
+    for ensemble in ensembles:  # after every network
         oof = gather_oof(run, folds, ensemble.members)
         test = average_members(ensemble.members, settings.prediction.ensemble)
-        write_submission(
-            run.output / "submission.csv", tables.test["id"], test, settings.prediction.labels
-        )
+        write_submission(run.output, tables.test["id"], test, settings.prediction.labels)
         results = write_results(run, device, network, oof, ensemble)
     print_results(results)

@@ -24,11 +24,12 @@ from ..models.small import build_small
 from ..models.transformer_settings import HeadSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
+from ..training.explain import explain_member
 from ..training.members import fit_members
 from ..training.results import announce
 from ..training.settings import TrainingSettings
 from ..training.smoke_settings import SmokeSettings
-from ..training.verdicts import write_verdicts
+from ..training.verdicts import print_verdicts, write_verdicts
 
 SETTINGS = {
     "architecture": "densenet121",
@@ -66,14 +67,14 @@ def main(run: Run) -> None:
     run = dataclasses.replace(run, competition=tables)
     device = set_up_device(settings.machine)
     methods = {
-        "probe": LinearProbe(
+        "head": LinearProbe(
             settings.network,
             settings.head,
             training,
             builder=build_frozen,
             find_revision=find_frozen_revision,
         ),
-        "small": Finetune(
+        "fold": Finetune(
             build_small,
             augment_patches,
             network=settings.small,
@@ -90,9 +91,11 @@ def main(run: Run) -> None:
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
     patches = load_patches(run)
     ensembles = {}
-    for name, method in methods.items():
-        part = dataclasses.replace(run, output=run.output / name)
-        part.output.mkdir(exist_ok=True)
-        *_, ensembles[name] = fit_members(method, patches, folds, part, device)
-    discard_features(dataclasses.replace(run, output=run.output / "probe"))
-    write_verdicts(run, device, ensembles, methods["probe"].rate)
+    for kind, method in methods.items():
+        explain = explain_member if method.explainer else None
+        for ensemble in fit_members(method, patches, folds, run, device, kind, explain):
+            ensembles[kind] = ensemble
+            complete = not ensemble.missing and len(ensembles) == len(methods)
+            results = write_verdicts(run, device, ensembles, methods["head"].rate, complete)
+    discard_features(run)
+    print_verdicts(results)

@@ -1,9 +1,9 @@
 """GPUs, the precision they support, and when to use XLA."""
 
 import dataclasses
+import itertools
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -57,24 +57,31 @@ def set_up_device(machine: MachineSettings) -> Device:
     """
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
-        raise ValueError(f"KERAS_BACKEND: expected tensorflow or jax. Received: {backend!r}")
+        raise ValueError(
+            f"KERAS_BACKEND: expected tensorflow or jax. Received: {backend!r}. Try: unset it"
+        )
     gpus = find_gpus()
-    reason = find_fault(backend) if gpus else "nvidia-smi lists none"
     on_kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ and "PCAM_ALLOW_CPU" not in os.environ
-    if reason and machine.require_gpu and on_kaggle:
+    is_required = machine.require_gpu and on_kaggle
+    # GPUs that are hidden were found usable before.
+    reason = find_gpu_error(backend) if (gpus or is_required) and HIDDEN not in os.environ else ""
+    if reason and is_required:
         raise ValueError(
             f"no GPU. Expected: one that {backend} can use. Received: {reason}. Try: choose the "
             "accelerator GPU T4 x2 for the kernel, or require_gpu=false to compute on its CPU"
         )
-    if reason and gpus:
+    if reason:
         print(f"warning: {backend} cannot use the GPU: {reason}")
         gpus = []
     policy = choose_policy(machine.precision, [gpu.capability for gpu in gpus], find_cpu_bfloat16())
     keras.config.set_dtype_policy(policy)
     num_workers = machine.num_workers or max(1, len(gpus))
     use_workers = num_workers > 1 and joblib_starts_workers()
-    hidden = hide_gpus(gpus) if use_workers or HIDDEN in os.environ else ()
-    text = describe_device(gpus)
+    hidden = tuple(gpu.name for gpu in gpus) if use_workers or HIDDEN in os.environ else ()
+    if hidden:  # before Keras touches them
+        os.environ |= {HIDDEN: ",".join(hidden), "CUDA_VISIBLE_DEVICES": "-1"}
+    models = [gpu.model for gpu in gpus] or keras.distribution.list_devices()
+    text = f"{', '.join(models)}, {platform.machine()}, backend {backend}"
     print(f"device   {text}, {policy}")
     return Device(policy, len(gpus), num_workers, text, hidden)
 
@@ -116,25 +123,24 @@ def find_gpus() -> list:
 
     A framework that lists them opens a CUDA context on each.
     """
+    rows = ask_nvidia("index,uuid,compute_cap,name")
+    cards = {name: row for row in rows for name in row[:2]}
+    visible = os.environ.get(HIDDEN, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    names = [row[0] for row in rows] if visible is None else visible.replace(" ", "").split(",")
+    known = itertools.takewhile(cards.get, names)  # CUDA ignores an unknown name and those after it
+    return [Gpu(name, float(cards[name][2]), cards[name][3]) for name in known]
+
+
+def ask_nvidia(query: str, *options) -> list:
+    """The answer of nvidia-smi, a list of values per card; [] without it or if it fails."""
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader", *options]
     if not shutil.which("nvidia-smi"):
         return []
-    query = "--query-gpu=index,uuid,compute_cap,name"
-    command = ["nvidia-smi", query, "--format=csv,noheader"]
     result = subprocess.run(command, capture_output=True, text=True)
-    lines = [] if result.returncode else result.stdout.splitlines()
-    rows = [line.split(", ", 3) for line in lines]
-    visible = os.environ.get(HIDDEN, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    names = [row[0] for row in rows] if visible is None else visible.split(",")
-    gpus = []
-    for name in map(str.strip, names):
-        found = [row for row in rows if name == row[0] or (name and row[1].startswith(name))]
-        if not found:  # CUDA ignores such a name and those after it
-            break
-        gpus.append(Gpu(name, float(found[0][2]), found[0][3]))
-    return gpus
+    return [] if result.returncode else [line.split(", ") for line in result.stdout.splitlines()]
 
 
-def find_fault(backend: str) -> str:
+def find_gpu_error(backend: str) -> str:
     """Ask another process whether the framework finds a GPU.
 
     Returns:
@@ -142,22 +148,11 @@ def find_fault(backend: str) -> str:
     """
     code = "import keras; print(keras.distribution.list_devices())"
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "0"}
-    if HIDDEN in environment:
-        environment["CUDA_VISIBLE_DEVICES"] = environment[HIDDEN]
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    options = {"env": environment, "capture_output": True, "text": True}
+    result = subprocess.run([sys.executable, "-c", code], **options)
     if "gpu" in result.stdout or "cuda" in result.stdout:
         return ""
     return "\n".join(result.stderr.splitlines()[-5:]) or f"{backend} lists none"
-
-
-def hide_gpus(gpus: list) -> tuple:
-    """Hide GPUs from this process, before Keras touches them; return their names."""
-    names = tuple(gpu.name for gpu in gpus)
-    if names:
-        os.environ[HIDDEN] = ",".join(names)
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    return names
 
 
 def find_cpu_bfloat16() -> bool:
@@ -182,20 +177,10 @@ def list_gpus() -> list:
     return [name for name in keras.distribution.list_devices() if name.startswith(("gpu", "cuda"))]
 
 
-def describe_device(gpus: list) -> str:
-    """Describe the GPUs, or else the devices that Keras computes on."""
-    devices = [gpu.model for gpu in gpus] or keras.distribution.list_devices()
-    return f"{', '.join(devices)}, {platform.machine()}, backend {keras.backend.backend()}"
-
-
 def describe_place() -> str:
     """The device that this process computes on, and the memory in use there as far as known."""
     if not list_gpus():
         return f"{platform.machine()} CPU"
     name = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
-    query = "--query-gpu=memory.used,memory.total"
-    command = ["nvidia-smi", query, "--id", name, "--format=csv,noheader,nounits"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    found = [int(text) / 1024 for text in re.findall(r"\d+", result.stdout)]
-    memory = "".join(f", {used:.1f} of {total:.1f} GiB" for used, total in zip(found, found[1:]))
-    return f"GPU {name}{memory if result.returncode == 0 else ''}"
+    rows = ask_nvidia("memory.used,memory.total", "--id", name)
+    return ", ".join([f"GPU {name}", *(" of ".join(row) for row in rows)])

@@ -40,19 +40,20 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 def remove_partial(output: Path) -> None:
     """Remove the temporary files that a killed run has left; the caller holds the folder's lock."""
-    for pattern in (f"{PARTIAL}*", f"folds/{PARTIAL}*"):
-        for path in filter(Path.is_file, output.glob(pattern)):
-            path.unlink()
+    for path in filter(Path.is_file, list(output.rglob(f"{PARTIAL}*"))):
+        path.unlink()
 
 
 def describe_files(folder: Path, names: Iterable) -> dict:
     """Return, for every name of a file in a folder, a dict of its size in bytes and its sha256."""
-    files = {}
-    for name in names:
-        with open(folder / name, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            files[name] = {"size": os.fstat(file.fileno()).st_size, "sha256": digest}
-    return files
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    return {n: {"size": size, "sha256": hash_file(folder / n)} for n, size in sizes.items()}
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, record: object) -> None:

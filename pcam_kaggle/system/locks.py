@@ -1,5 +1,6 @@
 """Locks that the operating system frees when the process that holds them ends."""
 
+import atexit
 import os
 import threading
 from pathlib import Path
@@ -32,14 +33,8 @@ def take_lock(path: Path) -> bool:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return False
-    # Without a reference Python would free the lock; in a thread it has one until the process ends.
-    threading.Thread(target=keep, args=(lock,), daemon=True).start()
+    atexit.register(lock.release)  # also a reference, without which Python would free the lock
     return True
-
-
-def keep(lock: filelock.BaseFileLock) -> None:
-    """Keep a reference for ever."""
-    threading.Event().wait()
 
 
 def end_with_holder(path: Path | str | None) -> None:
@@ -48,11 +43,10 @@ def end_with_holder(path: Path | str | None) -> None:
     Args:
         path: the lock's; None does nothing.
     """
+
+    def wait_for_end() -> None:
+        filelock.FileLock(path).acquire(poll_interval=1)
+        os._exit(1)
+
     if path:
-        threading.Thread(target=wait_for_end, args=(path,), daemon=True).start()
-
-
-def wait_for_end(path: Path | str) -> None:
-    """Wait until nobody holds a lock, then end this process."""
-    filelock.FileLock(path).acquire(poll_interval=1)
-    os._exit(1)
+        threading.Thread(target=wait_for_end, daemon=True).start()

@@ -2,10 +2,9 @@
 
 import fnmatch
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-from .files import write_beside
 
 COMPETITION = "histopathologic-cancer-detection"
 MAX_DEPTH = 7  # a model mount is models/<owner>/<model>/<framework>/<variation>/<n>
@@ -64,9 +63,7 @@ def open_output(folder: Path | str | None = None) -> Path:
     output = Path(folder or os.environ.get("PCAM_WORKING") or default)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with write_beside(output / "probe") as partial:
-            partial.write_bytes(b"probe")
-        (output / "probe").unlink(missing_ok=True)
+        tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise OSError(
             f"cannot write to the output folder {output}. Expected: a writable folder. "

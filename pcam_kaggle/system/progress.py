@@ -1,6 +1,5 @@
 """A batch run that makes no progress ends itself."""
 
-import contextlib
 import faulthandler
 import multiprocessing
 import os
@@ -23,7 +22,7 @@ def beat() -> None:
 
 
 def watch_progress(output: Path, seconds: float = 1200) -> None:
-    """End a batch run on Kaggle once nothing has called `beat` for so long.
+    """End a batch run on Kaggle once nothing has called `beat` for `seconds`.
 
     Such a run would use up the session's GPU hours. The stacks of all threads are printed, and
     the exit code is 0 if a finished network has left a submission.
@@ -41,29 +40,21 @@ def watch_progress(output: Path, seconds: float = 1200) -> None:
 
 def wait_for_silence(output: Path, seconds: float) -> None:
     """Sleep while the run makes progress, then end its processes."""
-    path = Path(os.environ[PROGRESS])
+    path, run_json = Path(os.environ[PROGRESS]), output / "run.json"
     while (left := path.stat().st_mtime + seconds - time.time()) > 0:
         time.sleep(left)
-    is_finished = all((output / name).exists() for name in ("run.json", "submission.csv"))
-    workers = multiprocessing.active_children()
+    text = f"no progress for {seconds:.0f} s; the run ended itself and keeps what is finished"
+    print(text, flush=True)
+    is_finished, workers = run_json.exists(), multiprocessing.active_children()
     try:
-        report_hang(output / "run.json", workers, f"no progress for {seconds:.0f} s")
+        if is_finished:
+            record = read_json(run_json)
+            write_json(run_json, {**record, "warnings": [*record.get("warnings", []), text]})
+        faulthandler.dump_traceback(sys.__stderr__)
+        for worker in workers if hasattr(signal, "SIGUSR1") else ():
+            os.kill(worker.pid, signal.SIGUSR1)  # `start_worker` has it print its stacks
+            time.sleep(1)
     finally:
         for worker in workers:
-            with contextlib.suppress(OSError):  # it has ended
-                os.kill(worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        os._exit(0 if is_finished else 1)
-
-
-def report_hang(run_json: Path, workers: list, text: str) -> None:
-    """Print the stacks of all threads, also of workers except on Windows; add a warning."""
-    text += "; the run ended itself and keeps what is finished"
-    print(text, flush=True)
-    faulthandler.dump_traceback(sys.__stderr__)
-    for worker in workers:
-        if hasattr(signal, "SIGUSR1"):  # `start_worker` sets its handler
-            os.kill(worker.pid, signal.SIGUSR1)
-            time.sleep(1)
-    if run_json.exists():
-        record = read_json(run_json)
-        write_json(run_json, {**record, "warnings": [*record.get("warnings", []), text]})
+            worker.terminate()
+        os._exit(0 if is_finished and (output / "submission.csv").exists() else 1)

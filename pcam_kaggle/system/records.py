@@ -14,8 +14,8 @@ from .clock import Stage
 from .files import read_json, write_beside
 from .paths import find_attached
 
-# fold0_seed0.npz, stain0_seed0.npz, and checkpoint_fold0_seed0.npz of either.
-MEMBER_FILES = "[cfs]*_seed*.npz"
+# fold0_seed0.npz, head0_seed0.npz, stain0_seed0.npz, and checkpoint_fold0_seed0.npz of each.
+MEMBER_FILES = "[cfhs]*_seed*.npz"
 PLAIN = ("fold", "seed", "positions", "oof", "oof_one_view", "test")  # of a Member
 
 

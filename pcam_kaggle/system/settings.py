@@ -12,7 +12,10 @@ import types
 from collections.abc import Iterable
 
 # Settings that do not affect predictions; only older runs have figures.
-SESSION_SETTINGS = ("max_hours", "num_workers", "require_gpu", "trials", "study_hours", "figures")
+SESSION_SETTINGS = (
+    *("max_hours", "num_workers", "require_gpu", "trials", "study_hours", "costs"),
+    "figures",
+)
 
 KINDS = {  # kind: what an error message expects
     "bool": "true or false",

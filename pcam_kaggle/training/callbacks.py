@@ -7,7 +7,7 @@ import keras
 LOOK_EVERY = 1  # seconds
 
 
-class Callbacks(keras.callbacks.CallbackList):
+class ThrottledCallbacks(keras.callbacks.CallbackList):
     """The callbacks of `fit`, which see the logs of about one step per second.
 
     Keras fetches the logs of every step, with TensorFlow even if no callback asks for them; the

@@ -75,11 +75,12 @@ class Forecast(keras.callbacks.Callback):
         self.test_started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Stop if there is no time for the remaining epochs and predictions."""
+        """Stop if there is no time for the rest; the first call, which compiles, does not count."""
         now = time.monotonic()
         num_left = self.params["epochs"] - 1 - epoch
+        started = self.first[0] if epoch == self.first_epoch else self.epoch_started
         cost = (now - self.test_started) / self.num_valid
-        needed = num_left * (now - self.epoch_started) + self.num_predicted * cost
+        needed = num_left * (now - started) + self.num_predicted * cost
         if not num_left or needed < self.budget.left():
             return
         if not self.is_alone:

@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import tempfile
-import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -26,8 +25,8 @@ from .forecast import Forecast
 class Job:
     """One network to train, and what a worker needs to know about its run.
 
-    `kind` is "fold" or "stain", `num_rounds` the number of networks that are trained one after
-    another, and `folder` holds two files per network. `facts` say of what run it is.
+    `kind` is "fold", "head" or "stain", `num_rounds` the number of networks that are trained one
+    after another, and `folder` holds two files per network. `facts` describe the run.
     """
 
     kind: str
@@ -35,9 +34,7 @@ class Job:
     seed: int
     num_rounds: int
     folder: Path
-    fingerprint: str
     policy: str
-    max_hours: float
     facts: dict
 
     @property
@@ -58,6 +55,7 @@ def fit_members(
     run: Run,
     device: Device,
     kind: str = "fold",
+    explain: Callable | None = None,
 ) -> Iterator:
     """Train the networks of every fold and random seed; load the finished ones.
 
@@ -67,8 +65,9 @@ def fit_members(
         folds: int array (n,), the validation fold of every patch.
         run: Run.
         device: Device.
-        kind: "fold", or "stain" for folds from `make_stain_folds`: one network each, validated
-            on the stain color that it did not see, without test patches.
+        kind: "fold" or "head", how the networks' names start; "stain" for two groups of hue:
+            one network each, validated on the group that it did not see, without test patches.
+        explain: `explain_member`, or None.
 
     Yields:
         Ensemble of the networks that are finished, after each of them.
@@ -83,7 +82,7 @@ def fit_members(
     print(f"networks {len(jobs)}, {num_workers} at a time", flush=True)
     if not all(job.path.exists() for job in jobs):
         patches = method.prepare(patches, run, device)
-    work = functools.partial(finish_member, method=method, folds=folds)
+    work = functools.partial(finish_member, method=method, folds=folds, explain=explain)
     budget, members = start_budget(run), {}
     # The time left is read when a worker takes the job.
     jobs_in_time = ((job, budget.left()) for job in jobs)
@@ -95,14 +94,11 @@ def fit_members(
             if not job.path.exists() and not member.was_cut_short:  # trained on another machine
                 save_member(job.path, member, run.fingerprint)
             auc = roc_auc_score(patches.labels[member.positions], member.oof)
-            epochs, stage = len(member.history), member.stages["train"]
-            print(
-                f"{job.name} out-of-fold AUC {auc:.4f}, {epochs} epochs in {stage.seconds:.0f} s, "
-                f"{stage.images_per_second:,.0f} images/s, {member.place}",
-                flush=True,
-            )
+            rate, epochs = member.stages["train"].images_per_second, len(member.history)
+            speed = f"{rate:,.0f} images/s, {member.place}"
+            print(f"{job.name} out-of-fold AUC {auc:.4f}, epochs {epochs}, {speed}", flush=True)
             yield gather_members(jobs, members)
-    if not members and kind == "fold":
+    if not members and kind != "stain":
         raise ValueError(
             "max_hours: no network could be finished; partial work is kept. Received: "
             f"max_hours={budget.max_hours:g}. Try: repeat the command (push --resume)"
@@ -137,16 +133,20 @@ def list_jobs(method: object, run: Run, device: Device, kind: str) -> list:
         kind=kind,
         num_rounds=-(-len(pairs) // device.num_workers),
         folder=run.output / "folds",
-        fingerprint=run.fingerprint,
         policy=device.policy,
-        max_hours=run.settings.machine.max_hours,
         facts={**list_facts(run), **method.describe()},
     )
     return [make_job(fold=fold, seed=seed) for fold, seed in pairs]
 
 
 def finish_member(
-    patches: Patches, job: Job, seconds_left: float, *, method: object, folds: np.ndarray
+    patches: Patches,
+    job: Job,
+    seconds_left: float,
+    *,
+    method: object,
+    folds: np.ndarray,
+    explain: Callable | None,
 ) -> tuple:
     """Load one network's results, or train it, save it and explain some of its predictions.
 
@@ -154,23 +154,24 @@ def finish_member(
         The job and a Member, or None if there is no time for it.
     """
     keras.config.set_dtype_policy(job.policy)
-    checkpoint = Checkpoint(job.path.with_name(f"checkpoint_{job.path.name}"), job.fingerprint)
+    checkpoint = Checkpoint(
+        job.path.with_name(f"checkpoint_{job.path.name}"), job.facts["fingerprint"]
+    )
     if job.path.exists():
         print(f"{job.name} was finished before, taken from {job.path}")
         checkpoint.path.unlink(missing_ok=True)
         return job, load_member(job.path)
-    budget = Budget(job.max_hours, seconds_left)
-    known = [load_member(path).stages for path in job.folder.glob("[fs]*_seed*.npz")]
-    known = [sum(stage.seconds for stage in stages.values()) for stages in known]
+    budget = Budget(job.facts["settings"]["max_hours"], seconds_left)
+    known = [load_member(path).stages.values() for path in job.folder.glob("[fs]*_seed*.npz")]
+    known = [sum(stage.seconds for stage in stages) for stages in known]
     needed = 0 if checkpoint.path.exists() else max(known, default=0)
     if needed >= budget.left():
         left = say_time(budget.left())
         print(f"{job.name} is not started: it takes {say_time(needed)}, {left} are left")
         return job, None
     split = split_fold(folds, job.fold, job.seed, job.name)
-    num_train, num_valid = len(split.train), len(split.valid)
-    num_predicted = (num_valid + len(patches.test_images)) * method.num_views
-    workload = (num_train, num_valid, num_predicted)
+    num_predicted = (len(split.valid) + len(patches.test_images)) * method.num_views
+    workload = (len(split.train), len(split.valid), num_predicted)
     watcher = Forecast(job.name, budget, workload, job.num_rounds, is_alone=not known)
     try:
         network, member = train_member(method, patches, job, split, checkpoint, watcher)
@@ -183,11 +184,11 @@ def finish_member(
     if member.was_cut_short:
         print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")
         return job, member
-    save_member(job.path, member, job.fingerprint)  # before anything else can fail
+    save_member(job.path, member, job.facts["fingerprint"])  # now it is finished
     checkpoint.path.unlink(missing_ok=True)
-    if job.kind == "fold":
-        member = explain_member(method, network, patches, job, member)
-        save_member(job.path, member, job.fingerprint)
+    if explain:
+        member = explain(method, network, patches, job, member)
+        save_member(job.path, member, job.facts["fingerprint"])
     return job, member
 
 
@@ -232,21 +233,3 @@ def train_member(
         place=describe_place(),
     )
     return network, member
-
-
-def explain_member(
-    method: object, network: keras.Model, patches: Patches, job: Job, member: Member
-) -> Member:
-    """Add explanations to a network's results; if they fail, a warning."""
-    clock = Clock()
-    try:
-        explanation = method.explain(network, patches, member.positions, member.oof_one_view)
-    except Exception as error:  # must not lose the network
-        traceback.print_exc()
-        warning = f"warning: {job.name} is not explained: {type(error).__name__}: {error}"
-        return dataclasses.replace(member, warning=warning)
-    if explanation is None:
-        return member
-    clock.end("explain", len(explanation.shown))
-    stages = {**member.stages, **clock.stages}
-    return dataclasses.replace(member, explanation=explanation, stages=stages)

@@ -1,7 +1,5 @@
 """The scores and files of a run."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pandas as pd
@@ -14,38 +12,15 @@ from ..system.files import write_json, write_table
 from ..system.records import Ensemble
 
 FILES = ["submission.csv", "oof.csv", "history.csv"]
+LOWEST_AUC = 0.6  # below it a run has learned nothing
 
 
-@dataclasses.dataclass(frozen=True)
-class NetworkSize:
-    """What run.json says about the networks: their name and numbers of parameters."""
-
-    network: str
-    num_parameters: int
-    num_trainable: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """What run.json adds about a training run; scores are ROC AUC out of fold.
-
-    `not_trained` names the networks that are missing so far, `cut_short` those that lack epochs.
-    """
-
-    device: str
-    precision: str
-    fold_auc: dict
-    oof_auc: float
-    not_trained: list
-    cut_short: list
-    warnings: list
-
-
-def announce(network: keras.Model) -> NetworkSize:
-    """Print the network's name and size and return them."""
-    num_trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
+def announce(network: keras.Model) -> dict:
+    """Print the network's name and size and return them, as run.json has them."""
     print(f"network  {network.name}, {network.count_params():,} parameters", flush=True)
-    return NetworkSize(network.name, network.count_params(), num_trainable)
+    num_trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
+    counts = {"num_parameters": network.count_params(), "num_trainable": num_trainable}
+    return {"network": network.name, **counts}
 
 
 def gather_oof(run: Run, folds: np.ndarray, members: list) -> pd.DataFrame:
@@ -62,7 +37,7 @@ def gather_oof(run: Run, folds: np.ndarray, members: list) -> pd.DataFrame:
 
 
 def write_results(
-    run: Run, device: Device, network: NetworkSize, oof: pd.DataFrame, ensemble: Ensemble, **found
+    run: Run, device: Device, network: dict, oof: pd.DataFrame, ensemble: Ensemble, **found
 ) -> dict:
     """Score the networks that are finished; write oof.csv, history.csv and run.json.
 
@@ -76,14 +51,12 @@ def write_results(
     Returns:
         dict, the content of run.json.
     """
-    scores = score_run(device, oof, ensemble)
     history = pd.concat([member.history for member in ensemble.members], ignore_index=True)
     write_table(run.output / "history.csv", history)
     write_table(run.output / "oof.csv", oof)
     stages = sum_stages([member.stages for member in ensemble.members])
-    files = [*FILES, *ensemble.files]
-    about = make_record(run, stages, files, complete=not ensemble.missing)
-    results = {**vars(about), **vars(network), **vars(scores), **found}
+    about = make_record(run, stages, [*FILES, *ensemble.files], complete=not ensemble.missing)
+    results = {**vars(about), **network, **score_run(device, oof, ensemble), **found}
     write_json(run.output / "run.json", results)
     return results
 
@@ -100,8 +73,12 @@ def print_results(results: dict) -> None:
     print("", *lines, sep="\n", flush=True)
 
 
-def score_run(device: Device, oof: pd.DataFrame, ensemble: Ensemble) -> Scores:
-    """Score a run, and warn of networks that are missing or were cut short."""
+def score_run(device: Device, oof: pd.DataFrame, ensemble: Ensemble) -> dict:
+    """Score a run, and warn of networks that are missing or were cut short.
+
+    Returns:
+        dict, what run.json adds about a training run; scores are ROC AUC out of fold.
+    """
     cut_short = [f"fold {m.fold} seed {m.seed}" for m in ensemble.members if m.was_cut_short]
     lacking = {"not trained:": ensemble.missing, "max_hours cut short": cut_short}
     warnings = [
@@ -109,16 +86,19 @@ def score_run(device: Device, oof: pd.DataFrame, ensemble: Ensemble) -> Scores:
         for text, names in lacking.items()
         if names
     ]
-    fold_auc = {
-        str(fold): float(roc_auc_score(rows["label"], rows["prediction"]))
-        for fold, rows in oof.groupby("fold")
+    oof_auc = float(roc_auc_score(oof["label"], oof["prediction"]))
+    if oof_auc < LOWEST_AUC:
+        text = "the networks learned nothing; try a lower learning_rate or more epochs"
+        warnings.append(f"warning: AUC {oof_auc:.2f} out of fold: {text}")
+    return {
+        "device": device.text,
+        "precision": device.policy,
+        "fold_auc": {
+            str(fold): float(roc_auc_score(rows["label"], rows["prediction"]))
+            for fold, rows in oof.groupby("fold")
+        },
+        "oof_auc": oof_auc,
+        "not_trained": ensemble.missing,
+        "cut_short": cut_short,
+        "warnings": [*ensemble.warnings, *warnings],
     }
-    return Scores(
-        device=device.text,
-        precision=device.policy,
-        fold_auc=fold_auc,
-        oof_auc=float(roc_auc_score(oof["label"], oof["prediction"])),
-        not_trained=ensemble.missing,
-        cut_short=cut_short,
-        warnings=[*ensemble.warnings, *warnings],
-    )

@@ -8,12 +8,13 @@ from ..data.run import Run, make_record
 from ..system.clock import say_time, sum_stages
 from ..system.device import Device
 from ..system.files import write_json
+from .smoke_settings import read_costs
 
 # What the estimated hours of the recipes assume of a session with two T4: patches/s that
 # DenseNet-121 turns into features at 96 pixels in float16, on both.
 ASSUMED_RATE = 6_000
 NUM_FILES = 277_483  # of the competition
-LOWEST_AUC = 0.7  # a network below it has learned nothing
+LEARNED = 0.7  # AUC that even a small network exceeds
 MEMORY = 29.0  # GiB of a session on Kaggle
 OUTPUT = 19.5  # GB that a session on Kaggle keeps
 
@@ -31,17 +32,16 @@ def judge_session(run: Run, device: Device, ensembles: dict, rate: float) -> dic
     Returns:
         dict of stage names and pairs: whether it went well, and what was found.
     """
-    members = [member for ensemble in ensembles.values() for member in ensemble.members]
-    missing = [name for ensemble in ensembles.values() for name in ensemble.missing]
-    warnings = [text for ensemble in ensembles.values() for text in ensemble.warnings]
+    members, missing, warnings = gather_ensembles(ensembles)
     labels = run.competition.train["label"].to_numpy()
-    aucs = [roc_auc_score(labels[member.positions], member.oof) for member in members]
+    aucs = [float(roc_auc_score(labels[member.positions], member.oof)) for member in members]
     used = sorted({member.place.partition(",")[0] for member in members})
     stages = {**run.clock.stages, **sum_stages([member.stages for member in members])}
     decode = stages["decode_train"].images_per_second
     peak = max((stage.peak_gib or 0 for stage in stages.values()), default=0)
     size = sum(path.stat().st_size for path in run.output.rglob("*") if path.is_file()) / 1e9
     free = shutil.disk_usage(run.output).free / 1e9
+    features = f"{rate:,.0f} patches/s with DenseNet-121" if rate else "were there already"
     return {
         "decode": (True, f"{decode:,.0f} files/s: all in {say_time(NUM_FILES / decode)}"),
         "devices": (
@@ -52,8 +52,8 @@ def judge_session(run: Run, device: Device, ensembles: dict, rate: float) -> dic
             not missing and not warnings,
             f"{len(members)} finished, {len(missing)} missing, {len(warnings)} warnings",
         ),
-        "learning": (bool(min(aucs) > LOWEST_AUC), f"AUC {min(aucs):.3f} to {max(aucs):.3f}"),
-        "features": (rate > 0, f"{rate:,.0f} patches/s with DenseNet-121"),
+        "learning": (min(aucs) > LEARNED, f"AUC {min(aucs):.3f} to {max(aucs):.3f}"),
+        "features": (True, features),
         "memory": (
             peak * (1 + device.num_workers) < MEMORY,
             f"largest process {peak:.1f} GiB, {device.num_workers} workers",
@@ -62,44 +62,63 @@ def judge_session(run: Run, device: Device, ensembles: dict, rate: float) -> dic
     }
 
 
-def forecast_hours(costs: str, rate: float) -> dict:
-    """The hours to expect of the recipes, from their costs such as "best 5, fast 0.5".
+def gather_ensembles(ensembles: dict) -> tuple:
+    """The members, the names of missing networks and the warnings of several ensembles."""
+    parts = list(ensembles.values())
+    return tuple(
+        [item for part in parts for item in getattr(part, name)]
+        for name in ("members", "missing", "warnings")
+    )
+
+
+def forecast_hours(costs: str, device: Device, rate: float) -> dict:
+    """The hours to expect of the recipes on this session's GPUs; {} without a GPU or a rate.
 
     Args:
         costs: hours by recipe, where ASSUMED_RATE patches/s become features.
-        rate: the rate of this session; 0 forecasts nothing.
+        device: Device.
+        rate: as for `judge_session`.
     """
-    pairs = [item.split() for item in costs.split(",") if rate and item.strip()]
-    return {name: float(hours) * ASSUMED_RATE / rate for name, hours in pairs}
+    if not device.num_gpus or not rate:
+        return {}
+    return {name: hours * ASSUMED_RATE / rate for name, hours in read_costs(costs).items()}
 
 
-def write_verdicts(run: Run, device: Device, ensembles: dict, rate: float) -> None:
-    """Judge a short session; print the verdicts and the forecast and write them to run.json.
+def write_verdicts(run: Run, device: Device, ensembles: dict, rate: float, complete: bool) -> dict:
+    """Judge a short session and write run.json.
 
     Args:
         run, device, ensembles, rate: as for `judge_session`.
+        complete: whether no network is missing.
+
+    Returns:
+        dict, the content of run.json.
     """
     verdicts = judge_session(run, device, ensembles, rate)
-    hours = forecast_hours(run.settings.smoke.costs, rate)
-    members = [member for ensemble in ensembles.values() for member in ensemble.members]
-    warnings = [
-        f"warning: {stage}: {text}" for stage, (is_well, text) in verdicts.items() if not is_well
-    ]
-    files = [f"{name}/{file}" for name, ensemble in ensembles.items() for file in ensemble.files]
-    missing = any(ensemble.missing for ensemble in ensembles.values())
+    members, missing, warnings = gather_ensembles(ensembles)
+    warnings += [f"warning: {name}: {text}" for name, (ok, text) in verdicts.items() if not ok]
+    files = [name for ensemble in ensembles.values() for name in ensemble.files]
     stages = sum_stages([member.stages for member in members])
-    record = make_record(run, stages, files, complete=not missing)
-    found = {
+    results = {
+        **vars(make_record(run, stages, files, complete)),
         "device": device.text,
-        "verdicts": {stage: {"well": w, "found": text} for stage, (w, text) in verdicts.items()},
-        "expected_hours": hours,
+        "verdicts": {name: {"ok": ok, "found": text} for name, (ok, text) in verdicts.items()},
+        "expected_hours": forecast_hours(run.settings.smoke.costs, device, rate),
+        "not_trained": missing,
         "warnings": warnings,
     }
-    write_json(run.output / "run.json", {**vars(record), **found})
-    print(
-        "", *(f"{'ok  ' if w else 'LOOK'} {s:<9} {t}" for s, (w, t) in verdicts.items()), sep="\n"
-    )
-    for name, expected in hours.items():
-        over = ", more than a session" if expected > 11.5 else ""
-        print(f"expect    {name:<17} {say_time(3600 * expected)}{over}")
-    print(f"total     {say_time(record.seconds)}; nothing to submit", flush=True)
+    write_json(run.output / "run.json", results)
+    return results
+
+
+def print_verdicts(results: dict) -> None:
+    """Print the verdicts and the forecast."""
+    print()
+    for name, verdict in results["verdicts"].items():
+        print(f"{'ok' if verdict['ok'] else 'LOOK':<6}{name:<9} {verdict['found']}")
+    for name, hours in results["expected_hours"].items():
+        over = ", more than a session" if hours > 11.5 else ""
+        print(f"expect    {name:<17} {say_time(3600 * hours)}{over}")
+    if not results["expected_hours"]:
+        print("no forecast for other recipes: that needs a GPU and features extracted in this run")
+    print(f"total     {say_time(results['seconds'])}; nothing to submit", flush=True)

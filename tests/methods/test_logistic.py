@@ -11,7 +11,13 @@ from sklearn.preprocessing import StandardScaler
 from pcam_kaggle.data.folds import Split
 from pcam_kaggle.methods import logistic
 from pcam_kaggle.methods.linear_probe import apply_head
-from pcam_kaggle.methods.logistic import STRENGTHS, descend, fit_regression, make_scale, pose
+from pcam_kaggle.methods.logistic import (
+    STRENGTHS,
+    fit_regression,
+    make_scale,
+    minimize,
+    precondition,
+)
 
 
 def draw(seed, num_train, dim, decay, signal=4):
@@ -64,10 +70,10 @@ def test_it_agrees_with_scikit_learn(seed, num_train, dim, decay, monkeypatch, c
 
 def test_each_column_is_a_regression_on_its_own_rows():
     features, labels, split = draw(4, 500, 24, 0.5)
-    problem = pose(features, split.train, labels[split.train])
+    problem = precondition(features, split.train, labels[split.train])
     is_used = np.random.default_rng(0).random((500, 3)) < [0.9, 0.5, 0.2]
     strengths = np.array([1e-1, 1e-3, 1e-2])
-    weights = descend(problem, is_used, strengths)
+    weights = minimize(problem, is_used, strengths)
     scaled = np.asarray(problem.scale(features[split.train].astype("float32")), "float64")
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-4)

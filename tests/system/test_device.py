@@ -157,7 +157,7 @@ def test_a_gpu_that_the_framework_cannot_use_is_refused_with_its_reason(
 
 def test_the_parent_of_workers_hides_the_gpus_from_itself(nvidia, monkeypatch, policy):
     nvidia()
-    monkeypatch.setattr(device, "find_fault", lambda backend: "")  # there is no GPU to be found
+    monkeypatch.setattr(device, "find_gpu_error", lambda backend: "")  # there is no GPU to be found
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     alone = set_up_device(MachineSettings(num_workers=1))
     assert (alone.gpus, os.environ["CUDA_VISIBLE_DEVICES"]) == ((), "0,1")

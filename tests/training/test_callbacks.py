@@ -5,7 +5,7 @@ import pytest
 from small_task import PATCHES, make_method, make_split
 
 from pcam_kaggle.training import callbacks as callbacks_module
-from pcam_kaggle.training.callbacks import Callbacks
+from pcam_kaggle.training.callbacks import ThrottledCallbacks
 
 
 class Hands:
@@ -56,7 +56,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def test_a_metric_is_fetched_once_a_second(hands):
-    loss, callbacks = Metric(), Callbacks([keras.callbacks.Callback()])
+    loss, callbacks = Metric(), ThrottledCallbacks([keras.callbacks.Callback()])
     for step in range(12):
         callbacks.on_train_batch_end(step, {"loss": loss})
         callbacks.on_test_batch_end(step, {"loss": loss})

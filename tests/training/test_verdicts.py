@@ -10,6 +10,7 @@ from small_task import FOLDS, LABELS, make_device, make_run
 from kernel.facts.measurements import describe_costs, find_gpu_hours
 from pcam_kaggle.system.clock import Stage
 from pcam_kaggle.system.records import Ensemble, Member
+from pcam_kaggle.training.smoke_settings import SmokeSettings
 from pcam_kaggle.training.verdicts import ASSUMED_RATE, forecast_hours, judge_session
 
 
@@ -38,7 +39,7 @@ def run(tmp_path):
 def test_a_session_in_which_all_went_well(run):
     members = [make_member(0), make_member(1, "GPU 1, 3.1 of 15.0 GiB")]
     verdicts = judge(run, members, num_gpus=2, num_workers=2)
-    assert all(is_well for is_well, _ in verdicts.values())
+    assert all(ok for ok, _ in verdicts.values())
     assert verdicts["decode"][1] == "2,000 files/s: all in 2 min"
     assert verdicts["devices"][1] == "2 GPUs, float32, used: GPU 0; GPU 1"
     assert verdicts["networks"][1] == "2 finished, 0 missing, 0 warnings"
@@ -57,13 +58,21 @@ def test_a_session_in_which_all_went_well(run):
 )
 def test_what_went_wrong_is_looked_at(run, stage, members, options):
     verdicts = judge(run, members, **options)
-    assert [name for name, (is_well, _) in verdicts.items() if not is_well] == [stage]
+    assert [name for name, (ok, _) in verdicts.items() if not ok] == [stage]
 
 
 def test_hours_follow_from_the_speed_of_the_session():
-    assert forecast_hours("best 5, fast 0.5", ASSUMED_RATE) == {"best": 5, "fast": 0.5}
-    assert forecast_hours("best 5, fast 0.5", ASSUMED_RATE / 2) == {"best": 10, "fast": 1}
-    assert forecast_hours("", ASSUMED_RATE) == {}
-    hours = forecast_hours(describe_costs(), ASSUMED_RATE)
+    costs, gpus = "best 5, fast 0.5", dataclasses.replace(make_device(), num_gpus=2)
+    assert forecast_hours(costs, gpus, ASSUMED_RATE) == {"best": 5, "fast": 0.5}
+    assert forecast_hours(costs, gpus, ASSUMED_RATE / 2) == {"best": 10, "fast": 1}
+    assert forecast_hours(costs, gpus, 0) == forecast_hours(costs, make_device(), 9) == {}
+    hours = forecast_hours(describe_costs(), gpus, ASSUMED_RATE)
     assert hours["midnight"] == find_gpu_hours("midnight")
-    assert {"best", "scratch", "fast_study"} < set(hours) and not {"explore", "smoke"} & set(hours)
+    others = {"explore", "smoke", "blend"}
+    assert {"best", "scratch", "fast_study"} < set(hours) and not others & set(hours)
+
+
+@pytest.mark.parametrize("costs", ["abc", "best five", "best 5 h"])
+def test_costs_that_are_none_are_refused(costs):
+    with pytest.raises(ValueError, match="costs: expected recipes with their hours"):
+        SmokeSettings(costs=costs)
