@@ -98,6 +98,7 @@ def find_networks(run: Path, record: dict) -> dict:
             f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
             f"older version, a blend, or an output without them. {fetch}, or a new run"
         )
+    names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/fold*_seed*.npz")}
     networks = {}
     for name in sorted(names):
         path, entry = run / name, listed.get(name, {})

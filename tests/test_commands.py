@@ -128,7 +128,7 @@ def test_a_failed_run_with_a_submission_that_is_not_valid_submits_nothing(
     sandbox = open_sandbox("short")
     assert build.main(["run", "demo"]) == 1
     text, error = capsys.readouterr()
-    assert "nothing more could be made of it: " in text and "13 rows for 16" in text
+    assert "what it left could not be submitted: " in text and "13 rows for 16" in text
     assert "v1 failed" in error and count_submissions(sandbox) == 0
 
 
@@ -187,7 +187,7 @@ def test_commands_without_a_run_say_so(sandbox, runs, words, reason, capsys):
     "words, reason",
     [
         (["push"], "RECIPE"),
-        (["push", "demo", "--timeout", "13"], "expected 0.1 to 12 hours"),
+        (["push", "demo", "--timeout", "13"], "expected 0.6 to 12 hours"),
         (["push", "demo", "folds=9"], "folds: expected"),
         (["push", "demo", "--folds", "9"], "folds: expected"),
         (["push", "demo", "folds=0", "--folds", "1"], "folds is given twice"),

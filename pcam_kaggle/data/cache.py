@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pandas as pd
 
@@ -28,9 +30,9 @@ def load_cached(
 
     The cache is a folder of this user in the system's temporary folder, or PCAM_CACHE. The file
     is named after the ids and the images' folder; it holds the images (27,648 bytes each), then
-    their facts (`load_images`). It may be deleted at any time. It is replaced if it is damaged or
-    a file has another size or time. If it cannot be written, the images stay in memory, since
-    other folders are most likely as full or as closed.
+    their facts (`load_images`). It may be deleted while no run uses it. It is replaced if it is
+    damaged or a file has another size or time. If it cannot be written, the images stay in memory,
+    since other folders are most likely as full or as closed.
 
     Args:
         table: columns path and id, n rows.
@@ -86,11 +88,15 @@ def write_cache(path: Path, table: pd.DataFrame, verify_ids: bool, name: str) ->
     """Decode the images into a file, append their facts and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = np.zeros((len(table), 3), np.int64)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as scratch:
-        load_images(table, scratch, verify_ids, name, facts)
-        with open(Path(scratch) / f"{name}.bin", "ab") as file:
-            file.write(facts.tobytes())
-        os.replace(Path(scratch) / f"{name}.bin", path)  # atomic
+    prefix = f"{PARTIAL}{path.stem}-"
+    with filelock.FileLock(path.with_suffix(".lock")):
+        for left in path.parent.glob(f"{prefix}*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as scratch:
+            load_images(table, scratch, verify_ids, name, facts)
+            with open(Path(scratch) / f"{name}.bin", "ab") as file:
+                file.write(facts.tobytes())
+            os.replace(file.name, path)  # atomic
 
 
 def map_images(path: Path, num_images: int) -> np.ndarray:

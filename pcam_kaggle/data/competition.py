@@ -100,21 +100,25 @@ def read_table(source: Path | str, *headers: list) -> pd.DataFrame:
     Raises:
         ValueError: it has another header, is not UTF-8, or a line has too few or many fields.
     """
+    problem = ""
     try:
         with open(source, encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
-        ragged = [row for row in rows if len(row) != len(header)]
-        problem = "" if header in headers else repr(",".join(header)[:80])
-        if ragged and not problem:
-            problem = f"{len(ragged):,} lines of another number of fields, such as {ragged[0]}"
+            lines = csv.reader(file)
+            header = next(lines, [])
+            rows = [(lines.line_num, row) for row in lines if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        problem = f"{error}"
+        header, rows, problem = [], [], f"{error}"
+    if not problem and header not in headers:
+        problem = repr(",".join(header)[:80]) if header else "an empty first line"
+    ragged = [number for number, row in rows if len(row) != len(header)]
+    if not problem and ragged:
+        problem = f"line {ragged[0]} has another number of fields ({len(ragged):,} such lines)"
     if problem:
         raise ValueError(
             f"{source}: expected a CSV in UTF-8 with the columns {','.join(headers[0])}. "
             f"Received: {problem}. Try: download or save the file again"
         )
-    return pd.DataFrame(rows, columns=header, dtype=object)
+    return pd.DataFrame([row for _, row in rows], columns=header, dtype=object)
 
 
 def read_ids(source: Path) -> pd.DataFrame:

@@ -17,7 +17,6 @@ from ..inference.views import NUM_VIEWS, test_time_views
 from ..system.clock import Budget
 from ..system.device import choose_jit_compile
 from ..system.files import write_beside
-from ..system.paths import find_attached
 
 FEATURES = "features"  # folder of the parts in the output
 IMAGES_PER_PART = 4_096  # a killed run loses at most one part
@@ -31,7 +30,7 @@ def extract_features(
     name: str,
     folder: Path,
     fingerprint: str = "",
-    attached: Path | str | None = None,
+    attached: list | tuple = (),
     budget: Budget | None = None,
     share: tuple = (0, 1),
 ) -> float:
@@ -49,7 +48,7 @@ def extract_features(
         name: "train" or "test".
         folder: where the parts are.
         fingerprint: the run's; with `name` it starts the parts' names.
-        attached: folder to use instead of PCAM_INPUT, or None.
+        attached: paths of parts that are attached to the kernel.
         budget: what is left of the run's time, or None for no limit.
         share: (index, count): extract every count-th part, starting at index.
 
@@ -100,11 +99,7 @@ def average_features(backbone: keras.Model, tta: str) -> keras.Model:
 
 
 def load_features(
-    num_images: int,
-    name: str,
-    folder: Path,
-    fingerprint: str = "",
-    attached: Path | str | None = None,
+    num_images: int, name: str, folder: Path, fingerprint: str = "", attached: list | tuple = ()
 ) -> np.ndarray:
     """Read what `extract_features` wrote, in the order of the images: float16 array (n, dim).
 
@@ -122,7 +117,7 @@ def load_features(
     return np.concatenate(parts) if parts else np.zeros((0, 0), "float16")
 
 
-def find_part(path: Path, num_images: int, attached: Path | str | None) -> np.ndarray | None:
+def find_part(path: Path, num_images: int, attached: list | tuple) -> np.ndarray | None:
     """A part of the features, memory-mapped: the run's own, else an attached one, else None.
 
     Attached files that are no such part are skipped with a line.
@@ -132,7 +127,7 @@ def find_part(path: Path, num_images: int, attached: Path | str | None) -> np.nd
     """
     if path.exists():
         return read_part(path, num_images)
-    for other in find_attached(path.name, attached):
+    for other in (found for found in attached if found.name == path.name):
         try:
             return read_part(other, num_images)
         except ValueError as error:

@@ -17,6 +17,7 @@ from ..data.run import Patches, Run, start_budget
 from ..models.transformer_settings import HeadSettings
 from ..system.clock import Budget
 from ..system.device import Device
+from ..system.paths import find_attached
 from ..system.records import Explanation
 from ..system.settings import Part
 from ..system.workers import run_jobs
@@ -104,13 +105,14 @@ class LinearProbe:
         if num_workers > 1:
             self.backbone = None  # each worker loads its own
         folder, images = run.output / FEATURES, (patches.images, patches.test_images)
+        attached = find_attached(f"*_{run.fingerprint}_*.npy", run.data)
         extract = functools.partial(
             extract_share,
             method=self,
             policy=device.policy,
             folder=folder,
             fingerprint=run.fingerprint,
-            attached=run.data,
+            attached=attached,
             max_hours=budget.max_hours,
         )
         jobs = (((n, num_workers), budget.left()) for n in range(num_workers))
@@ -118,7 +120,7 @@ class LinearProbe:
             rates = run_jobs(extract, images, jobs, num_workers, device.gpus, scratch)
             self.rate = sum(rates)
         train, test = (
-            load_features(len(part), name, folder, run.fingerprint, run.data)
+            load_features(len(part), name, folder, run.fingerprint, attached)
             for name, part in zip(SETS, images)
         )
         run.clock.end("features", len(train) + len(test))
@@ -171,7 +173,7 @@ def extract_share(
     policy: str,
     folder: Path,
     fingerprint: str,
-    attached: Path | str | None,
+    attached: list,
     max_hours: float,
 ) -> float:
     """Extract a worker's share of the features; return its images per second."""

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,19 +123,23 @@ def find_gpus() -> list:
     A framework that lists them opens a CUDA context on each.
     """
     rows = ask_nvidia("index,uuid,compute_cap,name")
-    cards = {name: row for row in rows for name in row[:2]}
     visible = os.environ.get(HIDDEN, os.environ.get("CUDA_VISIBLE_DEVICES"))
     names = [row[0] for row in rows] if visible is None else visible.replace(" ", "").split(",")
-    known = itertools.takewhile(cards.get, names)  # CUDA ignores an unknown name and those after it
-    return [Gpu(name, float(cards[name][2]), cards[name][3]) for name in known]
+
+    def find(name: str) -> list | None:
+        return next((r for r in rows if name == r[0] or name and r[1].startswith(name)), None)
+
+    known = itertools.takewhile(find, names)  # CUDA ignores an unknown name and those after it
+    return [Gpu(name, float(find(name)[2]), find(name)[3]) for name in known]
 
 
 def ask_nvidia(query: str, *options) -> list:
     """The answer of nvidia-smi, a list of values per card; [] without it or if it fails."""
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader", *options]
-    if not shutil.which("nvidia-smi"):
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
         return []
-    result = subprocess.run(command, capture_output=True, text=True)
     return [] if result.returncode else [line.split(", ") for line in result.stdout.splitlines()]
 
 
@@ -148,8 +151,8 @@ def find_gpu_error(backend: str) -> str:
     """
     code = "import keras; print(keras.distribution.list_devices())"
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "0"}
-    options = {"env": environment, "capture_output": True, "text": True}
-    result = subprocess.run([sys.executable, "-c", code], **options)
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if "gpu" in result.stdout or "cuda" in result.stdout:
         return ""
     return "\n".join(result.stderr.splitlines()[-5:]) or f"{backend} lists none"

@@ -1,6 +1,5 @@
 """Locks that the operating system frees when the process that holds them ends."""
 
-import atexit
 import os
 import threading
 from pathlib import Path
@@ -33,8 +32,14 @@ def take_lock(path: Path) -> bool:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return False
-    atexit.register(lock.release)  # also a reference, without which Python would free the lock
+    # Without a reference Python would free the lock; in a thread it has one until the process ends.
+    threading.Thread(target=keep, args=(lock,), daemon=True).start()
     return True
+
+
+def keep(lock: filelock.BaseFileLock) -> None:
+    """Keep a reference until the process ends."""
+    threading.Event().wait()
 
 
 def end_with_holder(path: Path | str | None) -> None:
@@ -43,10 +48,11 @@ def end_with_holder(path: Path | str | None) -> None:
     Args:
         path: the lock's; None does nothing.
     """
-
-    def wait_for_end() -> None:
-        filelock.FileLock(path).acquire(poll_interval=1)
-        os._exit(1)
-
     if path:
-        threading.Thread(target=wait_for_end, daemon=True).start()
+        threading.Thread(target=wait_for_end, args=(path,), daemon=True).start()
+
+
+def wait_for_end(path: Path | str) -> None:
+    """Wait until nobody holds a lock, then end this process."""
+    filelock.FileLock(path).acquire(poll_interval=1)
+    os._exit(1)

@@ -92,9 +92,10 @@ def walk_mounts(root: Path) -> Iterator:
         deeper = []
         for folder in level[: MAX_FOLDERS - num_folders]:
             num_folders += 1
-            entries = sorted(folder.iterdir())
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)  # without stats
             yield folder, {entry.name for entry in entries if entry.is_file()}
-            deeper += [entry for entry in entries if entry.is_dir() and entry.name not in IMAGES]
+            names = [entry.name for entry in entries if entry.is_dir()]
+            deeper += [folder / name for name in names if name not in IMAGES]
         level = deeper
 
 

@@ -39,17 +39,21 @@ def watch_progress(output: Path, seconds: float = 1200) -> None:
 
 
 def wait_for_silence(output: Path, seconds: float) -> None:
-    """Sleep while the run makes progress, then end its processes."""
+    """Wait while the run makes progress, by a clock that nobody sets; then end its processes."""
     path, run_json = Path(os.environ[PROGRESS]), output / "run.json"
-    while (left := path.stat().st_mtime + seconds - time.time()) > 0:
-        time.sleep(left)
+    last, since = 0.0, time.monotonic()
+    while time.monotonic() - since < seconds:
+        time.sleep(min(10, seconds / 10))
+        if path.stat().st_mtime != last:
+            last, since = path.stat().st_mtime, time.monotonic()
+    faulthandler.dump_traceback_later(60, exit=True)  # even if what follows hangs, too
     text = f"no progress for {seconds:.0f} s; the run ended itself and keeps what is finished"
-    print(text, flush=True)
     is_finished, workers = run_json.exists(), multiprocessing.active_children()
     try:
         if is_finished:
             record = read_json(run_json)
             write_json(run_json, {**record, "warnings": [*record.get("warnings", []), text]})
+        print(text, flush=True)
         faulthandler.dump_traceback(sys.__stderr__)
         for worker in workers if hasattr(signal, "SIGUSR1") else ():
             os.kill(worker.pid, signal.SIGUSR1)  # `start_worker` has it print its stacks

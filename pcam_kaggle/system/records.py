@@ -177,8 +177,24 @@ def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = No
         if target.exists():
             continue
         target.parent.mkdir(exist_ok=True)
-        network = path.with_suffix(".keras")  # first: the .npz says that it is finished
-        for source in [network, path] if zipfile.is_zipfile(network) else [path]:
+        sources, network = [path], path.with_suffix(".keras")
+        if is_whole(network):
+            sources.insert(0, network)  # first: the .npz says that it is finished
+        for source in sources:
             with write_beside(target.with_name(source.name)) as partial:
                 shutil.copyfile(source, partial)
         print(f"attached {path}: taken over", flush=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is a zip archive without damage; says so if there is one with damage."""
+    if not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # a damaged file raises errors of many classes
+        damaged = error
+    if damaged:
+        print(f"attached {path} is not taken: damaged at {damaged}")
+    return not damaged

@@ -1,7 +1,6 @@
 """Jobs in parallel processes, each with its devices."""
 
 import faulthandler
-import itertools
 import logging
 import os
 import signal
@@ -110,7 +109,9 @@ def start_worker(scratch: str, num_slots: int, gpus: tuple) -> None:
     end_with_holder(Path(scratch) / PARENT_LOCK)
     if hasattr(faulthandler, "register"):  # not on Windows
         faulthandler.register(signal.SIGUSR1)  # for `watch_progress`
-    take_share(take_slot(Path(scratch), num_slots), num_slots, gpus)
+    slot = take_slot(Path(scratch), num_slots)
+    os.environ[SHARE] = str(slot)
+    take_share(slot, num_slots, gpus)
 
 
 def take_slot(scratch: Path, num_slots: int) -> int:
@@ -118,9 +119,10 @@ def take_slot(scratch: Path, num_slots: int) -> int:
 
     loky replaces workers that idle or grow: a new one may start before the old one has ended.
     """
-    for slot in itertools.cycle(range(num_slots)):
-        if take_lock(scratch / f"slot{slot}.lock"):
-            return slot
+    while True:
+        for slot in range(num_slots):
+            if take_lock(scratch / f"slot{slot}.lock"):
+                return slot
         time.sleep(0.1)
 
 
@@ -129,7 +131,6 @@ def take_share(slot: int, num_slots: int, gpus: tuple) -> None:
 
     This happens before Keras touches a device, when it reads them once.
     """
-    os.environ[SHARE] = str(slot)
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
         if num_slots > len(gpus):  # two workers on a GPU: neither may take all of its memory
@@ -142,5 +143,5 @@ def take_share(slot: int, num_slots: int, gpus: tuple) -> None:
         own = cores[slot::num_slots] or cores
         os.sched_setaffinity(0, own)
         num_cores = len(own)
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    os.environ |= dict.fromkeys(names, str(num_cores))
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(num_cores)
+    os.environ["TF_NUM_INTEROP_THREADS"] = str(num_cores)

@@ -87,8 +87,11 @@ class Checkpoint(keras.callbacks.Callback):
         state = {"rows": self.log.rows, "stopped": stopped, "num_best": len(best)}
         text = json.dumps({**state, "callbacks": memories}, default=float)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with write_beside(self.path) as partial:
-            np.savez(partial, **arrays, state=text, fingerprint=self.fingerprint)
+        try:
+            with write_beside(self.path) as partial:
+                np.savez(partial, **arrays, state=text, fingerprint=self.fingerprint)
+        except OSError as error:  # the network itself may still fit
+            print(f"warning: no checkpoint: {error}", flush=True)
 
 
 def list_variables(model: keras.Model) -> list:

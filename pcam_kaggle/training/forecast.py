@@ -2,6 +2,7 @@
 
 import datetime
 import time
+from collections.abc import Callable
 
 import keras
 
@@ -20,12 +21,14 @@ class Forecast(keras.callbacks.Callback):
         workload: the numbers of patches to train on and to validate in an epoch, and of views to
             predict at the end.
         num_rounds: the number of networks that the run trains one after another.
-        is_alone: whether no other network of the run has finished yet. If so, a forecast beyond
-            the budget is an error, and a later delay ends the training early, so that there is a
-            network to submit. If not, this network is given up.
+        is_alone: function that says whether no other network of the run is finished yet. If so, a
+            forecast beyond the budget is an error, and a later delay ends the training early, so
+            that there is a network to submit. If not, this network is given up.
     """
 
-    def __init__(self, name: str, budget: Budget, workload: tuple, num_rounds: int, is_alone: bool):
+    def __init__(
+        self, name: str, budget: Budget, workload: tuple, num_rounds: int, is_alone: Callable
+    ):
         super().__init__()
         self.name, self.budget = name, budget
         self.num_train, self.num_valid, self.num_predicted = workload
@@ -51,10 +54,10 @@ class Forecast(keras.callbacks.Callback):
         network = num_left * (epoch + self.num_valid * cost) + self.num_predicted * cost
         left = self.budget.left()
         if network - elapsed > left:
-            if self.is_alone:
+            if self.is_alone():
                 raise self.budget.refuse(self.name, network - elapsed)
             raise OutOfTimeError
-        if self.is_alone:
+        if self.is_alone():
             rest = self.num_rounds * network - elapsed
             end = datetime.datetime.now(datetime.UTC)
             end += datetime.timedelta(seconds=min(rest, left))
@@ -83,6 +86,6 @@ class Forecast(keras.callbacks.Callback):
         needed = num_left * (now - started) + self.num_predicted * cost
         if not num_left or needed < self.budget.left():
             return
-        if not self.is_alone:
+        if not self.is_alone():
             raise OutOfTimeError
         self.was_cut_short = self.model.stop_training = True

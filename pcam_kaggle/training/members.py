@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,10 @@ class Job:
         """The file of the network's predictions; the network itself is beside it."""
         return self.folder / f"{self.kind}{self.fold}_seed{self.seed}.npz"
 
+    def is_alone(self) -> bool:
+        """Whether no network of the run is finished yet."""
+        return not any(self.folder.glob("[fhs]*_seed*.npz"))
+
 
 def fit_members(
     method: object,
@@ -70,50 +75,79 @@ def fit_members(
         explain: `explain_member`, or None.
 
     Yields:
-        Ensemble of the networks that are finished, after each of them.
+        Ensemble of the networks that are finished, after each of them. A network that fails ends
+        no other: the traceback is printed, and the ensemble has a warning.
 
     Raises:
-        ValueError: no network could be finished in time.
+        ValueError: no network was finished.
     """
     jobs = list_jobs(method, run, device, kind)
     if kind == "stain":
         patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
-    num_workers = min(device.num_workers, len(jobs))
-    print(f"networks {len(jobs)}, {num_workers} at a time", flush=True)
-    if not all(job.path.exists() for job in jobs):
+    members, failures = load_finished(jobs), []
+    for job in jobs:
+        if job.name in members:
+            print(f"{job.name} was finished before, taken from {job.path}")
+    if members:
+        yield gather_members(jobs, members, failures)
+    left = [job for job in jobs if job.name not in members]
+    num_workers = min(device.num_workers, len(left))
+    print(f"networks {len(left)}, {num_workers} at a time", flush=True)
+    if left:
         patches = method.prepare(patches, run, device)
     work = functools.partial(finish_member, method=method, folds=folds, explain=explain)
-    budget, members = start_budget(run), {}
+    budget = start_budget(run)
     # The time left is read when a worker takes the job.
-    jobs_in_time = ((job, budget.left()) for job in jobs)
+    jobs_in_time = ((job, budget.left()) for job in left)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        for job, member in run_jobs(work, patches, jobs_in_time, num_workers, device.gpus, scratch):
-            if member is None:
-                continue
-            members[job.name] = member
-            if not job.path.exists() and not member.was_cut_short:  # trained on another machine
-                save_member(job.path, member, run.fingerprint)
-            auc = roc_auc_score(patches.labels[member.positions], member.oof)
-            rate, epochs = member.stages["train"].images_per_second, len(member.history)
-            speed = f"{rate:,.0f} images/s, {member.place}"
-            print(f"{job.name} out-of-fold AUC {auc:.4f}, epochs {epochs}, {speed}", flush=True)
-            yield gather_members(jobs, members)
+        try:
+            for job, member, failure in run_jobs(
+                work, patches, jobs_in_time, num_workers, device.gpus, scratch
+            ):
+                failures += [failure] * bool(failure)
+                if member is None:
+                    continue
+                members[job.name] = member
+                if not job.path.exists() and not member.was_cut_short:  # on another machine
+                    save_member(job.path, member, run.fingerprint)
+                auc = roc_auc_score(patches.labels[member.positions], member.oof)
+                rate, epochs = member.stages["train"].images_per_second, len(member.history)
+                speed = f"{rate:,.0f} images/s, {member.place}"
+                print(f"{job.name} out-of-fold AUC {auc:.4f}, epochs {epochs}, {speed}", flush=True)
+                yield gather_members(jobs, members, failures)
+        except RuntimeError as error:  # a worker was killed, perhaps after it finished a network
+            traceback.print_exc()
+            failures.append(f"warning: {error}")
+            members |= load_finished(left)
     if not members and kind != "stain":
         raise ValueError(
-            "max_hours: no network could be finished; partial work is kept. Received: "
+            failures[0]
+            if failures
+            else "max_hours: no network could be finished; partial work is kept. Received: "
             f"max_hours={budget.max_hours:g}. Try: repeat the command (push --resume)"
         )
+    if failures:
+        yield gather_members(jobs, members, failures)
 
 
-def gather_members(jobs: list, members: dict) -> Ensemble:
-    """The networks that are finished, in the order of the jobs."""
+def load_finished(jobs: list) -> dict:
+    """Load the members that are finished, by name."""
+    return {job.name: load_member(job.path) for job in jobs if job.path.exists()}
+
+
+def gather_members(jobs: list, members: dict, failures: list) -> Ensemble:
+    """The networks so far, in the order of the jobs; cut short ones only without others."""
     done = [job for job in jobs if job.name in members]
+    done = [job for job in done if not members[job.name].was_cut_short] or done
     found = [members[job.name] for job in done]
-    paths = [path for job in done for path in (job.path, job.path.with_suffix(".keras"))]
+    kept = [(job, job.path.with_suffix(".keras")) for job in done]
+    paths = [path for job, network in kept for path in (job.path, network)]
+    warnings = [member.warning for member in found if member.warning] + failures
+    warnings += [f"warning: {j.name} is not kept for predict" for j, p in kept if not p.exists()]
     return Ensemble(
         members=found,
-        missing=[job.name for job in jobs if job.name not in members],
-        warnings=tuple(member.warning for member in found if member.warning),
+        missing=[job.name for job in jobs if job not in done],
+        warnings=tuple(warnings),
         files=tuple(f"{path.parent.name}/{path.name}" for path in paths if path.exists()),
     )
 
@@ -148,48 +182,48 @@ def finish_member(
     folds: np.ndarray,
     explain: Callable | None,
 ) -> tuple:
-    """Load one network's results, or train it, save it and explain some of its predictions.
+    """Train one network, save it and explain some of its predictions.
 
     Returns:
-        The job and a Member, or None if there is no time for it.
+        The job; a Member, or None if it failed or there is no time for it; a warning or "".
     """
     keras.config.set_dtype_policy(job.policy)
-    checkpoint = Checkpoint(
-        job.path.with_name(f"checkpoint_{job.path.name}"), job.facts["fingerprint"]
-    )
-    if job.path.exists():
-        print(f"{job.name} was finished before, taken from {job.path}")
-        checkpoint.path.unlink(missing_ok=True)
-        return job, load_member(job.path)
+    fingerprint = job.facts["fingerprint"]
+    checkpoint = Checkpoint(job.path.with_name(f"checkpoint_{job.path.name}"), fingerprint)
     budget = Budget(job.facts["settings"]["max_hours"], seconds_left)
-    known = [load_member(path).stages.values() for path in job.folder.glob("[fs]*_seed*.npz")]
+    known = [load_member(path).stages.values() for path in job.folder.glob("[fhs]*_seed*.npz")]
     known = [sum(stage.seconds for stage in stages) for stages in known]
     needed = 0 if checkpoint.path.exists() else max(known, default=0)
     if needed >= budget.left():
         left = say_time(budget.left())
         print(f"{job.name} is not started: it takes {say_time(needed)}, {left} are left")
-        return job, None
+        return job, None, ""
     split = split_fold(folds, job.fold, job.seed, job.name)
     num_predicted = (len(split.valid) + len(patches.test_images)) * method.num_views
     workload = (len(split.train), len(split.valid), num_predicted)
-    watcher = Forecast(job.name, budget, workload, job.num_rounds, is_alone=not known)
+    watcher = Forecast(job.name, budget, workload, job.num_rounds, job.is_alone)
     try:
         network, member = train_member(method, patches, job, split, checkpoint, watcher)
     except OutOfTimeError:
         print(f"{job.name} cannot finish within max_hours; its state is kept for --resume")
-        return job, None
+        return job, None, ""
+    except Exception as error:  # ends no other network
+        traceback.print_exc()
+        return job, None, f"warning: {job.name} failed: {type(error).__name__}: {error}"
     auc = float(roc_auc_score(patches.labels[member.positions], member.oof))
     facts = {**job.facts, "fold": job.fold, "seed": job.seed, "oof_auc": auc}
-    save_network(job.path.with_suffix(".keras"), network, facts)
+    try:
+        save_network(job.path.with_suffix(".keras"), network, facts)
+    except Exception:  # must not lose the predictions; `gather_members` warns of it
+        traceback.print_exc()
     if member.was_cut_short:
         print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")
-        return job, member
-    save_member(job.path, member, job.facts["fingerprint"])  # now it is finished
+        return job, member, ""
+    save_member(job.path, member, fingerprint)  # now it is finished
     checkpoint.path.unlink(missing_ok=True)
     if explain:
         member = explain(method, network, patches, job, member)
-        save_member(job.path, member, job.facts["fingerprint"])
-    return job, member
+    return job, member, ""
 
 
 def train_member(
@@ -218,6 +252,10 @@ def train_member(
     if num_test:
         test, _ = method.predict(network, patches.test_images)
         clock.end("predict_test", num_test)
+    if not np.isfinite([*oof, *test]).all():
+        raise FloatingPointError(
+            "expected probabilities. Received: numbers that are not finite. Try: precision=float32"
+        )
     history.insert(0, "seed", job.seed)
     history.insert(0, "fold", job.fold)
     member = Member(

@@ -55,7 +55,8 @@ def write_results(
     write_table(run.output / "history.csv", history)
     write_table(run.output / "oof.csv", oof)
     stages = sum_stages([member.stages for member in ensemble.members])
-    about = make_record(run, stages, [*FILES, *ensemble.files], complete=not ensemble.missing)
+    complete = not ensemble.missing and not any(m.was_cut_short for m in ensemble.members)
+    about = make_record(run, stages, [*FILES, *ensemble.files], complete)
     results = {**vars(about), **network, **score_run(device, oof, ensemble), **found}
     write_json(run.output / "run.json", results)
     return results

@@ -76,6 +76,8 @@ def warn_of_gap(
 ) -> Ensemble:
     """Return the ensemble, with a warning if a held-out stain color costs too much."""
     warnings = [*ensemble.warnings, *stains.warnings]
+    if stains.missing:
+        warnings.append(f"warning: the stain check lacks {', '.join(stains.missing)}")
     oof_auc = roc_auc_score(oof["label"], oof["prediction"])
     if stain_auc and oof_auc - stain_auc["mean"] > LARGEST_GAP:
         warnings.append(
@@ -84,8 +86,5 @@ def warn_of_gap(
             "figure"
         )
     return dataclasses.replace(
-        ensemble,
-        missing=[*ensemble.missing, *stains.missing],
-        warnings=tuple(warnings),
-        files=(*ensemble.files, *stains.files),
+        ensemble, warnings=tuple(warnings), files=(*ensemble.files, *stains.files)
     )

@@ -193,7 +193,7 @@ def test_every_recipe_is_complete(name):
     assert recipe.submits is not (recipe.is_study or name in ("explore", "smoke"))
     assert recipe.uses_gpu is (name != "explore")
     for setting in recipe.changes:
-        assert setting not in SESSION_SETTINGS or setting in ("trials", "require_gpu")
+        assert setting not in SESSION_SETTINGS or setting in ("trials", "require_gpu", "costs")
     defaults = {n: field.default for n, (_, field) in known.items()}
     values = compose_settings(recipe).flat()
     assert {n: values[n] for n in recipe.changes} == recipe.changes

@@ -35,7 +35,7 @@ def load(tmp_path):
 
 
 def find_file(tmp_path):
-    (path,) = (tmp_path / "cache").iterdir()
+    (path,) = (tmp_path / "cache").glob("*.bin")
     return path
 
 
@@ -65,18 +65,18 @@ def flip(path, table):
     content = bytearray(path.read_bytes())
     content[27_648 * 20 + 5_000] ^= 16
     path.write_bytes(content)
-    return "1 images are damaged"
+    return "damaged images: 1"
 
 
 def blank(path, table):
     content = path.read_bytes()
     path.write_bytes(content[: 27_648 * 30] + bytes(len(content) - 27_648 * 30))
-    return "51 files have changed"  # its facts are gone too
+    return "changed files: 51"  # its facts are gone too
 
 
 def garbage(path, table):
     path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
-    return "51 files have changed"
+    return "changed files: 51"
 
 
 def other_images(path, table):
@@ -84,13 +84,13 @@ def other_images(path, table):
     images = content[: 51 * 27_648].reshape(51, -1)
     images[:2] = images[1::-1].copy()
     content.tofile(path)
-    return "2 images are damaged"
+    return "damaged images: 2"
 
 
 def other_time(path, table):
     status = os.stat(table["path"][7])
     os.utime(table["path"][7], ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
-    return f"1 files have changed, such as {table['path'][7]}"
+    return f"changed files: 1, such as {table['path'][7]}"
 
 
 def other_size(path, table):
@@ -98,7 +98,7 @@ def other_size(path, table):
     with open(table["path"][8], "ab") as file:
         file.write(b"0")
     os.utime(table["path"][8], ns=(status.st_atime_ns, status.st_mtime_ns))
-    return f"1 files have changed, such as {table['path'][8]}"
+    return f"changed files: 1, such as {table['path'][8]}"
 
 
 DAMAGES = [cut, empty, flip, blank, garbage, other_images, other_time, other_size]
@@ -129,7 +129,7 @@ def test_pixels_that_changed_on_disk_are_read_again(table, load):
 def test_other_images_have_a_cache_of_their_own(table, load, tmp_path):
     load(table)
     fewer = load(table.iloc[::-1].head(20).reset_index(drop=True))
-    assert len(fewer) == 20 and len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(fewer) == 20 and len(list((tmp_path / "cache").glob("*.bin"))) == 2
 
 
 def test_a_damaged_image_leaves_no_cache(table, load, tmp_path):
@@ -137,7 +137,7 @@ def test_a_damaged_image_leaves_no_cache(table, load, tmp_path):
         file.write(b"no image")
     with pytest.raises(ValueError, match="not a TIFF"):
         load(table)
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache").glob("*.bin"))
 
 
 def test_verified_ids_are_read_from_the_files(table, load, tmp_path):
@@ -160,7 +160,7 @@ def test_few_images_leave_no_cache(competition, tmp_path):
 def test_the_cache_is_where_the_variable_says(table, tmp_path, monkeypatch):
     monkeypatch.setenv("PCAM_CACHE", str(tmp_path / "elsewhere"))
     load_cached(table, name="train")
-    (path,) = (tmp_path / "elsewhere").iterdir()
+    (path,) = (tmp_path / "elsewhere").glob("*.bin")
     assert path.name.startswith("train-") and path.suffix == ".bin"
 
 
@@ -200,7 +200,7 @@ def test_a_folder_behind_a_link_is_not_used(table, temporary, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     (temporary / f"pcam-kaggle-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
     check_kept_in_memory(table, capsys, because="belongs to someone else")
-    assert not list((tmp_path / "elsewhere").iterdir())
+    assert not list((tmp_path / "elsewhere").glob("*.bin"))
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives away")
@@ -209,7 +209,7 @@ def test_a_folder_of_someone_else_is_not_used(table, temporary, capsys):
     folder.mkdir()
     os.chown(folder, 12345, 12345)
     check_kept_in_memory(table, capsys, because=f"{folder} belongs to someone else")
-    assert not list(folder.iterdir())
+    assert not list(folder.glob("*.bin"))
 
 
 def test_a_file_in_place_of_the_folder_is_no_end(table, tmp_path, monkeypatch, capsys):
@@ -238,4 +238,4 @@ if __name__ == "__main__":
     result = run_python(["-c", code, tmp_path / "table.csv", tmp_path / "cache"])
     assert result.returncode == 0, result.stderr
     assert "not used: [Errno 27] File too large" in result.stdout
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache").glob("*.bin"))

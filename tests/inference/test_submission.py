@@ -12,7 +12,7 @@ IDS = ["b", "a", "c"]
 def test_probabilities_keep_the_sample_order_and_their_digits(tmp_path):
     path = tmp_path / "submission.csv"
     predictions = np.array([0.123456789, 1e-9, 1.0], "float32")
-    write_submission(path, IDS, predictions)
+    write_submission(path.parent, IDS, predictions)
     text = path.read_bytes().decode()
     assert text.startswith("id,label\nb,") and "\r" not in text
     read = pd.read_csv(path, dtype={"label": "float32"})
@@ -21,7 +21,7 @@ def test_probabilities_keep_the_sample_order_and_their_digits(tmp_path):
 
 def test_hard_labels_are_those_of_the_course_notebook(tmp_path):
     path = tmp_path / "submission.csv"
-    write_submission(path, IDS, [0.5, 0.51, 0.2], labels="hard")
+    write_submission(path.parent, IDS, [0.5, 0.51, 0.2], labels="hard")
     assert path.read_text() == "id,label\nb,0\na,1\nc,0\n"
 
 
@@ -36,7 +36,7 @@ def test_hard_labels_are_those_of_the_course_notebook(tmp_path):
 )
 def test_a_wrong_prediction_is_named_and_nothing_written(tmp_path, predictions, labels, message):
     with pytest.raises(ValueError) as error:
-        write_submission(tmp_path / "submission.csv", IDS, predictions, labels)
+        write_submission(tmp_path, IDS, predictions, labels)
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -34,6 +34,7 @@ from pcam_kaggle.models.transformer_settings import HeadSettings, TransformerSet
 from pcam_kaggle.recipes import run_recipe
 from pcam_kaggle.system.clock import Budget
 from pcam_kaggle.system.files import read_json
+from pcam_kaggle.system.paths import find_attached
 from pcam_kaggle.training.settings import TrainingSettings
 
 safetensors = pytest.importorskip("safetensors.numpy")
@@ -143,18 +144,20 @@ def test_eight_views_make_the_features_the_same_for_every_view(backbone, images,
 
 def test_parts_that_are_there_or_attached_are_taken(colors, images, tmp_path):
     folder, attached = tmp_path / "features", tmp_path / "input"
-    first = extract(colors, images, "none", "run", folder, "mine", attached)
+    first = extract(colors, images, "none", "run", folder, "mine", find_attached("*.npy", attached))
     path = folder / "run_mine_000000.npy"
     np.save(path, first + 1)
     # No network is built for what is there.
-    taken = extract(None, images, "none", "run", folder, "mine", attached)
+    taken = extract(None, images, "none", "run", folder, "mine", find_attached("*.npy", attached))
     np.testing.assert_array_equal(taken, first + 1)
     (attached / "earlier" / "features").mkdir(parents=True)
     path.rename(attached / "earlier" / "features" / path.name)
-    taken = extract(None, images, "none", "run", folder, "mine", attached)
+    taken = extract(None, images, "none", "run", folder, "mine", find_attached("*.npy", attached))
     np.testing.assert_array_equal(taken, first + 1)
     assert not list(folder.iterdir())
-    other = extract(colors, images, "none", "run", folder, "other", attached)
+    other = extract(
+        colors, images, "none", "run", folder, "other", find_attached("*.npy", attached)
+    )
     np.testing.assert_array_equal(other, first)
 
 
@@ -163,17 +166,17 @@ def test_a_damaged_part_is_named_and_an_attached_one_skipped(
     colors, images, tmp_path, damage, capsys
 ):
     folder, attached = tmp_path / "features", tmp_path / "input"
-    first = extract(colors, images, "none", "run", folder, "mine", attached)
+    first = extract(colors, images, "none", "run", folder, "mine", find_attached("*.npy", attached))
     path = folder / "run_mine_000000.npy"
     if damage == "other images":
         np.save(path, first[1:])
     else:
         path.write_bytes(path.read_bytes()[: {"cut": -1, "no array": 3}[damage]])
     with pytest.raises(ValueError, match=r"run_mine_000000.npy is damaged.*Try: delete it"):
-        extract(colors, images, "none", "run", folder, "mine", attached)
+        extract(colors, images, "none", "run", folder, "mine", find_attached("*.npy", attached))
     attached.mkdir()
     path.rename(attached / path.name)
-    again = extract(colors, images, "none", "run", folder, "mine", attached)
+    again = extract(colors, images, "none", "run", folder, "mine", find_attached("*.npy", attached))
     np.testing.assert_array_equal(again, first)
     assert "is not taken" in capsys.readouterr().out
 
@@ -296,7 +299,7 @@ def test_a_worker_s_share_is_every_second_part(colors, images, tmp_path, monkeyp
 
 def test_features_without_time_are_refused_and_kept_so_far(colors, images, tmp_path, monkeypatch):
     monkeypatch.setattr(features_module, "IMAGES_PER_PART", -(-len(images) // 3))
-    arguments = (colors, images, "none", "train", tmp_path, "mine", None)
+    arguments = (colors, images, "none", "train", tmp_path, "mine", ())
     with pytest.raises(ValueError, match="max_hours: the features of train needs"):
         extract(*arguments, Budget(1, seconds_left=-1.0))
     assert len(list(tmp_path.iterdir())) == 2  # the first takes longer than the others

@@ -56,7 +56,7 @@ def test_it_agrees_with_scikit_learn(seed, num_train, dim, decay, monkeypatch, c
     head = fit_regression(features, labels, split)
     theirs = pipeline[-1]
     scores = theirs.scores_[1].mean(axis=0)
-    chosen = float(capsys.readouterr().out.split("1 / penalty ")[1].split(",")[0])
+    chosen = float(capsys.readouterr().out.split(" C=")[1].split(":")[0])
     assert scores[STRENGTHS.index(chosen)] == pytest.approx(scores.max(), abs=5e-4)
     truth = labels[split.valid]
     expected = pipeline.predict_proba(features[split.valid].astype("float64"))[:, 1]

@@ -37,7 +37,7 @@ def hands(monkeypatch):
 
 def start(budget, num_rounds=1, is_alone=True, first_epoch=0, steps_per_execution=1):
     """A forecast at the start of a training of 10 epochs."""
-    made = Forecast("fold 1 seed 0", budget, WORKLOAD, num_rounds, is_alone)
+    made = Forecast("fold 1 seed 0", budget, WORKLOAD, num_rounds, lambda: is_alone)
     made.set_params({"epochs": 10, "steps": STEPS})
     made.set_model(
         types.SimpleNamespace(steps_per_execution=steps_per_execution, stop_training=False)

@@ -1,6 +1,7 @@
 """The networks of a run: which, each kept when it is done, none without time."""
 
 import dataclasses
+import os
 import shutil
 import time
 
@@ -16,6 +17,8 @@ from pcam_kaggle.inference.load_network import load_network
 from pcam_kaggle.system import clock as clock_module
 from pcam_kaggle.system.clock import Stage
 from pcam_kaggle.system.records import Ensemble, load_member, save_member
+from pcam_kaggle.training import members as members_module
+from pcam_kaggle.training.explain import explain_member
 from pcam_kaggle.training.members import fit_members, list_jobs
 
 SMALL = {"folds": (0, 1), "epochs": 2}
@@ -28,7 +31,8 @@ def fit(output, num_workers=1, kind="fold", explainer=None, **overrides):
     """The last ensemble of a run on the small task; one without members if there is none."""
     run = make_run(output, **{**SMALL, **overrides})
     method = make_method("flip", explainer, **{**SMALL, **overrides})
-    ensembles = fit_members(method, PATCHES, FOLDS, run, make_device(num_workers), kind)
+    explain = explain_member if explainer and kind == "fold" else None
+    ensembles = fit_members(method, PATCHES, FOLDS, run, make_device(num_workers), kind, explain)
     return [Ensemble([], []), *ensembles][-1]
 
 
@@ -105,12 +109,7 @@ def test_finished_networks_are_loaded_not_trained(finished, output, capsys):
     lines = capsys.readouterr().out
     assert lines.count("was finished before, taken from") == 2 and "| loss" not in lines
     for member, first in zip(ensemble.members, finished[1].members, strict=True):
-        assert (member.test == first.test).all()
-        auc = roc_auc_score(LABELS[member.positions], member.oof)
-        stage = member.stages["train"]
-        name = f"fold {member.fold} seed {member.seed}"
-        speed = f"epochs 2, {stage.images_per_second:,.0f} images/s"
-        assert f"{name} out-of-fold AUC {auc:.4f}, {speed}, {member.place}\n" in lines
+        assert (member.test == first.test).all() and member.place == first.place
         assert member.place.endswith("CPU")
     assert list_files(output) == NAMES
 
@@ -119,7 +118,7 @@ def test_a_fold_has_the_same_seeds_in_any_subset(tmp_path):
     def list_pairs(device=None, kind="fold", **overrides):
         run = make_run(tmp_path / "out", seed=100, **overrides)
         jobs = list_jobs(make_method(), run, device or make_device(), kind)
-        assert {job.fingerprint for job in jobs} == {"mine"}
+        assert {job.facts["fingerprint"] for job in jobs} == {"mine"}
         return jobs, [(job.fold, job.seed) for job in jobs]
 
     jobs, pairs = list_pairs(num_seeds=2)
@@ -198,12 +197,17 @@ def test_networks_of_a_stain_see_no_test_patch_and_explain_nothing(tmp_path):
         assert member.positions.tolist() == np.flatnonzero(member.fold == FOLDS).tolist()
 
 
-def test_an_ensemble_is_yielded_after_every_network(tmp_path):
+def test_an_ensemble_is_yielded_after_every_network(tmp_path, capsys):
     run, method = make_run(tmp_path / "out", **SMALL), make_method(**SMALL)
     ensembles = fit_members(method, PATCHES, FOLDS, run, make_device())
     first = next(ensembles)
     assert [m.fold for m in first.members] == [0] and first.missing == ["fold 1 seed 1"]
     assert list_files(tmp_path / "out") == FIRST  # the second is not started
+    (member,) = first.members
+    auc = roc_auc_score(LABELS[member.positions], member.oof)
+    speed = f"{member.stages['train'].images_per_second:,.0f} images/s, {member.place}"
+    line = f"fold 0 seed 0 out-of-fold AUC {auc:.4f}, epochs 2, {speed}\n"
+    assert line in capsys.readouterr().out
     (second,) = ensembles
     assert [m.fold for m in second.members] == [0, 1] and second.missing == []
 
@@ -219,6 +223,55 @@ def test_a_kept_network_gives_the_run_s_predictions_again(finished):
         assert facts["oof_auc"] == roc_auc_score(LABELS[member.positions], member.oof)
         assert (facts["method"], facts["tta"], facts["recipe"]) == ("Finetune", "flip", "small")
         assert facts["settings"]["epochs"] == 2
+
+
+def test_a_network_that_fails_ends_no_other(tmp_path, monkeypatch, capsys):
+    def fail(patches, split, *rest):
+        if split.name == "fold 0 seed 0":
+            raise FloatingPointError("the loss is not a number")
+        return fit_as_ever(self, patches, split, *rest)
+
+    run, method = make_run(tmp_path / "out", **SMALL), make_method(**SMALL)
+    self, fit_as_ever = method, type(method).fit
+    monkeypatch.setattr(type(method), "fit", lambda self, *rest: fail(*rest))
+    *_, last = fit_members(method, PATCHES, FOLDS, run, make_device())
+    assert [member.fold for member in last.members] == [1] and last.missing == ["fold 0 seed 0"]
+    failure = "warning: fold 0 seed 0 failed: FloatingPointError: the loss is not a number"
+    assert last.warnings == (failure,) and "in fail" in capsys.readouterr().err
+    monkeypatch.setattr(type(method), "fit", lambda self, *rest: 1 / 0)
+    run = make_run(tmp_path / "none", **SMALL)
+    with pytest.raises(ValueError, match="fold 0 seed 0 failed: ZeroDivisionError"):
+        list(fit_members(method, PATCHES, FOLDS, run, make_device()))
+
+
+def test_predictions_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):
+    run, method = make_run(tmp_path / "out", **SMALL), make_method(**SMALL)
+    nothing = np.full(16, np.nan, "float32")
+    monkeypatch.setattr(type(method), "predict", lambda *inputs: (nothing, nothing))
+    with pytest.raises(ValueError, match="numbers that are not finite"):
+        list(fit_members(method, PATCHES, FOLDS, run, make_device()))
+    assert not list((tmp_path / "out" / "folds").glob("fold*"))
+
+
+def test_a_network_whose_worker_is_killed_late_is_submitted(tmp_path):
+    """As if the system had killed a worker while it explained its network."""
+    run, method = make_run(tmp_path / "out", **SMALL), make_method(**SMALL)
+    ensembles = fit_members(
+        method, PATCHES, FOLDS, run, make_device(2), explain=lambda *inputs: os._exit(9)
+    )
+    *_, last = ensembles
+    assert len(last.members) >= 1 and "a worker was killed" in last.warnings[-1]
+    assert {member.fold for member in last.members} <= {0, 1}
+
+
+def test_a_network_that_cannot_be_saved_counts_with_a_warning(tmp_path, monkeypatch):
+    def fail(*inputs):
+        raise TypeError("a layer that cannot be saved")
+
+    monkeypatch.setattr(members_module, "save_network", fail)
+    ensemble = fit(tmp_path / "out", folds=(0,))
+    assert ensemble.warnings == ("warning: fold 0 seed 0 is not kept for predict",)
+    assert ensemble.files == (f"folds/{FIRST[1]}",) and len(ensemble.members) == 1
 
 
 def test_an_explanation_that_fails_costs_no_network(finished, tmp_path, capsys):
