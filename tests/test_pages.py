@@ -132,7 +132,7 @@ def test_a_page_decodes_in_processes_from_many_files_on(explore, shared_competit
     result = run_python([script], shared_competition, out, PCAM_CACHE=cache)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("recipe   explore") == 1
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.bin"))) == 2
     package = tmp_path / "package"
     run = run_recipe("explore", data=shared_competition, output=package)
     assert same_bytes(out, package, ("exploration.json", "patches.csv"))

@@ -72,7 +72,7 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, capf
     assert "the run averages ranks, which single patches lack" in text
     lines = [line for line in errors.splitlines() if line]
     assert lines[0].startswith(f"{tmp_path / 'patches' / 'torn.png'}: not a patch")
-    assert lines[1].startswith("build.py: error: 1 of 4 files are no patches of 96x96 pixels")
+    assert lines[1].startswith("build.py: error: 1 of 4 files are not patches of 96x96 pixels")
     assert len(lines) == 2  # nothing of TensorFlow's
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

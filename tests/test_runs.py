@@ -31,6 +31,11 @@ def run(data, out, recipe="demo", **settings):
     return run_recipe(recipe, {**TINY, **settings}, data=data, output=out)
 
 
+def list_warnings(result):
+    """The warnings of a run, but for that of an AUC which two epochs cannot raise."""
+    return [text for text in result["warnings"] if "learned nothing" not in text]
+
+
 def read_oof(out):
     return pd.read_csv(out / "oof.csv", dtype={"id": str})
 
@@ -148,7 +153,7 @@ def test_a_run_records_what_it_was(finished):
     assert result["num_parameters"] == 34_745
     assert 34_000 < result["num_trainable"] < result["num_parameters"]
     assert {"python", "keras", "numpy", "pillow"} < set(result["packages"])
-    assert result["not_trained"] == result["cut_short"] == result["warnings"] == []
+    assert result["not_trained"] == result["cut_short"] == list_warnings(result) == []
     stages = result["stages"]
     assert list(stages) == [
         "decode_train",
@@ -216,7 +221,7 @@ def test_a_run_that_died_submits_what_it_has_and_trains_the_rest_to_the_same_byt
         result = run(shared_competition, copied)
     assert "fold 1 seed 1 is not started" in capsys.readouterr().out
     assert result["not_trained"] == ["fold 1 seed 1"] and result["cut_short"] == []
-    (warning,) = result["warnings"]
+    (warning,) = list_warnings(result)
     assert "not trained: fold 1 seed 1" in warning and not result["complete"]
     assert set(read_oof(copied)["fold"]) == {0}
     assert np.allclose(read_submission(copied)["label"], np.load(kept)["test"], rtol=1e-6)
@@ -225,7 +230,7 @@ def test_a_run_that_died_submits_what_it_has_and_trains_the_rest_to_the_same_byt
     lines = capsys.readouterr().out
     assert "fold 0 seed 0 was finished before" in lines
     assert "fold 1 seed 1 epoch  1/2" in lines and "fold 0 seed 0 epoch" not in lines
-    assert result["not_trained"] == result["warnings"] == []
+    assert result["not_trained"] == list_warnings(result) == []
     assert (copied / "submission.csv").read_bytes() == whole
     assert kept.stat().st_mtime_ns == age
     assert pd.read_csv(copied / "history.csv")["fold"].tolist() == [0, 0, 1, 1]

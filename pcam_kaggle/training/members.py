@@ -48,6 +48,11 @@ class Job:
         """The file of the network's predictions; the network itself is beside it."""
         return self.folder / f"{self.kind}{self.fold}_seed{self.seed}.npz"
 
+    @property
+    def checkpoint(self) -> Path:
+        """The file of its training, as far as that has come."""
+        return self.path.with_name(f"checkpoint_{self.path.name}")
+
     def is_alone(self) -> bool:
         """Whether no network of the run is finished yet."""
         return not any(self.folder.glob("[fhs]*_seed*.npz"))
@@ -88,6 +93,7 @@ def fit_members(
     for job in jobs:
         if job.name in members:
             print(f"{job.name} was finished before, taken from {job.path}")
+            job.checkpoint.unlink(missing_ok=True)
     if members:
         yield gather_members(jobs, members, failures)
     left = [job for job in jobs if job.name not in members]
@@ -189,7 +195,7 @@ def finish_member(
     """
     keras.config.set_dtype_policy(job.policy)
     fingerprint = job.facts["fingerprint"]
-    checkpoint = Checkpoint(job.path.with_name(f"checkpoint_{job.path.name}"), fingerprint)
+    checkpoint = Checkpoint(job.checkpoint, fingerprint)
     budget = Budget(job.facts["settings"]["max_hours"], seconds_left)
     known = [load_member(path).stages.values() for path in job.folder.glob("[fhs]*_seed*.npz")]
     known = [sum(stage.seconds for stage in stages) for stages in known]
@@ -220,7 +226,7 @@ def finish_member(
         print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")
         return job, member, ""
     save_member(job.path, member, fingerprint)  # now it is finished
-    checkpoint.path.unlink(missing_ok=True)
+    job.checkpoint.unlink(missing_ok=True)
     if explain:
         member = explain(method, network, patches, job, member)
     return job, member, ""

@@ -96,6 +96,7 @@ def test_a_network_trains_and_predicts_as_in_float32(name, mixed_float16, monkey
     assert np.abs(mixed - plain).max() < 5e-3
 
 
+@pytest.mark.slow
 def test_a_network_resumes_with_the_scale_of_its_loss(mixed_float16, tmp_path):
     whole, history = make_method("densenet").fit(PATCHES, make_split())
     path = tmp_path / "checkpoint.npz"

@@ -53,7 +53,7 @@ def test_a_study_comes_without_a_submission_and_is_not_submitted(finish, tmp_pat
     _, client, run = finish("study")
     assert download_output(client, run, tmp_path / "runs") == 3
     assert list_names(run) == WHOLE - {"submission.csv"} | {"study.csv"}
-    with pytest.raises(KaggleError, match="a study or an exploration submits nothing"):
+    with pytest.raises(KaggleError, match="a study, an exploration or smoke submits nothing"):
         submit_predictions(client, run, runs=tmp_path / "runs")
 
 

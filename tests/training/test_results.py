@@ -88,6 +88,17 @@ def test_a_finished_run_leaves_its_tables_and_its_record(tmp_path, network, caps
     assert f"\nfold 1   out-of-fold AUC {record['fold_auc']['1']:.4f}\n" in lines
 
 
+def test_networks_that_learned_nothing_are_warned_of(tmp_path, network):
+    run = make_run(tmp_path / "out")
+    (run.output / "submission.csv").write_text("id,label\n")
+    member = make_member(0, 0)
+    members = [dataclasses.replace(member, oof=np.full_like(member.oof, 0.5))]
+    oof = gather_oof(run, FOLDS, members)
+    results = write_results(run, make_device(), announce(network), oof, Ensemble(members, []))
+    (warning,) = results["warnings"]
+    assert warning.startswith("warning: AUC 0.50 out of fold: the networks learned nothing")
+
+
 def test_what_time_was_short_for_is_warned_of(tmp_path, network, capsys):
     run = make_run(tmp_path / "out")
     members = [make_member(0, 0, was_cut_short=True)]
