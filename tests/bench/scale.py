@@ -180,9 +180,9 @@ def measure_workers(args):
             )
             device = Device("float32", num_gpus=0, num_workers=num_workers, text="CPU")
             started = time.perf_counter()
-            members = fit_members(method, patches, folds, run, device).members
+            *_, ensemble = fit_members(method, patches, folds, run, device)
             seconds[num_workers] = time.perf_counter() - started
-            epochs = [member.history["train_seconds"][1:].mean() for member in members]
+            epochs = [member.history["train_seconds"][1:].mean() for member in ensemble.members]
             # An epoch's rate, start and compilation left out, times the networks at once.
             rates[num_workers] = num_workers / np.mean(epochs)
     what = f"two folds, recipe {args.recipe}, {settings.training.epochs} epochs"
