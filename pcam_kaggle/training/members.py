@@ -97,10 +97,11 @@ def fit_members(
     if members:
         yield gather_members(jobs, members, failures)
     left = [job for job in jobs if job.name not in members]
+    if not left:
+        return
     num_workers = min(device.num_workers, len(left))
     print(f"networks {len(left)}, {num_workers} at a time", flush=True)
-    if left:
-        patches = method.prepare(patches, run, device)
+    patches = method.prepare(patches, run, device)
     work = functools.partial(finish_member, method=method, folds=folds, explain=explain)
     budget = start_budget(run)
     # The time left is read when a worker takes the job.

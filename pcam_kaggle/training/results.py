@@ -12,7 +12,7 @@ from ..system.files import write_json, write_table
 from ..system.records import Ensemble
 
 FILES = ["submission.csv", "oof.csv", "history.csv"]
-LOWEST_AUC = 0.6  # below it a run has learned nothing
+LOWEST_AUC = 0.55  # below it a run has learned nothing
 
 
 def announce(network: keras.Model) -> dict:
