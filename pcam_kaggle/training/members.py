@@ -99,7 +99,8 @@ def fit_members(
     left = [job for job in jobs if job.name not in members]
     if not left:
         return
-    num_workers = min(device.num_workers, len(left))
+    # As many as in a session that resumes nothing: on a CPU, the cores of a worker decide the bits.
+    num_workers = min(device.num_workers, len(jobs))
     print(f"networks {len(left)}, {num_workers} at a time", flush=True)
     patches = method.prepare(patches, run, device)
     work = functools.partial(finish_member, method=method, folds=folds, explain=explain)
