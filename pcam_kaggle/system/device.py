@@ -16,7 +16,7 @@ from .workers import joblib_starts_workers
 # The lowest compute capability with hardware support (Keras's guide to mixed precision):
 # tensor cores for float16 (T4: 7.5) and for bfloat16 (A100: 8.0).
 NEEDED_CAPABILITY = {"float32": 0.0, "mixed_float16": 7.0, "mixed_bfloat16": 8.0}
-HIDDEN = "PCAM_GPUS"  # the value of CUDA_VISIBLE_DEVICES before `hide_gpus`
+HIDDEN = "PCAM_GPUS"  # the GPUs that this process hides from itself
 
 
 @dataclasses.dataclass(frozen=True)
