@@ -1,9 +1,7 @@
 """Kept networks, checked and read again."""
 
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +12,6 @@ from ..system.device import list_gpus
 from .networks import FACTS
 
 SCHEMA = 1  # of the facts
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError)
-DAMAGE += (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 
 
 def load_network(path: Path) -> tuple:
@@ -33,7 +29,7 @@ def load_network(path: Path) -> tuple:
     facts = read_facts(path)
     try:
         network = keras.saving.load_model(path, compile=False)
-    except DAMAGE as error:
+    except Exception as error:  # a damaged file raises errors of many classes
         raise ValueError(
             f"{path} cannot be loaded. Expected: a network of this version of pcam_kaggle and "
             f"Keras {keras.__version__} or older. Received: {first_line(error)}. Try: the version "
@@ -62,7 +58,7 @@ def read_facts(path: Path) -> dict:
             damaged = archive.testzip()
             found = FACTS in archive.namelist()
             facts = json.loads(archive.read(FACTS)) if found and not damaged else {}
-    except DAMAGE as error:
+    except Exception as error:  # as above
         damaged, facts = first_line(error), {}
     if damaged:
         raise ValueError(
