@@ -17,7 +17,6 @@ from joblib.externals.loky.process_executor import ProcessPoolExecutor, Terminat
 
 from .locks import end_with_holder, take_lock
 
-SHARE = "PCAM_SHARE"  # set in a worker once it has its share of the machine
 PARENT_LOCK = "parent.lock"  # in scratch, held by the process that waits for the workers
 IDLE_SECONDS = 7 * 24 * 3600  # longer than any network: a worker may wait for the others
 
@@ -62,18 +61,22 @@ def run_jobs(
     is_lazy = backend.supports_return_generator  # Ray returns all results at the end
     is_ours = joblib_starts_workers()
     num_slots = max(2, num_workers)  # with n_jobs=1 joblib starts no process
+    own = {  # before its first job: one that never gets a job must end with this process too
+        "idle_worker_timeout": IDLE_SECONDS,
+        "initializer": start_worker,
+        "initargs": (str(scratch), num_slots, gpus),
+    }
     pool = joblib.Parallel(
         n_jobs=num_slots,
         pre_dispatch=num_workers,
         batch_size=1,
         return_as="generator_unordered" if is_lazy else "list",
-        **({"idle_worker_timeout": IDLE_SECONDS} if is_ours else {}),
+        **(own if is_ours else {}),
     )
-    share = (str(scratch), num_slots, gpus) if is_ours else None
     call = joblib.delayed(run_in_worker)
     with filelock.FileLock(Path(scratch) / PARENT_LOCK, thread_local=False):
         try:
-            yield from pool(call(share, payload, shared, job) for job in jobs)
+            yield from pool(call(payload, shared, job) for job in jobs)
         except TerminatedWorkerError as error:
             raise RuntimeError(
                 "a worker was killed, most likely for lack of memory; finished work is kept. "
@@ -89,17 +92,15 @@ def joblib_starts_workers() -> bool:
     return type(joblib.parallel.get_active_backend()[0]).__name__ == "LokyBackend"
 
 
-def run_in_worker(share: tuple | None, payload: bytes, shared: object, job: tuple) -> object:
-    """Take a share of the machine, then run a job.
+def run_in_worker(payload: bytes, shared: object, job: tuple) -> object:
+    """Run a job in a process of its own.
 
     In a thread (Dask's), Python's random numbers, from which Keras draws initial weights,
     would be shared with other threads, so the job gets its own process.
     """
     if threading.current_thread() is not threading.main_thread():
         with ProcessPoolExecutor(max_workers=1) as pool:
-            return pool.submit(run_in_worker, share, payload, shared, job).result()
-    if share and SHARE not in os.environ:
-        start_worker(*share)
+            return pool.submit(run_in_worker, payload, shared, job).result()
     logging.getLogger("tensorflow").setLevel("ERROR")  # as in the kernel's header
     return cloudpickle.loads(payload)(shared, *job)
 
@@ -109,9 +110,7 @@ def start_worker(scratch: str, num_slots: int, gpus: tuple) -> None:
     end_with_holder(Path(scratch) / PARENT_LOCK)
     if hasattr(faulthandler, "register"):  # not on Windows
         faulthandler.register(signal.SIGUSR1)  # for `watch_progress`
-    slot = take_slot(Path(scratch), num_slots)
-    os.environ[SHARE] = str(slot)
-    take_share(slot, num_slots, gpus)
+    take_share(take_slot(Path(scratch), num_slots), num_slots, gpus)
 
 
 def take_slot(scratch: Path, num_slots: int) -> int:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import warnings
 
-import cloudpickle
 import numpy as np
 import pandas as pd
 import psutil
@@ -18,7 +17,7 @@ from joblib.externals.loky import get_reusable_executor, process_executor
 
 from kernel.bundle.page import bundle_kernel
 from kernel.folders import ROOT
-from pcam_kaggle.system.workers import run_in_worker, run_jobs, take_share
+from pcam_kaggle.system.workers import run_jobs, take_share
 
 GROWN = []
 SMALL = {"num_folds": 2, "epochs": 2, "batch_size": 8, "num_workers": 2}
@@ -44,7 +43,7 @@ def grow(shared, folder):
     """This worker's slot and the living workers that have it too; loky then replaces it."""
     process_executor._MEMORY_LEAK_CHECK_DELAY, process_executor._MAX_MEMORY_LEAK_SIZE = 0, 1e6
     GROWN.append(np.ones(1_000_000))
-    slot = os.environ["PCAM_SHARE"]
+    slot = os.environ["CUDA_VISIBLE_DEVICES"]
     (folder / f"slot{slot}-{os.getpid()}").touch()
     others = {int(path.name.split("-")[1]) for path in folder.glob(f"slot{slot}-*")}
     sharing = [pid for pid in others - {os.getpid()} if is_running(pid)]
@@ -144,11 +143,35 @@ def test_workers_end_with_the_last_job(tmp_path):
     assert pids and not any(map(is_running, pids))
 
 
-def test_a_worker_takes_its_share_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("PCAM_SHARE", "0")  # it has one
-    work = cloudpickle.dumps(square)
-    _, value = run_in_worker((str(tmp_path), 2, ()), work, np.arange(6), (3,))
-    assert value == 9 and not list(tmp_path.iterdir())
+KILL_PARENT = """
+import os, signal, time
+import psutil
+from pcam_kaggle.system.workers import run_jobs
+
+def kill_parent(shared):
+    parent = psutil.Process(os.getppid())
+    workers = [p.pid for p in parent.children() if "loky" in p.cmdline()[2]]
+    print(*workers, flush=True)
+    parent.kill()
+    time.sleep(3600)
+
+list(run_jobs(kill_parent, None, [()], 2, (), "."))  # the other worker never gets a job
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the command lines differ")
+def test_workers_with_and_without_a_job_end_with_their_parent(tmp_path):
+    with open(tmp_path / "pids", "w") as out:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(
+            [sys.executable, "-c", KILL_PARENT], cwd=tmp_path, env=environment, stdout=out
+        )
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 2
+    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if is_running(p)], timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert alive == []
 
 
 TAKE_SLOT = """
@@ -189,7 +212,7 @@ def test_workers_that_loky_replaces_never_share_a_slot(tmp_path):
     jobs = ((tmp_path,) for _ in range(10))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # joblib warns of each replacement
-        results = list(run_jobs(grow, None, jobs, 2, (), tmp_path))
+        results = list(run_jobs(grow, None, jobs, 2, ("0", "1"), tmp_path))
     assert len({pid for pid, *_ in results}) > 2  # some were replaced
     assert [sharing for *_, sharing in results if sharing] == []
     assert {slot for _, slot, _ in results} <= {"0", "1"}
