@@ -81,7 +81,8 @@ def fit_members(
 
     Yields:
         Ensemble of the networks that are finished, after each of them. A network that fails ends
-        no other: the traceback is printed, and the ensemble has a warning.
+        no other, a killed worker ends those in training or still to start: the traceback is
+        printed, and the ensemble has a warning.
 
     Raises:
         ValueError: no network was finished.
@@ -227,7 +228,9 @@ def finish_member(
     if member.was_cut_short:
         print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")
         return job, member, ""
-    save_member(job.path, member, fingerprint)  # now it is finished
+    warning = f"warning: {job.name} is not explained: interrupted" if explain else ""
+    finished = dataclasses.replace(member, warning=warning)
+    save_member(job.path, finished, fingerprint)
     job.checkpoint.unlink(missing_ok=True)
     if explain:
         member = explain(method, network, patches, job, member)
