@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 TESTS = Path(__file__).parent
@@ -16,6 +17,16 @@ runpy.run_path(TESTS / "guard" / "sitecustomize.py")  # nothing but 127.0.0.1 fr
 FIXTURES = TESTS / "fixtures"
 SLUG = "histopathologic-cancer-detection"
 NUM_TRAIN = 51  # of the 67 genuine TIFFs; the rest is the test folder
+
+KILL_PARENT = """
+import os, psutil
+
+def kill_parent(pid):
+    parent = psutil.Process(pid)
+    workers = [p.pid for p in parent.children() if "loky" in p.cmdline()[2]]
+    print(*workers, flush=True)
+    parent.kill()
+"""
 
 # Settings of the recipe demo that train in seconds, with every stage of a real run.
 TINY = {"num_folds": 2, "epochs": 2, "batch_size": 8, "tta": "flip"}
@@ -158,3 +169,27 @@ def run_python(arguments, data=None, out=None, **environment):
         text=True,
         encoding="utf-8",
     )
+
+
+def is_running(pid):
+    """Whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def find_survivors(script, folder):
+    """Run a script that kills itself: how many processes it had, and which outlive it by 60 s.
+
+    `kill_parent(pid)` of the script kills a process and prints the loky workers that it had.
+    """
+    with open(folder / "pids", "w") as out:
+        environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+        command = [sys.executable, "-c", KILL_PARENT + script]
+        subprocess.run(command, cwd=folder, env=environment, stdout=out)
+    pids = [int(pid) for pid in (folder / "pids").read_text().split()]
+    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if is_running(p)], timeout=60)
+    for worker in alive:
+        worker.kill()
+    return len(pids), alive

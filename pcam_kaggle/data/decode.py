@@ -8,13 +8,17 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import filelock
 import joblib
 import numpy as np
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image, UnidentifiedImageError
 
+from ..system.locks import end_with_holder
 from ..system.progress import beat
 from .competition import summarize_items
 
@@ -63,9 +67,9 @@ def load_images(
     else:
         target = Path(scratch) / f"{progress}.bin"
         images = make_file(target, len(paths))
-        pool = joblib.Parallel(os.cpu_count(), "loky", "generator_unordered")
         work = joblib.delayed(decode_files)
-        results = pool(work(target, i.start, paths[i], ids[i], verify_ids) for i in tasks)
+        calls = (work(target, i.start, paths[i], ids[i], verify_ids) for i in tasks)
+        results = call_in_processes(calls, Path(scratch) / f"{progress}.lock")
     wrong, num_files, start = [], 0, time.monotonic()
     next_line = start + SECONDS_PER_LINE
     for first, part, problems in results:
@@ -85,6 +89,20 @@ def load_images(
             + summarize_items(sorted(wrong), "other files")
         )
     return images
+
+
+def call_in_processes(calls: Iterable, path: Path) -> Iterator:
+    """Yield the results of delayed calls, as they end, from a process per core.
+
+    The processes end with the last call or, when the lock at `path` is free, with this process.
+    """
+    tie = {"initializer": end_with_holder, "initargs": (path,)}
+    pool = joblib.Parallel(os.cpu_count(), "loky", "generator_unordered", **tie)
+    with filelock.FileLock(path, thread_local=False):
+        try:
+            yield from pool(calls)
+        finally:
+            get_reusable_executor(reuse=True).shutdown()
 
 
 def make_file(path: Path, num_images: int) -> np.ndarray:

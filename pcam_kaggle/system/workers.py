@@ -49,7 +49,7 @@ def run_jobs(
         Results, in the order in which the jobs end.
 
     Raises:
-        RuntimeError: a worker was killed.
+        RuntimeError: a worker was killed or could not start.
         Exception: what a job raised, with the worker's traceback.
     """
     if num_workers == 1 and not gpus:
@@ -61,7 +61,7 @@ def run_jobs(
     is_lazy = backend.supports_return_generator  # Ray returns all results at the end
     is_ours = joblib_starts_workers()
     num_slots = max(2, num_workers)  # with n_jobs=1 joblib starts no process
-    own = {  # before its first job: one that never gets a job must end with this process too
+    own = {  # a worker that never gets a job must end with this process too
         "idle_worker_timeout": IDLE_SECONDS,
         "initializer": start_worker,
         "initargs": (str(scratch), num_slots, gpus),
@@ -79,7 +79,8 @@ def run_jobs(
             yield from pool(call(payload, shared, job) for job in jobs)
         except TerminatedWorkerError as error:
             raise RuntimeError(
-                "a worker was killed, most likely for lack of memory; finished work is kept. "
+                "a worker was killed, most likely for lack of memory, or could not start, for the "
+                "reason printed above; finished work is kept. "
                 f"Received: num_workers={num_workers}. Try: num_workers=1 or a smaller batch_size"
             ) from error
         finally:
@@ -93,7 +94,7 @@ def joblib_starts_workers() -> bool:
 
 
 def run_in_worker(payload: bytes, shared: object, job: tuple) -> object:
-    """Run a job in a process of its own.
+    """Run a job.
 
     In a thread (Dask's), Python's random numbers, from which Keras draws initial weights,
     would be shared with other threads, so the job gets its own process.

@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import FIXTURES
+from conftest import FIXTURES, find_survivors
 from PIL import Image
 
 from pcam_kaggle.data import decode
@@ -71,6 +71,22 @@ def test_processes_and_a_mapped_file_give_the_same_pixels(competition, tmp_path,
     assert isinstance(mapped, np.memmap) and not isinstance(plain, np.memmap)
     assert (mapped == plain).all()
     assert [path.name for path in tmp_path.glob("*.bin")] == ["mapped.bin"]
+
+
+WHILE_DECODING = """
+from pcam_kaggle.data import decode
+from pcam_kaggle.data.competition import load_labels
+
+decode.PROCESSES_FROM, decode.FILES_PER_TASK, os.cpu_count = 1, 8, lambda: 2
+decode.beat = lambda: kill_parent(os.getpid())  # after the first task
+decode.load_images(load_labels(os.environ["DATA"]), ".")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the command lines differ")
+def test_no_process_outlives_a_killed_parent(shared_competition, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA", str(shared_competition))
+    assert find_survivors(WHILE_DECODING, tmp_path) == (2, [])
 
 
 class WaitingPath:

@@ -10,11 +10,11 @@ import warnings
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
-from conftest import run_python
+from conftest import find_survivors, is_running, run_python
 from joblib.externals.loky import get_reusable_executor, process_executor
 
+import pcam_kaggle.system.workers as workers_module
 from kernel.bundle.page import bundle_kernel
 from kernel.folders import ROOT
 from pcam_kaggle.system.workers import run_jobs, take_share
@@ -48,14 +48,6 @@ def grow(shared, folder):
     others = {int(path.name.split("-")[1]) for path in folder.glob(f"slot{slot}-*")}
     sharing = [pid for pid in others - {os.getpid()} if is_running(pid)]
     return os.getpid(), slot, sharing
-
-
-def is_running(pid):
-    """Whether a process has not ended; one that nobody has waited for has."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def run_page(tmp_path, competition, overrides):
@@ -92,6 +84,16 @@ def test_an_error_in_a_worker_comes_back_with_its_traceback(tmp_path):
     with pytest.raises(FloatingPointError, match="job 0 has no number") as error:
         list(run_jobs(fail, None, iter([(0,)]), 2, (), tmp_path))
     assert "in fail" in str(error.value.__cause__)
+
+
+def refuse(*share):
+    raise PermissionError("no cores")
+
+
+def test_a_worker_that_cannot_start_is_not_said_to_lack_memory_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers_module, "start_worker", refuse)
+    with pytest.raises(RuntimeError, match="or could not start, for the reason printed above"):
+        list(run_jobs(square, np.arange(6), iter([(0,)]), 2, (), tmp_path))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
@@ -143,35 +145,21 @@ def test_workers_end_with_the_last_job(tmp_path):
     assert pids and not any(map(is_running, pids))
 
 
-KILL_PARENT = """
-import os, signal, time
-import psutil
+WITH_ONE_JOB = """
+import time
 from pcam_kaggle.system.workers import run_jobs
 
-def kill_parent(shared):
-    parent = psutil.Process(os.getppid())
-    workers = [p.pid for p in parent.children() if "loky" in p.cmdline()[2]]
-    print(*workers, flush=True)
-    parent.kill()
+def work(shared):
+    kill_parent(os.getppid())
     time.sleep(3600)
 
-list(run_jobs(kill_parent, None, [()], 2, (), "."))  # the other worker never gets a job
+list(run_jobs(work, None, [()], 2, (), "."))  # the other worker never gets a job
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the command lines differ")
 def test_workers_with_and_without_a_job_end_with_their_parent(tmp_path):
-    with open(tmp_path / "pids", "w") as out:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(
-            [sys.executable, "-c", KILL_PARENT], cwd=tmp_path, env=environment, stdout=out
-        )
-    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    assert len(pids) == 2
-    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if is_running(p)], timeout=60)
-    for worker in alive:
-        worker.kill()
-    assert alive == []
+    assert find_survivors(WITH_ONE_JOB, tmp_path) == (2, [])
 
 
 TAKE_SLOT = """
