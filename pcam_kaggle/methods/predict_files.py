@@ -216,7 +216,9 @@ def load_frozen(facts: dict, say: Callable) -> keras.Model:
     sizes = {name: facts["settings"][name] for name in ("crop_size", "input_size")}
     settings = TransformerSettings(weights=weights, **sizes)
     gpus = find_gpus() if list_gpus() else []
-    policy = choose_policy("auto", [gpu.capability for gpu in gpus])
+    # float32 may have been asked for because float16 overflowed; else what is fast here.
+    precision = "float32" if facts["settings"]["precision"] == "float32" else "auto"
+    policy = choose_policy(precision, [gpu.capability for gpu in gpus])
     backbone = build_transformer(settings, keras.DTypePolicy(policy).compute_dtype)
     found = find_transformer_revision(settings)
     if "unknown" in (revision, found):

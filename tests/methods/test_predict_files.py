@@ -126,7 +126,8 @@ def test_heads_on_features_give_the_test_predictions_of_the_run_again(folder, tm
     patches = Patches(features, LABELS, features[:NUM_PATCHES], IMAGES)
     heads = [probe.fit(patches, make_split(seed))[0] for seed in range(2)]
     test = np.stack([probe.predict(head, patches.test_images)[0] for head in heads])
-    facts = {**probe.describe(), "settings": {"input_size": 56, "crop_size": 80}}
+    kept_settings = {"input_size": 56, "crop_size": 80, "precision": "float32"}
+    facts = {**probe.describe(), "settings": kept_settings}
     kept = Kept(keep(tmp_path / "folds", heads, **facts), test)
     lines = []
     predict_files(make_request(kept, folder), lines.append)
