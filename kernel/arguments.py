@@ -32,7 +32,7 @@ def add_home_commands(add: Callable) -> None:
     command = add("demo", "run the whole loop at home, on the shipped patches")
     add_overrides(command)
     command.set_defaults(recipe="demo", resume=False, timeout=None)
-    command.set_defaults(message=None, queue_timeout=60)
+    command.set_defaults(message=None, queue_timeout=60, send_anyway=False)
     add("list", "show the recipes and the networks", "home", "show_recipes")
     command = add("build", "write a recipe's kernel under kernel/dist", "home")
     add_recipe(command)
@@ -81,6 +81,7 @@ def add_remote_commands(add: Callable) -> None:
     command = add("submit", "submit a run's predictions, once, and wait for the score")
     add_run(command)
     add_message(command)
+    add_send_anyway(command)
     command = add("leaderboard", "a run's scores, its rank and a picture of both")
     add_run(command)
     add("runs", "what was pushed, with states and scores", function="show_runs")
@@ -157,6 +158,7 @@ def add_push(command: argparse.ArgumentParser) -> None:
         help="time limit (default: 12, or the GPU hours left this week if they are fewer); the "
         "run ends itself half an hour earlier, with its submission",
     )
+    add_send_anyway(command)
 
 
 def add_wait(command: argparse.ArgumentParser) -> None:
@@ -179,6 +181,16 @@ def add_queue(command: argparse.ArgumentParser) -> None:
 def add_message(command: argparse.ArgumentParser) -> None:
     """[--message TEXT]"""
     command.add_argument("--message", help="description of the submission; the build id is added")
+
+
+def add_send_anyway(command: argparse.ArgumentParser) -> None:
+    """[--send-anyway]"""
+    command.add_argument(
+        "--send-anyway",
+        action="store_true",
+        help="after exit code 75: send again although Kaggle does not show what became of an "
+        "earlier attempt",
+    )
 
 
 def add_predict(command: argparse.ArgumentParser) -> None:

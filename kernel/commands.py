@@ -47,7 +47,7 @@ def output(args: argparse.Namespace, runs: Path) -> None:
 def submit(args: argparse.Namespace, runs: Path) -> None:
     """A run's submission and its scores."""
     run = find_run(args.name, runs)
-    do_submit(Client(), run, args.message, runs)
+    do_submit(Client(), run, args, runs)
 
 
 def leaderboard(args: argparse.Namespace, runs: Path) -> None:
@@ -108,7 +108,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
         with step("output"):
             do_output(client, run, runs)
         with step("submit"):
-            scores = do_submit(client, run, args.message, runs)
+            scores = do_submit(client, run, args, runs)
         with step("leaderboard"):
             do_leaderboard(client, run, scores, runs)
     except (ValueError, OSError) as error:
@@ -122,7 +122,15 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
 
 def do_push(client: Client, args: argparse.Namespace, runs: Path) -> Path:
     """Push and print the result; the run."""
-    run = push_kernel(client, args.recipe, args.overrides, args.resume, args.timeout, runs)
+    run = push_kernel(
+        client,
+        args.recipe,
+        args.overrides,
+        args.resume,
+        args.timeout,
+        runs,
+        send_anyway=args.send_anyway,
+    )
     record = read_record(run, PushRecord)
     print(f"pushed  {record.kernel} v{record.version}")
     print(f"build   {record.build_id}")
@@ -138,9 +146,9 @@ def do_output(client: Client, run: Path, runs: Path, only: Sequence[str] = ()) -
     print(f"output  {came} {run}", flush=True)
 
 
-def do_submit(client: Client, run: Path, message: str | None, runs: Path) -> SubmissionRecord:
+def do_submit(client: Client, run: Path, args: argparse.Namespace, runs: Path) -> SubmissionRecord:
     """Submit, wait for the scores and print them; the submission."""
-    submit_predictions(client, run, message, runs)
+    submit_predictions(client, run, args.message, runs, send_anyway=args.send_anyway)
     record = fetch_scores(client, run)
     print(f"submitted as submission {record.submission}: {record.message}")
     private = record.private_score or "not shown before the deadline"

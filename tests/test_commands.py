@@ -118,8 +118,10 @@ def test_run_resumes_what_a_failed_run_left(open_sandbox, runs, capsys):
     assert build.main(["run", "demo", "--resume"]) == 0
     assert "resume     3 files of version 1, as sandbox/pcam-networks-" in capsys.readouterr().out
     assert count_versions(sandbox) == count_submissions(sandbox) == 2
-    (run,) = list_runs(runs)
-    assert json.loads((run / "submit.json").read_text())["submission"] == 2
+    numbers = [
+        json.loads((run / "submit.json").read_text())["submission"] for run in list_runs(runs)
+    ]
+    assert numbers == [1, 2]
 
 
 def test_a_failed_run_with_a_submission_that_is_not_valid_submits_nothing(
@@ -153,7 +155,7 @@ def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(open_sandbox,
     build.main(["runs"])
     assert "CANCEL_ACKNOWLEDGED" in capsys.readouterr().out
     push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
-    sandbox.script("GetKernelSessionStatus", Fault(403, {"code": 403, "message": ""}))
+    sandbox.script("GetKernelSessionStatus", Fault(401, {"code": 401, "message": ""}))
     build.main(["runs"])
     text = capsys.readouterr().out
     assert "(last seen)" in text and "as they were last seen: GetKernel" in text
@@ -253,7 +255,7 @@ def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, capsys,
     thread.join()
     assert exit_code == 1
     assert "interrupted; repeat the command to continue" in capsys.readouterr().err
-    assert not list(runs.rglob("partial*"))
+    assert not [path for path in runs.rglob("partial*") if path.name != "partial-output"]
     assert build.main(["run", "demo"]) == 0
     assert count_versions(sandbox) == count_submissions(sandbox) == 1
     (run,) = list_runs(runs)
