@@ -1,6 +1,7 @@
 """HTTP with time-outs, and with retries where a repetition does no harm."""
 
 import contextlib
+import ssl
 import sys
 import urllib.parse
 
@@ -24,9 +25,9 @@ class Transport(HTTPAdapter):
     """Sends requests with a time-out and repeats them after transient errors.
 
     Reads are repeated after a lost connection, silence, 429, 5xx and a web page instead
-    of an answer; writes only after 429, which says that nothing was done. Retry-After
-    is honored. After PATIENCE seconds the last outcome stands. The log of a running
-    kernel is requested once.
+    of an answer; writes only after 429, which says that nothing was done, and where no
+    connection was made. Retry-After is honored. After PATIENCE seconds the last outcome
+    stands. The log of a running kernel is requested once.
     """
 
     def proxy_manager_for(self, proxy, **options):
@@ -45,7 +46,9 @@ class Transport(HTTPAdapter):
                 return False
             if state.outcome.failed:
                 error = state.outcome.exception()
-                return not is_write and isinstance(error, requests.RequestException)
+                if is_write:
+                    return is_unsent(error)
+                return isinstance(error, requests.RequestException)
             response = state.outcome.result()
             if is_write:
                 return response.status_code == 429
@@ -67,13 +70,28 @@ class Transport(HTTPAdapter):
         return retry(attempt)
 
 
+def is_unsent(error: BaseException) -> bool:
+    """Whether a request failed before anything was sent.
+
+    True where the name was not found, the connection was refused or timed out, to the
+    service or to a proxy, where the proxy made none, and for a wrong certificate.
+    """
+    cause = error.args[0] if error.args else None
+    cause = getattr(cause, "reason", cause)  # of urllib3's MaxRetryError
+    cause = getattr(cause, "original_error", cause)  # of its ProxyError
+    if isinstance(cause, urllib3.exceptions.SSLError) and cause.args:
+        cause = cause.args[0]
+    unsent = urllib3.exceptions.ConnectTimeoutError, ssl.SSLCertVerificationError
+    return isinstance(cause, unsent) or str(cause).startswith("Tunnel connection failed")
+
+
 def choose_pause(state: tenacity.RetryCallState) -> float:
-    """Seconds until the next attempt: those of Retry-After, else doubling ones."""
+    """Seconds until the next attempt: those of Retry-After, one at least, else doubling ones."""
     if not state.outcome.failed:
         requested = state.outcome.result().headers.get("Retry-After")
         with contextlib.suppress(urllib3.exceptions.InvalidHeader):
             if requested:
-                return Retry().parse_retry_after(requested)
+                return max(2 * BACK_OFF, Retry().parse_retry_after(requested))
     return min(30, BACK_OFF * 2 ** (state.attempt_number - 1))
 
 

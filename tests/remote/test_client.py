@@ -1,5 +1,6 @@
 """The client against the sandbox: credentials, retries, time-outs, clear errors."""
 
+import contextlib
 import dataclasses
 import json
 import socket
@@ -11,13 +12,14 @@ import zipfile
 import pytest
 import requests
 import tenacity
+import urllib3
 from conftest import SLUG, run_python
 
 from kernel.folders import ROOT
 from kernel.remote import transport
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError, LostAnswer
-from kernel.remote.transport import choose_pause
+from kernel.remote.transport import choose_pause, is_unsent
 from kernel.sandbox.faults import Fault
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -193,6 +195,77 @@ def test_a_write_is_never_repeated(sandbox, fault):
     assert sandbox.calls.count("CreateSubmission") == 1
 
 
+def refuse_connections(stack):
+    """The address of a port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def ignore_connections(stack):
+    """The address of a port where a full queue lets no connection be made."""
+    server = stack.enter_context(socket.socket())
+    server.bind(("127.0.0.1", 0))
+    server.listen(0)
+    stack.enter_context(socket.create_connection(server.getsockname()))
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "open_proxy",
+    [refuse_connections, ignore_connections, lambda stack: "http://nowhere.invalid:80"],
+    ids=["refused", "silent", "no such name"],
+)
+def test_a_write_is_not_lost_where_no_connection_was_made(sandbox, open_proxy, monkeypatch):
+    client = Client()
+    monkeypatch.setattr(transport, "TIMEOUT", (0.1, 1))
+    monkeypatch.setattr(transport, "PATIENCE", 0.2)
+    with contextlib.ExitStack() as stack:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, open_proxy(stack))
+        with pytest.raises(KaggleError, match="the connection failed") as error:
+            client.call("competitions", "create_submission", competition_name=SLUG)
+    assert not isinstance(error.value, LostAnswer)
+    assert "CreateSubmission" not in sandbox.calls
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "by proxy"])
+def test_an_error_tells_whether_anything_was_sent(sandbox, direct, monkeypatch):
+    sandbox.script("data", Fault(drop=True, times=-1))
+    monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    session = transport.mount(requests.Session())
+    session.trust_env = not direct
+    with pytest.raises(requests.ConnectionError) as error:
+        session.get(f"{sandbox.url if direct else 'http://localhost'}/data/x")
+    assert not is_unsent(error.value)
+    session.proxies = {"https": sandbox.url}  # where CONNECT is not known
+    session.trust_env = False
+    with pytest.raises(requests.exceptions.ProxyError, match="Tunnel") as error:
+        session.get("https://localhost/data/x")
+    assert is_unsent(error.value)
+
+
+def test_a_write_is_sent_once_a_connection_is_made(sandbox, monkeypatch):
+    client = Client()
+    original, failures = urllib3.util.connection.create_connection, iter(range(2))
+
+    def refuse_twice(*args, **options):
+        if next(failures, None) is not None:
+            raise ConnectionRefusedError
+        return original(*args, **options)
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", refuse_twice)
+    with pytest.raises(KaggleError, match="The file was not uploaded"):
+        client.call("competitions", "create_submission", competition_name=SLUG)
+    assert sandbox.calls.count("CreateSubmission") == 1 and next(failures, None) is None
+
+
+def test_an_answer_to_a_write_that_cannot_be_read_may_hide_one(sandbox):
+    client = Client()
+    sandbox.script("CreateSubmission", Fault(200, "5", {"Content-Type": "application/json"}))
+    with pytest.raises(LostAnswer, match="does not know the answer"):
+        client.call("competitions", "create_submission", competition_name=SLUG)
+
+
 def test_a_write_that_was_turned_away_is_repeated(sandbox):
     client = Client()
     turned_away = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
@@ -202,7 +275,17 @@ def test_a_write_that_was_turned_away_is_repeated(sandbox):
     assert sandbox.calls.count("CreateSubmission") == 2
 
 
-@pytest.mark.parametrize("header, seconds", [("7", 7), ("junk", 0.5 * 4), (None, 0.5 * 4)])
+@pytest.mark.parametrize(
+    "header, seconds",
+    [
+        ("7", 7),
+        ("0", 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        ("junk", 0.5 * 4),
+        ("-5", 0.5 * 4),
+        (None, 0.5 * 4),
+    ],
+)
 def test_retry_after_is_honored(header, seconds):
     response = requests.Response()
     response.headers["Retry-After"] = header
