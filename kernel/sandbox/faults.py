@@ -16,6 +16,8 @@ class Fault:
         after: bool, carry out the call first, so that only its answer is lost.
         drop: bool, close the connection without an answer.
         hang: float, seconds to wait before that.
+        wait: float, seconds to wait first; then the call is carried out, although the client
+            may have left, and answered as usual, or with the error if `after` or `drop`.
         cut: int, close the connection after this many bytes, or None.
         patch: dict, answer as usual with these fields replaced, or None.
         times: int, how many calls; a negative number for all.
@@ -27,6 +29,7 @@ class Fault:
     after: bool = False
     drop: bool = False
     hang: float = 0
+    wait: float = 0
     cut: int | None = None
     patch: dict | None = None
     times: int = 1
@@ -34,7 +37,7 @@ class Fault:
     @property
     def is_carried_out(self) -> bool:
         """Whether the call does its work although its answer is at fault."""
-        return self.after or self.patch is not None or bool(self.cut)
+        return self.after or self.patch is not None or bool(self.cut or self.wait)
 
 
 class FaultPlan:

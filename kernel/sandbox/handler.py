@@ -2,18 +2,24 @@
 
 import base64
 import contextlib
+import email.utils
 import http.server
+import io
 import json
+import os
+import re
 import secrets
 import urllib.parse
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
 
 from .faults import Fault
 from .kernels import find_version
 from .methods import METHODS
 from .service import Refusal
 
-Answer = dict | str | bytes | None  # JSON, a URL or a page, a file; None: streamed
+Answer = dict | str | bytes | Path | None  # JSON, a URL or a page, a file; None: streamed
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -97,20 +103,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.service.uploads[token] = (name, body)
         return b""
 
-    def read_file(self, path: str) -> bytes:
+    def read_file(self, path: str) -> bytes | Path:
         """A file of an output or of the competition, or a kernel's latest text."""
         service = self.service
         kind, signature, *parts = [*path.strip("/").split("/"), ""]
         if kind == "code" and f"{signature}/{parts[0]}" in service.state["kernels"]:
             kernel = service.state["kernels"][f"{signature}/{parts[0]}"]
             return kernel["versions"][-1]["request"]["text"].encode()
-        roots = {"file": service.folder / "kernels", "data": service.data}
-        if kind not in roots or signature != service.signature:
-            raise Refusal(403, "The address is not signed")
-        target = roots[kind].joinpath(*parts)
-        if ".." in parts or not target.is_file():
-            raise Refusal(404, "Not found")
-        return target.read_bytes()
+        return service.find_file(kind, signature, "/".join(parts[:-1]))
 
     def stream_log(self, path: str) -> bytes | None:
         """Stream a running session's log as events until it ends; else it as JSON."""
@@ -145,7 +145,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, method: str, carry_out: Callable[[], Answer]) -> None:
         """Answer with what a call returns, with its error, or with a fault."""
-        fault = self.server.sandbox.plan.take(method)
+        sandbox = self.server.sandbox
+        fault = sandbox.plan.take(method)
+        if fault is not None and fault.wait and sandbox.closing.wait(fault.wait):
+            self.close_connection = True
+            return
         try:
             result = {}
             if fault is None or fault.is_carried_out:
@@ -162,6 +166,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Answer with a fault."""
         if fault.patch is not None:
             self.reply(200, {**result, **fault.patch})
+            return
+        if fault.wait and not (fault.after or fault.drop or fault.hang or fault.cut):
+            self.reply(200, result)
             return
         if fault.hang:
             self.server.sandbox.closing.wait(fault.hang)
@@ -196,16 +203,45 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, location, result = 302, result, b""
         elif isinstance(result, str):
             kind, result = "text/html", result.encode()
-        self.send_response(status)
         headers = {"Content-Type": kind, **(headers or {})}
         if location:
             headers["Location"] = location
+        if isinstance(result, Path):
+            with open(result, "rb") as file:
+                self.send_file(file, headers, cut)
+        else:
+            self.send(status, headers, io.BytesIO(result), len(result), cut)
+
+    def send_file(self, file: BinaryIO, headers: dict[str, str], cut: int | None) -> None:
+        """Send a file, or the part of it that the client asked for."""
+        found = os.fstat(file.fileno())
+        size, start, stop, status = found.st_size, 0, found.st_size, 200
+        tag = f'"{found.st_mtime_ns:x}-{size:x}"'
+        modified = email.utils.formatdate(found.st_mtime, usegmt=True)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""), re.ASCII)
+        if asked and self.headers.get("If-Range", tag) in (tag, modified):
+            start, stop = int(asked[1]), min(size, int(asked[2] or size) + 1)
+            status = 206 if start < stop else 416
+            shown = f"{start}-{stop - 1}" if start < stop else "*"
+            headers["Content-Range"] = f"bytes {shown}/{size}"
+        headers |= {"Accept-Ranges": "bytes", "ETag": tag, "Last-Modified": modified}
+        file.seek(min(start, size))
+        self.send(status, headers, file, stop - start if status != 416 else 0, cut)
+
+    def send(
+        self, status: int, headers: dict[str, str], body: BinaryIO, length: int, cut: int | None
+    ) -> None:
+        """Send a head and `length` bytes of a body, or `cut` of them."""
+        self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(result)))
+        self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(result[:cut])
-        if cut is not None:
+        left = length if cut is None else min(cut, length)
+        while left > 0 and (part := body.read(min(left, 1 << 20))):
+            self.wfile.write(part)
+            left -= len(part)
+        if cut is not None or left:
             self.close_connection = True
 
     def log_message(self, *arguments):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import urllib.parse
 from pathlib import Path
 
 from slugify import slugify
@@ -14,6 +13,7 @@ from .service import ALIVE, Refusal, Service, turn_page
 from .sessions import Session
 
 MAX_SOURCE = 1_000_000  # bytes
+SOURCES = ("competition", "dataset", "kernel", "model")
 MAX_SESSIONS = 2  # at a time with a GPU
 COPIED = (
     *("language", "kernelType", "isPrivate", "enableGpu", "enableInternet"),
@@ -44,6 +44,12 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
     timeout = request.get("sessionTimeoutSeconds")
     session = Session(folder, text, mounts, timeout, service.python)
     service.sessions[ref, number] = session
+    dropped = {name: set(sources) for name, sources in invalid.items()}
+    for kind in SOURCES:  # a version's metadata name what it runs with
+        name = f"{kind}DataSources"
+        if name in request:
+            unknown = dropped.get(f"invalid{kind.capitalize()}Sources", set())
+            request[name] = [source for source in request[name] if source not in unknown]
     kernel["versions"].append({"request": request, "status": "QUEUED", "failure": "", "log": []})
     session.thread.start()
     service.save()
@@ -164,11 +170,7 @@ def list_kernel_session_output(service: Service, user: str, request: dict) -> di
     version, page, token = list_output(service, user, request)
     kernels = service.folder / "kernels"
     files = [
-        {
-            "fileName": name,
-            "url": f"{service.url}/file/{service.signature}/"
-            + urllib.parse.quote(path.relative_to(kernels).as_posix()),
-        }
+        {"fileName": name, "url": service.sign("file", path.relative_to(kernels).as_posix())}
         for name, path in page
     ]
     return {"files": files, "log": json.dumps(version["log"]), **token}

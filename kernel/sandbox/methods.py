@@ -13,6 +13,7 @@ METHODS = {
     "GetCompetition": submissions.get_competition,
     "ListDataFiles": submissions.list_data_files,
     "DownloadDataFile": submissions.download_data_file,
+    "DownloadDataFiles": submissions.download_data_files,
     "GetSubmissionLimits": submissions.get_submission_limits,
     "StartSubmissionUpload": submissions.start_upload,
     "CreateSubmission": submissions.create_submission,

@@ -1,12 +1,15 @@
 """The sandbox's state: kernels, datasets and submissions, kept in a folder."""
 
 import datetime
+import hmac
 import secrets
 import threading
+import urllib.parse
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pcam_kaggle.system.files import read_json, write_json
+from pcam_kaggle.system.files import read_json, write_beside, write_json
 from pcam_kaggle.system.paths import COMPETITION, find_data
 
 from .judge import Judge
@@ -14,6 +17,7 @@ from .sessions import Session
 
 ALIVE = ("QUEUED", "RUNNING")  # not the commands' own: they are tested against this server
 GPU_HOURS = 30  # a week
+ARCHIVE = f"{COMPETITION}.zip"  # all of the competition's files
 PAGE_SIZE = 200  # the most that Kaggle returns
 
 
@@ -42,7 +46,7 @@ class Service:
         sessions: dict of (kernel, version) to Session, of this sandbox.
         uploads: dict of token to a file's name and content, None until it is there.
         outputs: dict of (kernel, version) to the paths of its files, once it has ended.
-        key, signature: str, what opens this sandbox, and the URLs of its files.
+        key: str, what opens this sandbox.
 
     Raises:
         FileNotFoundError, ValueError: data or a solution that is none.
@@ -64,12 +68,13 @@ class Service:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.username, self.python, self.url = username, python, ""
         self.key = secrets.token_hex(16)
-        self.signature = secrets.token_hex(8)
         self.state = {"kernels": {}, "datasets": {}, "submissions": []}
         self.sessions: dict[tuple, Session] = {}
         self.uploads: dict[str, tuple[str, bytes | None]] = {}
         self.outputs: dict[tuple, list[Path]] = {}
         self.lock = threading.RLock()
+        self.zipping = threading.Lock()
+        self.archive: Path | None = None
         self.load()
 
     def load(self) -> None:
@@ -81,6 +86,42 @@ class Service:
             for version in kernel["versions"]:
                 if version["status"] in ALIVE:
                     version["status"] = "CANCEL_ACKNOWLEDGED"
+
+    def sign(self, kind: str, path: str) -> str:
+        """The URL of a file, which opens this file only."""
+        return f"{self.url}/{kind}/{self.make_signature(kind, path)}/{urllib.parse.quote(path)}"
+
+    def make_signature(self, kind: str, path: str) -> str:
+        """What the URL of a file is signed with."""
+        return hmac.new(self.key.encode(), f"{kind}/{path}".encode(), "sha256").hexdigest()
+
+    def find_file(self, kind: str, signature: str, path: str) -> Path:
+        """The file that a signed URL names.
+
+        Raises:
+            Refusal: 403, a wrong signature; 404, there is no such file.
+        """
+        if not hmac.compare_digest(signature, self.make_signature(kind, path)):
+            raise Refusal(403, "The address is not signed")
+        if (kind, path) == ("data", ARCHIVE):
+            return self.make_archive()
+        file = (self.data if kind == "data" else self.folder / "kernels") / path
+        if not file.is_file():
+            raise Refusal(404, "Not found")
+        return file
+
+    def make_archive(self) -> Path:
+        """All of the competition's files as a zip, which is made once."""
+        with self.zipping:
+            if self.archive is None:
+                with (
+                    write_beside(self.folder / ARCHIVE) as partial,
+                    zipfile.ZipFile(partial, "w", strict_timestamps=False) as archive,
+                ):
+                    for path in sorted(filter(Path.is_file, self.data.rglob("*"))):
+                        archive.write(path, path.relative_to(self.data))
+                self.archive = self.folder / ARCHIVE
+        return self.archive
 
     def save(self) -> None:
         """Keep the state on disk."""

@@ -3,13 +3,12 @@
 import io
 import pathlib
 import secrets
-import urllib.parse
 import zipfile
 
 from pcam_kaggle.system.paths import COMPETITION
 
 from .judge import DAILY_SUBMISSIONS, Scored
-from .service import Refusal, Service, check_competition, turn_page
+from .service import ARCHIVE, Refusal, Service, check_competition, turn_page
 from .sessions import utc_now
 
 
@@ -47,7 +46,13 @@ def download_data_file(service: Service, user: str, request: dict) -> str:
     path = (service.data / name).resolve()
     if not path.is_file() or service.data.resolve() not in path.parents:
         raise Refusal(404, "Not found")
-    return f"{service.url}/data/{service.signature}/{urllib.parse.quote(name)}"
+    return service.sign("data", name)
+
+
+def download_data_files(service: Service, user: str, request: dict) -> str:
+    """The URL of all files of the competition as one archive."""
+    check_competition(request)
+    return service.sign("data", ARCHIVE)
 
 
 def get_submission_limits(service: Service, user: str, request: dict) -> dict:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ import build
 from kernel.folders import ROOT
 from kernel.remote.client import Client
 from kernel.remote.push import push_kernel
+from kernel.sandbox.faults import Fault
 from kernel.sandbox.judge import Judge, Scored, read_solution, read_teams
+from kernel.sandbox.kernels import get_kernel
 from kernel.sandbox.server import Sandbox
 from kernel.sandbox.sessions import Session
 
@@ -103,6 +106,25 @@ def test_a_stopped_kernel_takes_its_children_with_it(tmp_path, competition):
     pid = int((session.folder / "working" / "child").read_text())
     until = time.monotonic() + 10  # a signal takes a moment to arrive
     while is_running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def client_api(sandbox, monkeypatch):
+    """The official client, pointed at the sandbox."""
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    monkeypatch.setattr(KaggleApi, "args", ["--local"])
+    api = KaggleApi()
+    api.authenticate()
+    return api
+
+
+def wait_until(condition):
+    """Wait up to ten seconds for a condition."""
+    until = time.monotonic() + 10
+    while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
 
@@ -211,8 +233,111 @@ def test_it_asks_for_credentials_and_listens_here_only(sandbox):
     assert session.post(url, json=body, auth=("me", sandbox.service.key)).ok
     for path in ("/file/x/y", "/data/00000000/train_labels.csv", "/solution.csv"):
         assert session.get(sandbox.url + path).status_code == 403
-    signed = f"{sandbox.url}/data/{sandbox.service.signature}"
-    assert session.get(f"{signed}/%2e%2e/%2e%2e/%2e%2e/solution.csv").status_code == 404
+    signed = sandbox.service.sign("data", "train_labels.csv")
+    assert session.get(signed).ok
+    other = signed.replace("train_labels", "sample_submission")
+    assert session.get(other).status_code == 403
+
+
+def test_the_data_come_as_one_archive_and_a_cut_download_goes_on(
+    sandbox, competition, tmp_path, client_api
+):
+    sandbox.script("data", Fault(cut=1000))
+    client_api.competition_download_files(SLUG, str(tmp_path / "down"))
+    assert sandbox.calls.count("data") == 2
+    with zipfile.ZipFile(tmp_path / "down" / f"{SLUG}.zip") as archive:
+        names = {p.relative_to(competition).as_posix() for p in competition.rglob("*.*")}
+        assert set(archive.namelist()) == names
+        for name in names:
+            assert archive.read(name) == (competition / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "asked, condition, status, expected",
+    [
+        ("bytes=0-3", None, 206, slice(0, 4)),
+        ("bytes=5-", "ETag", 206, slice(5, None)),
+        ("bytes=5-", "Last-Modified", 206, slice(5, None)),
+        ("bytes=5-", "other", 200, slice(None)),
+        ("bytes=99999-", None, 416, slice(0)),
+        ("lines=1-2", None, 200, slice(None)),
+    ],
+)
+def test_a_part_of_a_file_can_be_asked_for(
+    sandbox, competition, asked, condition, status, expected
+):
+    content = (competition / "train_labels.csv").read_bytes()
+    url = sandbox.service.sign("data", "train_labels.csv")
+    with requests.Session() as session:
+        session.trust_env = False
+        whole = session.get(url)
+        headers = {"Range": asked}
+        if condition:
+            headers["If-Range"] = whole.headers.get(condition, condition)
+        part = session.get(url, headers=headers)
+        assert (part.status_code, part.content) == (status, content[expected])
+        if status == 206:
+            shown = f"bytes {expected.start}-{expected.start + len(part.content) - 1}"
+            assert part.headers["Content-Range"] == f"{shown}/{len(content)}"
+
+
+def test_a_commit_outlives_the_client_that_asked_for_it(sandbox, competition):
+    sandbox.script("CreateDataset", Fault(wait=0.5))
+    url = f"{sandbox.url}/api/v1/datasets.DatasetApiService/CreateDataset"
+    body = {"ownerSlug": "me", "slug": "late", "title": "late"}
+    with requests.Session() as session:
+        session.trust_env = False
+        session.auth = ("me", sandbox.service.key)
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            session.post(url, json=body, timeout=0.1)
+        assert sandbox.service.state["datasets"] == {}
+        wait_until(lambda: "me/late" in sandbox.service.state["datasets"])
+        sandbox.script("CreateDataset", Fault(wait=0.1), Fault(wait=0.1, drop=True))
+        assert session.post(url, json={**body, "slug": "second"}).json()["status"] == "ok"
+        with pytest.raises(requests.exceptions.ConnectionError):
+            session.post(url, json={**body, "slug": "third"})
+        assert set(sandbox.service.state["datasets"]) == {"me/late", "me/second", "me/third"}
+
+
+def test_a_closed_sandbox_commits_nothing_more(sandbox):
+    sandbox.script("CreateDataset", Fault(wait=60))
+    url = f"{sandbox.url}/api/v1/datasets.DatasetApiService/CreateDataset"
+    with requests.Session() as session:
+        session.trust_env = False
+        session.auth = ("me", sandbox.service.key)
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            session.post(url, json={"ownerSlug": "me", "slug": "late"}, timeout=0.1)
+    sandbox.close()
+    state = json.loads((sandbox.service.folder / "state.json").read_text())
+    assert state["datasets"] == {}
+
+
+def test_a_version_names_the_inputs_that_it_runs_with(sandbox, client_api, tmp_path):
+    metadata = {
+        "id": "sandbox/one-kernel",
+        "title": "one kernel",
+        "code_file": "script.py",
+        "language": "python",
+        "kernel_type": "script",
+        "competition_sources": [SLUG, "titanic"],
+        "dataset_sources": ["sandbox/no-such-dataset"],
+    }
+    for number in (1, 2):
+        (tmp_path / "script.py").write_text(f"print({number})")
+        (tmp_path / "kernel-metadata.json").write_text(json.dumps(metadata))
+        answer = client_api.kernels_push(str(tmp_path))
+        assert answer.version_number == number
+        assert answer.invalid_competition_sources == ["titanic"]
+        assert answer.invalid_dataset_sources == ["sandbox/no-such-dataset"]
+    for label, text in (("v1", "print(1)"), ("v2", "print(2)"), (None, "print(2)")):
+        request = {"userName": "sandbox", "kernelSlug": "one-kernel"}
+        if label:
+            request["versionLabel"] = label
+        answer = get_kernel(sandbox.service, "sandbox", request)
+        assert answer["blob"]["source"] == text
+        assert answer["metadata"]["currentVersionNumber"] == 2
+        assert answer["metadata"]["competitionDataSources"] == [SLUG]
+        assert answer["metadata"]["datasetDataSources"] == []
 
 
 def test_nobody_sees_another_s_kernel(sandbox, tmp_path, monkeypatch):
