@@ -11,6 +11,10 @@ import requests
 from ..credentials import find_credentials_folder
 from . import transport
 
+WEB_PAGE = (
+    "received a web page instead of an answer. Does this network ask for a log-in, or is "
+    "the service down? The same command resumes from here."
+)
 LOOKS = 5  # for what was sent, after its answer was lost
 CREDENTIALS_HELP = """\
 Any one of these provides them:
@@ -78,6 +82,8 @@ def explaining(what: str) -> Iterator[None]:
         is_lost = what in transport.WRITES and status >= 500
         raise (LostAnswer if is_lost else KaggleError)(message, status) from None
     except requests.RequestException as error:
+        if isinstance(error, transport.WebPage):
+            raise KaggleError(f"{what}: {WEB_PAGE}") from None
         if isinstance(error, requests.ReadTimeout):
             message = f"{what}: no answer within {transport.TIMEOUT[1]} s"
         elif isinstance(error, requests.JSONDecodeError):
@@ -88,11 +94,7 @@ def explaining(what: str) -> Iterator[None]:
         unsent = transport.is_unsent(error)
         raise (KaggleError if unsent else choose_error(what))(message) from None
     except json.JSONDecodeError:
-        message = (
-            f"{what}: received a web page instead of an answer. Does this network ask "
-            "for a log-in, or is the service down? The same command resumes from here."
-        )
-        raise choose_error(what)(message) from None
+        raise choose_error(what)(f"{what}: {WEB_PAGE}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise choose_error(what)(
             f"{what}: this version of the kaggle client does not know the answer "

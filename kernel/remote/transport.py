@@ -4,6 +4,8 @@ import contextlib
 import ssl
 import sys
 import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
 
 import requests
 import tenacity
@@ -19,6 +21,8 @@ TRANSIENT = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 # Repeating one of these would push, submit or create twice.
 WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
 LOG_STREAM = "/kernels/logs/stream/"
+# What a body that was cut raises.
+CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 
 
 class Transport(HTTPAdapter):
@@ -102,10 +106,50 @@ def announce_pause(state: tenacity.RetryCallState) -> None:
         print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
 
 
+class WebPage(requests.ConnectionError):
+    """A web page came in the place of a file: of a captive portal, of maintenance."""
+
+
 def is_web_page(response: requests.Response) -> bool:
-    """Whether a call was answered by a web page: a captive portal, maintenance."""
-    is_call = response.request.method == "POST"
-    return is_call and "text/html" in response.headers.get("Content-Type", "")
+    """Whether a web page came instead of an answer, or of a file that is none.
+
+    The store for files acknowledges an upload with an empty page, and may refuse with one.
+    """
+    request = response.request
+    if "text/html" not in response.headers.get("Content-Type", ""):
+        return False
+    if request.method == "POST" or not response.ok:
+        return request.method == "POST"
+    if request.method == "PUT":
+        return bool(response.content)
+    return not is_page_name(urllib.parse.urlsplit(request.url).path)
+
+
+def is_page_name(name: str) -> bool:
+    """Whether a file of this name is a web page itself, such as __results__.html."""
+    return name.lower().endswith((".html", ".htm"))
+
+
+def repeat_if_cut(attempt: Callable[[], None], path: Path) -> None:
+    """Repeat a download whose body was cut or is a web page.
+
+    It ends once PATIENCE seconds have passed and the file at `path` has not grown.
+    """
+    repeat = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(CUT),
+        wait=choose_pause,
+        stop=tenacity.stop_before_delay(PATIENCE),
+        before_sleep=announce_pause,
+        reraise=True,
+    )
+    size = 0
+    while True:
+        try:
+            return repeat(attempt)
+        except CUT:
+            earlier, size = size, path.stat().st_size if path.exists() else 0
+            if size <= earlier:
+                raise
 
 
 def mount(connection: requests.Session) -> requests.Session:

@@ -3,10 +3,8 @@
 import contextlib
 import dataclasses
 import json
+import random
 import socket
-import sys
-import time
-import types
 import zipfile
 
 import pytest
@@ -23,6 +21,7 @@ from kernel.remote.transport import choose_pause, is_unsent
 from kernel.sandbox.faults import Fault
 
 SECRET = "0123456789abcdef0123456789abcdef"
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
 HTML = {"status": 200, "headers": {"Content-Type": "text/html"}}
 
 
@@ -317,20 +316,113 @@ def test_pages_are_followed_to_the_end(sandbox):
     names = [file.name for file in files]
     assert len(names) == len(set(names)) == 67 + 2
     sandbox.script("ListDataFiles", Fault(patch={"nextPageToken": "1"}, times=-1))
+    files = client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG)
     with pytest.raises(KaggleError, match="received the same page twice"):
-        list(client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG))
+        list(files)
 
 
-def test_a_download_that_is_cut_is_resumed_and_whole(sandbox, competition, tmp_path, monkeypatch):
-    sandbox.script("data", Fault(cut=100))
-    quick = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
-    kaggle = sys.modules["kaggle.api.kaggle_api_extended"]
-    monkeypatch.setattr(kaggle, "time", quick)
+def test_pages_that_take_turns_end(sandbox):
+    client = Client()
+    tokens = [Fault(patch={"nextPageToken": token}) for token in ("1", "2", "1", "2")]
+    sandbox.script("ListDataFiles", *tokens)
+    files = client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG)
+    with pytest.raises(KaggleError, match="received the same page twice"):
+        list(files)
+    assert sandbox.calls.count("ListDataFiles") == 3
+
+
+def test_a_download_is_continued_as_long_as_it_grows(sandbox, competition, tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "PATIENCE", 0)
+    content = random.Random(0).randbytes(300_000)
+    (competition / "large.bin").write_bytes(content)
+    client, path = Client(), tmp_path / "folder" / "large.bin"
+    url = sandbox.service.sign("data", "large.bin")
+    sandbox.script("data", Fault(cut=70_000), Fault(cut=70_000), Fault(cut=70_000))
+    client.download(url, path)
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
+    sandbox.script("data", Fault(cut=70_000), Fault(cut=1))
+    with pytest.raises(KaggleError, match="the connection failed"):
+        client.download(url, path)
+    assert sandbox.calls.count("data") == 4 + 2
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
+
+
+def test_a_data_file_that_is_cut_is_asked_for_again(sandbox, competition, tmp_path):
+    sandbox.script("data", Fault(cut=100), Fault(drop=True))
     path = tmp_path / "sample.csv"
     Client().download_data_file(SLUG, "sample_submission.csv", path)
-    assert (
-        path.read_bytes() == (competition / path.with_stem("sample_submission").name).read_bytes()
-    )
+    assert path.read_bytes() == (competition / "sample_submission.csv").read_bytes()
+
+
+PAGES = [
+    Fault(200, "<html>Log in</html>"),
+    Fault(200, "\ufeff\n <!DOCTYPE html><p>Log in", {"Content-Type": "text/csv"}),
+    Fault(200, "<HTML>Log in</HTML>", {"Content-Type": "application/octet-stream"}),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=["as a page", "as a table", "as bytes"])
+def test_a_web_page_is_never_saved_as_a_file(sandbox, competition, tmp_path, page, monkeypatch):
+    client, path = Client(), tmp_path / "folder" / "sample.csv"
+    sandbox.script("data", page)
+    client.download_data_file(SLUG, "sample_submission.csv", path)
+    content = (competition / "sample_submission.csv").read_bytes()
+    assert path.read_bytes() == content
+    monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    sandbox.script("data", dataclasses.replace(page, times=-1))
+    with pytest.raises(KaggleError, match=r"sample.csv: received a web page instead"):
+        client.download_data_file(SLUG, "sample_submission.csv", path)
+    assert list(path.parent.iterdir()) == [path] and path.read_bytes() == content
+
+
+def test_a_file_that_is_a_web_page_is_downloaded(sandbox, competition, tmp_path):
+    page = competition / "__results__.html"
+    page.write_text("<!doctype html><title>Results</title>", "utf-8")
+    Client().download_data_file(SLUG, page.name, tmp_path / page.name)
+    assert (tmp_path / page.name).read_bytes() == page.read_bytes()
+
+
+def test_a_web_page_never_counts_as_an_upload(sandbox, competition, monkeypatch):
+    client = Client()
+    monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    path = competition / "sample_submission.csv"
+    method = "start_submission_upload"
+    fields = {"competition_name": SLUG, "file_name": path.name}
+    sandbox.script("upload", Fault(200, "<html>Log in</html>"))
+    assert client.upload(path, "competitions", method, **fields) in sandbox.service.uploads
+    assert sandbox.calls.count("upload") == 2
+    sandbox.script("upload", Fault(200, "<html>Log in</html>", times=-1))
+    with pytest.raises(KaggleError, match="received a web page"):
+        client.upload(path, "competitions", method, **fields)
+
+
+def test_a_full_disk_is_named_at_once(sandbox, tmp_path):
+    resource = pytest.importorskip("resource")  # which Windows does not have
+    client = Client()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Try: free up disk space"):
+            client.download_data_file(SLUG, "sample_submission.csv", tmp_path / "sample.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sandbox.calls.count("data") == 1 and not list(tmp_path.glob("*sample*"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no zip", "empty"])
+def test_a_damaged_zip_is_an_error_in_plain_words(sandbox, competition, tmp_path, damage):
+    sample = competition / "sample_submission.csv"
+    content = sample.read_bytes()
+    with zipfile.ZipFile(sample, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(sample.name, content)
+    wrapped = bytearray(sample.read_bytes())
+    wrapped[80] ^= 255
+    damaged = {"cut": wrapped[:-30], "changed": wrapped, "no zip": b"PK\3\4", "empty": EMPTY_ZIP}
+    sample.write_bytes(damaged[damage])
+    path = tmp_path / "sample.csv"
+    with pytest.raises(KaggleError, match="expected a zip that is whole"):
+        Client().download_data_file(SLUG, sample.name, path)
+    assert not list(tmp_path.glob("*sample*"))
 
 
 def test_an_error_page_is_never_saved_as_the_file(sandbox, tmp_path):
