@@ -7,8 +7,10 @@ import sys
 
 from kernel.arguments import make_parser
 from kernel.folders import RUNS
+from kernel.terminal import safe_output
 
 
+@safe_output()
 def main(words: list[str] | None = None) -> int:
     """Run one command.
 

@@ -47,13 +47,24 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(BoardRow))
 
 
 def read_board(runs: Path = RUNS) -> list[BoardRow]:
-    """The rows of runs/leaderboard.csv, the oldest first."""
+    """The rows of runs/leaderboard.csv, the oldest first.
+
+    Raises:
+        ValueError: the file was saved by another program, which may have changed numbers.
+    """
     path = runs / "leaderboard.csv"
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [BoardRow(**{name: row.get(name) or "" for name in COLUMNS}) for row in rows]
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return [BoardRow(**row) for row in csv.DictReader(file, restval="")]
+    except (TypeError, UnicodeDecodeError, csv.Error):
+        raise ValueError(
+            f"{path}: expected the table as build.py wrote it, UTF-8 with commas and the "
+            f"columns {', '.join(COLUMNS)}. Received: another, perhaps saved by a "
+            "spreadsheet. Try: move it away; python build.py leaderboard RUN writes the row "
+            "of a run again"
+        ) from None
 
 
 def add_to_board(row: BoardRow, runs: Path = RUNS) -> None:

@@ -21,7 +21,7 @@ KERNEL_LAYERS = (
     ("records",),
     ("bundle",),
     ("facts",),
-    ("credentials", "files", "folders", "locks"),
+    ("credentials", "files", "folders", "locks", "terminal"),
 )
 FRAMEWORKS = {"keras", "keras_hub", "tensorflow", "jax", "torch"}
 

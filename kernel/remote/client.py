@@ -1,22 +1,25 @@
 """Kaggle's official client with what it lacks: time-outs, retries, clear errors."""
 
 import contextlib
+import functools
 import importlib
 import io
 import json
-import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
 import urllib3
 
+from pcam_kaggle.system.files import write_beside
+
 from .api import Api, check_environment
 from .errors import KaggleError, explain_credentials, explaining
-from .transport import TIMEOUT, mount
+from .transport import TIMEOUT, WebPage, is_page_name, is_web_page, mount, repeat_if_cut
 
 SERVICES = {
     "kernels": "kernels_api",
@@ -24,6 +27,8 @@ SERVICES = {
     "datasets": "dataset_api",
     "blobs": "blob_api",
 }
+# What zipfile raises for an archive that is cut, changed, empty or encrypted.
+DAMAGED_ZIP = zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError
 
 
 class Client:
@@ -83,16 +88,21 @@ class Client:
             return getattr(client, method)(request)
 
     def call_pages(self, service: str, method: str, field: str, **fields) -> Iterator:
-        """The items of a paged answer's `field`, page after page, 200 a page."""
-        token = ""
+        """The items of a paged answer's `field`, page after page, 200 a page.
+
+        Raises:
+            KaggleError: a page that was there before, or what `call` raises.
+        """
+        token, seen = "", set()
         while True:
             page = self.call(service, method, page_size=200, page_token=token, **fields)
             yield from getattr(page, field) or []
-            previous, token = token, page.next_page_token
+            token = page.next_page_token
             if not token:
                 return
-            if token == previous:
+            if token in seen:
                 raise KaggleError(f"{method}: received the same page twice; try later")
+            seen.add(token)
 
     def save_kernel(self, folder: Path, timeout: int):
         """Push a folder as `kaggle kernels push -p folder -t timeout` does.
@@ -155,28 +165,88 @@ class Client:
         with explaining(f"the upload of {path.name}"):
             answer = self.files.put(place.create_url, data=path.read_bytes())
             answer.raise_for_status()
+            if is_web_page(answer):
+                raise WebPage
         return place.token
 
-    def download(self, source: str | requests.Response, path: Path) -> None:
-        """Write the body of a response, or of what a URL returns, to a new file."""
+    def download(
+        self, source: str | Callable[[], requests.Response], path: Path, unzip: bool = False
+    ) -> None:
+        """Download a file, whole or not at all. What was cut is continued or repeated.
+
+        Args:
+            source: a URL, or a function that asks for the file and returns the response.
+            path: Path of the file; an earlier one is replaced.
+            unzip: bool, whether a zip is replaced by the file in it.
+
+        Raises:
+            KaggleError: a web page in the place of the file, a damaged zip, or what
+                `call` raises.
+            OSError: the disk is full.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        with explaining(f"the download of {path.name}"):
-            if isinstance(source, str):
-                source = self.files.get(source, stream=True)
-            source.raise_for_status()
-            self.api.download_file(source, str(path), None, quiet=True)
+        with explaining(f"the download of {path.name}"), write_beside(path) as partial:
+            etag = None
+
+            def attempt():
+                nonlocal etag
+                headers = {"Accept-Encoding": "identity"}
+                if etag and partial.exists():
+                    size = partial.stat().st_size
+                    headers |= {"Range": f"bytes={size}-", "If-Range": etag}
+                if isinstance(source, str):
+                    response = self.files.get(source, headers=headers, stream=True)
+                else:
+                    response = source()
+                with response:
+                    response.raise_for_status()
+                    etag = response.headers.get("ETag")
+                    save_body(response, partial, is_page_name(path.name))
+
+            repeat_if_cut(attempt, partial)
+            if unzip:
+                unwrap(partial, path.name)
 
     def download_data_file(self, competition: str, file_name: str, path: Path) -> None:
         """Download one file of a competition, unzipped where Kaggle zips it."""
-        response = self.call(
-            "competitions", "download_data_file", competition_name=competition, file_name=file_name
-        )
-        self.download(response, path)
-        if zipfile.is_zipfile(path):
-            archive_path = path.with_name(f"{path.name}.zip")
-            os.replace(path, archive_path)
-            with zipfile.ZipFile(archive_path) as archive:
-                content = archive.open(archive.namelist()[0])
-                with content, open(path, "wb") as file:
-                    shutil.copyfileobj(content, file)
-            archive_path.unlink()
+        fields = {"competition_name": competition, "file_name": file_name}
+        ask = functools.partial(self.call, "competitions", "download_data_file", **fields)
+        self.download(ask, path, unzip=True)
+
+
+def save_body(response: requests.Response, path: Path, may_be_page: bool) -> None:
+    """Write a response's body to a file, or append it if it is the rest of that file.
+
+    Raises:
+        WebPage: it is a web page, whatever its Content-Type says.
+    """
+    with open(path, "ab" if response.status_code == 206 else "wb") as file:
+        for chunk in response.iter_content(1 << 16):
+            start = chunk[:100].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+            if not (file.tell() or may_be_page) and start.startswith((b"<!doctype html", b"<html")):
+                raise WebPage
+            file.write(chunk)
+
+
+def unwrap(path: Path, name: str) -> None:
+    """Replace a zip by the first file in it; any other file stays as it is.
+
+    Raises:
+        KaggleError: a damaged zip.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) not in (b"PK\3\4", b"PK\5\6"):
+            return
+    try:
+        with (
+            write_beside(path) as content,
+            zipfile.ZipFile(path) as archive,
+            archive.open(archive.infolist()[0]) as member,
+            open(content, "wb") as file,
+        ):
+            shutil.copyfileobj(member, file)
+    except DAMAGED_ZIP:
+        raise KaggleError(
+            f"the download of {name}: expected a zip that is whole. Received: a damaged one. "
+            "Try: the same command again"
+        ) from None

@@ -9,6 +9,10 @@ import requests
 from ..credentials import find_credentials_folder
 from . import transport
 
+WEB_PAGE = (
+    "received a web page instead of an answer. Does this network ask for a log-in, or is "
+    "the service down? The same command resumes from here."
+)
 CREDENTIALS_HELP = """\
 Any one of these provides them:
   1. kaggle auth login, which opens the browser once;
@@ -25,7 +29,10 @@ class KaggleError(OSError):
 
 
 class LostAnswer(KaggleError):
-    """A write was sent and its answer did not arrive: it may have been carried out."""
+    """A write whose answer did not arrive or cannot be read: it may have been carried out.
+
+    Not raised where no connection was made: then nothing was sent.
+    """
 
 
 @contextlib.contextmanager
@@ -42,22 +49,21 @@ def explaining(what: str) -> Iterator[None]:
         is_lost = what in transport.WRITES and status >= 500
         raise (LostAnswer if is_lost else KaggleError)(message, status) from None
     except requests.RequestException as error:
-        if isinstance(error, requests.Timeout):
+        if isinstance(error, transport.WebPage):
+            raise KaggleError(f"{what}: {WEB_PAGE}") from None
+        if isinstance(error, requests.ReadTimeout):
             message = f"{what}: no answer within {transport.TIMEOUT[1]} s"
         elif isinstance(error, requests.JSONDecodeError):
             message = f"{what}: the answer is not JSON"
         else:
             message = f"{what}: the connection failed ({type(error).__name__})"
         message += ". Is the network up? The same command resumes from here."
-        raise choose_error(what)(message) from None
+        unsent = transport.is_unsent(error)
+        raise (KaggleError if unsent else choose_error(what))(message) from None
     except json.JSONDecodeError:
-        message = (
-            f"{what}: received a web page instead of an answer. Does this network ask "
-            "for a log-in, or is the service down? The same command resumes from here."
-        )
-        raise choose_error(what)(message) from None
-    except (KeyError, TypeError) as error:
-        raise KaggleError(
+        raise choose_error(what)(f"{what}: {WEB_PAGE}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise choose_error(what)(
             f"{what}: this version of the kaggle client does not know the answer "
             f"({error}). Try: python -m pip install --upgrade kaggle"
         ) from error

@@ -2,8 +2,9 @@
 
 import csv
 import datetime
-import io
-import zipfile
+import functools
+import math
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from ..board import BoardRow, add_to_board
 from ..folders import RUNS
 from ..records import ResultRecord, SubmissionRecord, now, read_record
 from ..runs import check_service
+from ..terminal import clean_line
 from .client import Client
+from .errors import KaggleError
 from .leaderboard_picture import plot_leaderboard
 from .standing import Entry, Standing, list_rows_around, locate_score
 
@@ -45,7 +48,7 @@ def show_leaderboard(
     entry = Entry(
         service=client.service,
         competition=title,
-        team=scores.team,
+        team=clean_line(scores.team),
         date=scores.submitted[:10],
         recipe=record.recipe,
         build_id=record.build_id,
@@ -82,11 +85,11 @@ def fetch_standings(client: Client, scores: SubmissionRecord) -> tuple[str, bool
         for board, score in boards
         if score
     ]
-    return competition.title or COMPETITION, late, standings
+    return clean_line(competition.title) or COMPETITION, late, standings
 
 
 def fetch_board(client: Client, public: bool) -> list[tuple[int, str, str]]:
-    """All rows of a board, best first: (team's number, name, score)."""
+    """The rows of a board that have a score, best first: (team's number, name, score)."""
     rows = client.call_pages(
         "competitions",
         "get_leaderboard",
@@ -94,21 +97,45 @@ def fetch_board(client: Client, public: bool) -> list[tuple[int, str, str]]:
         competition_name=COMPETITION,
         override_public=public,
     )
-    return [(row.team_id, row.team_name, row.score) for row in rows]
+    return [
+        (row.team_id, clean_line(row.team_name), row.score.strip())
+        for row in rows
+        if is_number(row.score)
+    ]
+
+
+def is_number(score: str | None) -> bool:
+    """Whether a row has a score: it may be blank, or a word."""
+    try:
+        return math.isfinite(float(score or ""))
+    except ValueError:
+        return False
 
 
 def find_own_team(client: Client) -> int | None:
     """The number of the own team on the public board, by its users; None if absent.
 
     Team names are not unique, so the downloadable board, which lists users, decides.
+
+    Raises:
+        KaggleError: the downloaded board is not a table with teams and their users.
     """
-    response = client.call("competitions", "download_leaderboard", competition_name=COMPETITION)
-    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
-        text = archive.read(archive.namelist()[0]).decode("utf-8-sig")
-    for row in csv.DictReader(io.StringIO(text)):
-        users = [name.strip() for name in row["TeamMemberUserNames"].split(",")]
-        if client.username in users:
-            return int(row["TeamId"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "leaderboard.csv"
+        fields = {"competition_name": COMPETITION}
+        ask = functools.partial(client.call, "competitions", "download_leaderboard", **fields)
+        client.download(ask, path, unzip=True)
+        try:
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                for row in csv.DictReader(file):
+                    users = row["TeamMemberUserNames"] or ""
+                    if client.username in map(str.strip, users.split(",")):
+                        return int(row["TeamId"])
+        except (KeyError, TypeError, ValueError, csv.Error):
+            raise KaggleError(
+                "the download of the board: expected a table with TeamId and "
+                "TeamMemberUserNames. Received: another. Try: later"
+            ) from None
     return None
 
 
@@ -139,7 +166,8 @@ def render_text(entry: Entry, standings: list[Standing]) -> Iterator[str]:
     yield f"{entry.competition} ({entry.describe_service()})"
     yield f"team {entry.team}, {entry.describe_build()}"
     for standing in standings:
-        place = f"{standing.describe_rank()}, {standing.describe_percentile()}"
+        tie, share = standing.describe_tie(), standing.describe_percentile()
+        place = ", ".join(filter(None, (standing.describe_rank(), tie, share)))
         yield f"{standing.board:<8} {standing.score:<8} {place}"
     if not standings[-1].placed:
         yield entry.describe_lateness()

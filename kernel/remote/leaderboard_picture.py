@@ -60,6 +60,7 @@ def draw_score(figure: Figure, standing: Standing, top: float, accent: str) -> N
     write(figure, 0.04, top - 0.155, standing.describe_rank(), fontsize=20)
     share = standing.describe_percentile()
     write(figure, 0.04, top - 0.197, share, fontsize=19, color=accent)
+    write(figure, 0.04, top - 0.237, standing.describe_tie(), fontsize=19, color=GRAY)
 
 
 def draw_rows(figure: Figure, standing: Standing, team: str, accent: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..records import SubmissionRecord, read_record, write_record
 from ..runs import check_service
+from ..terminal import clean_line
 from .client import Client
 from .errors import KaggleError
 
@@ -47,7 +48,7 @@ def fetch_scores(client: Client, run: Path, say: Callable[[str], None] = print) 
         record,
         public_score=found.public_score or "",
         private_score=found.private_score or "",
-        team=found.team_name or client.username,
+        team=clean_line(found.team_name) or client.username,
     )
     write_record(run, record)
     return record
@@ -65,8 +66,9 @@ def find_scored(client: Client, ref: int):
         if error.status == 404:  # a new one may not show yet
             return None
         raise
-    if found.status.name == "ERROR":
+    status = found.status.name if found.status else "PENDING"
+    if status == "ERROR":
         reason = (found.error_description or "").strip() or "no reason given"
         raise KaggleError(f"submission {ref} ended in an error: {reason}")
     scored = found.public_score or found.private_score
-    return found if found.status.name == "COMPLETE" and scored else None
+    return found if status == "COMPLETE" and scored else None

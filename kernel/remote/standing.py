@@ -23,17 +23,26 @@ class Standing:
     teams: tuple
     placed: bool
 
+    @property
+    def best(self) -> str:
+        """The score that decides: that of the own row, which may be of another submission."""
+        return self.teams[self.rank - 1][1] if self.placed else self.score
+
     def describe_percentile(self) -> str:
-        """The share of the teams that stand behind, in words."""
-        behind = max(0, len(self.teams) - self.rank + (not self.placed))
+        """The share of the teams with a lower score, in words."""
+        behind = sum(float(score) < float(self.best) for _, score in self.teams)
         return f"ahead of {100 * behind / max(1, len(self.teams)):.1f} % of teams"
+
+    def describe_tie(self) -> str:
+        """How many other teams have the same score, in words; "" if none has."""
+        same = sum(float(score) == float(self.best) for _, score in self.teams) - self.placed
+        return f"tied with {same:,} team{'s' * (same != 1)}" if same else ""
 
     def describe_rank(self) -> str:
         """The rank in words; a team is placed by its best submission."""
         verb = "rank" if self.placed else "would rank"
         total = max(len(self.teams), self.rank)
-        best = self.teams[self.rank - 1][1] if self.placed else self.score
-        by = f" by its {best}" if float(best) != float(self.score) else ""
+        by = f" by its {self.best}" if float(self.best) != float(self.score) else ""
         return f"{verb} {self.rank:,} of {total:,}{by}"
 
 

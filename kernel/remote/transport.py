@@ -1,8 +1,11 @@
 """HTTP with time-outs, and with retries where a repetition does no harm."""
 
 import contextlib
+import ssl
 import sys
 import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
 
 import requests
 import tenacity
@@ -18,15 +21,17 @@ TRANSIENT = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 # Repeating one of these would push, submit or create twice.
 WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
 LOG_STREAM = "/kernels/logs/stream/"
+# What a body that was cut raises.
+CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 
 
 class Transport(HTTPAdapter):
     """Sends requests with a time-out and repeats them after transient errors.
 
     Reads are repeated after a lost connection, silence, 429, 5xx and a web page instead
-    of an answer; writes only after 429, which says that nothing was done. Retry-After
-    is honored. After PATIENCE seconds the last outcome stands. The log of a running
-    kernel is requested once.
+    of an answer; writes only after 429, which says that nothing was done, and where no
+    connection was made. Retry-After is honored. After PATIENCE seconds the last outcome
+    stands. The log of a running kernel is requested once.
     """
 
     def proxy_manager_for(self, proxy, **options):
@@ -45,7 +50,9 @@ class Transport(HTTPAdapter):
                 return False
             if state.outcome.failed:
                 error = state.outcome.exception()
-                return not is_write and isinstance(error, requests.RequestException)
+                if is_write:
+                    return is_unsent(error)
+                return isinstance(error, requests.RequestException)
             response = state.outcome.result()
             if is_write:
                 return response.status_code == 429
@@ -67,13 +74,28 @@ class Transport(HTTPAdapter):
         return retry(attempt)
 
 
+def is_unsent(error: BaseException) -> bool:
+    """Whether a request failed before anything was sent.
+
+    True where the name was not found, the connection was refused or timed out, to the
+    service or to a proxy, where the proxy made none, and for a wrong certificate.
+    """
+    cause = error.args[0] if error.args else None
+    cause = getattr(cause, "reason", cause)  # of urllib3's MaxRetryError
+    cause = getattr(cause, "original_error", cause)  # of its ProxyError
+    if isinstance(cause, urllib3.exceptions.SSLError) and cause.args:
+        cause = cause.args[0]
+    unsent = urllib3.exceptions.ConnectTimeoutError, ssl.SSLCertVerificationError
+    return isinstance(cause, unsent) or str(cause).startswith("Tunnel connection failed")
+
+
 def choose_pause(state: tenacity.RetryCallState) -> float:
-    """Seconds until the next attempt: those of Retry-After, else doubling ones."""
+    """Seconds until the next attempt: those of Retry-After, one at least, else doubling ones."""
     if not state.outcome.failed:
         requested = state.outcome.result().headers.get("Retry-After")
         with contextlib.suppress(urllib3.exceptions.InvalidHeader):
             if requested:
-                return Retry().parse_retry_after(requested)
+                return max(2 * BACK_OFF, Retry().parse_retry_after(requested))
     return min(30, BACK_OFF * 2 ** (state.attempt_number - 1))
 
 
@@ -84,10 +106,50 @@ def announce_pause(state: tenacity.RetryCallState) -> None:
         print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
 
 
+class WebPage(requests.ConnectionError):
+    """A web page came in the place of a file: of a captive portal, of maintenance."""
+
+
 def is_web_page(response: requests.Response) -> bool:
-    """Whether a call was answered by a web page: a captive portal, maintenance."""
-    is_call = response.request.method == "POST"
-    return is_call and "text/html" in response.headers.get("Content-Type", "")
+    """Whether a web page came instead of an answer, or of a file that is none.
+
+    The store for files acknowledges an upload with an empty page, and may refuse with one.
+    """
+    request = response.request
+    if "text/html" not in response.headers.get("Content-Type", ""):
+        return False
+    if request.method == "POST" or not response.ok:
+        return request.method == "POST"
+    if request.method == "PUT":
+        return bool(response.content)
+    return not is_page_name(urllib.parse.urlsplit(request.url).path)
+
+
+def is_page_name(name: str) -> bool:
+    """Whether a file of this name is a web page itself, such as __results__.html."""
+    return name.lower().endswith((".html", ".htm"))
+
+
+def repeat_if_cut(attempt: Callable[[], None], path: Path) -> None:
+    """Repeat a download whose body was cut or is a web page.
+
+    It ends once PATIENCE seconds have passed and the file at `path` has not grown.
+    """
+    repeat = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(CUT),
+        wait=choose_pause,
+        stop=tenacity.stop_before_delay(PATIENCE),
+        before_sleep=announce_pause,
+        reraise=True,
+    )
+    size = 0
+    while True:
+        try:
+            return repeat(attempt)
+        except CUT:
+            earlier, size = size, path.stat().st_size if path.exists() else 0
+            if size <= earlier:
+                raise
 
 
 def mount(connection: requests.Session) -> requests.Session:

@@ -1,26 +1,27 @@
 """The client against the sandbox: credentials, retries, time-outs, clear errors."""
 
+import contextlib
 import dataclasses
 import json
+import random
 import socket
-import sys
-import time
-import types
 import zipfile
 
 import pytest
 import requests
 import tenacity
+import urllib3
 from conftest import SLUG, run_python
 
 from kernel.folders import ROOT
 from kernel.remote import transport
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError, LostAnswer
-from kernel.remote.transport import choose_pause
+from kernel.remote.transport import choose_pause, is_unsent
 from kernel.sandbox.faults import Fault
 
 SECRET = "0123456789abcdef0123456789abcdef"
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
 HTML = {"status": 200, "headers": {"Content-Type": "text/html"}}
 
 
@@ -193,6 +194,77 @@ def test_a_write_is_never_repeated(sandbox, fault):
     assert sandbox.calls.count("CreateSubmission") == 1
 
 
+def refuse_connections(stack):
+    """The address of a port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def ignore_connections(stack):
+    """The address of a port where a full queue lets no connection be made."""
+    server = stack.enter_context(socket.socket())
+    server.bind(("127.0.0.1", 0))
+    server.listen(0)
+    stack.enter_context(socket.create_connection(server.getsockname()))
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "open_proxy",
+    [refuse_connections, ignore_connections, lambda stack: "http://nowhere.invalid:80"],
+    ids=["refused", "silent", "no such name"],
+)
+def test_a_write_is_not_lost_where_no_connection_was_made(sandbox, open_proxy, monkeypatch):
+    client = Client()
+    monkeypatch.setattr(transport, "TIMEOUT", (0.1, 1))
+    monkeypatch.setattr(transport, "PATIENCE", 0.2)
+    with contextlib.ExitStack() as stack:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, open_proxy(stack))
+        with pytest.raises(KaggleError, match="the connection failed") as error:
+            client.call("competitions", "create_submission", competition_name=SLUG)
+    assert not isinstance(error.value, LostAnswer)
+    assert "CreateSubmission" not in sandbox.calls
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "by proxy"])
+def test_an_error_tells_whether_anything_was_sent(sandbox, direct, monkeypatch):
+    sandbox.script("data", Fault(drop=True, times=-1))
+    monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    session = transport.mount(requests.Session())
+    session.trust_env = not direct
+    with pytest.raises(requests.ConnectionError) as error:
+        session.get(f"{sandbox.url if direct else 'http://localhost'}/data/x")
+    assert not is_unsent(error.value)
+    session.proxies = {"https": sandbox.url}  # where CONNECT is not known
+    session.trust_env = False
+    with pytest.raises(requests.exceptions.ProxyError, match="Tunnel") as error:
+        session.get("https://localhost/data/x")
+    assert is_unsent(error.value)
+
+
+def test_a_write_is_sent_once_a_connection_is_made(sandbox, monkeypatch):
+    client = Client()
+    original, failures = urllib3.util.connection.create_connection, iter(range(2))
+
+    def refuse_twice(*args, **options):
+        if next(failures, None) is not None:
+            raise ConnectionRefusedError
+        return original(*args, **options)
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", refuse_twice)
+    with pytest.raises(KaggleError, match="The file was not uploaded"):
+        client.call("competitions", "create_submission", competition_name=SLUG)
+    assert sandbox.calls.count("CreateSubmission") == 1 and next(failures, None) is None
+
+
+def test_an_answer_to_a_write_that_cannot_be_read_may_hide_one(sandbox):
+    client = Client()
+    sandbox.script("CreateSubmission", Fault(200, "5", {"Content-Type": "application/json"}))
+    with pytest.raises(LostAnswer, match="does not know the answer"):
+        client.call("competitions", "create_submission", competition_name=SLUG)
+
+
 def test_a_write_that_was_turned_away_is_repeated(sandbox):
     client = Client()
     turned_away = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
@@ -202,7 +274,17 @@ def test_a_write_that_was_turned_away_is_repeated(sandbox):
     assert sandbox.calls.count("CreateSubmission") == 2
 
 
-@pytest.mark.parametrize("header, seconds", [("7", 7), ("junk", 0.5 * 4), (None, 0.5 * 4)])
+@pytest.mark.parametrize(
+    "header, seconds",
+    [
+        ("7", 7),
+        ("0", 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        ("junk", 0.5 * 4),
+        ("-5", 0.5 * 4),
+        (None, 0.5 * 4),
+    ],
+)
 def test_retry_after_is_honored(header, seconds):
     response = requests.Response()
     response.headers["Retry-After"] = header
@@ -234,20 +316,113 @@ def test_pages_are_followed_to_the_end(sandbox):
     names = [file.name for file in files]
     assert len(names) == len(set(names)) == 67 + 2
     sandbox.script("ListDataFiles", Fault(patch={"nextPageToken": "1"}, times=-1))
+    files = client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG)
     with pytest.raises(KaggleError, match="received the same page twice"):
-        list(client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG))
+        list(files)
 
 
-def test_a_download_that_is_cut_is_resumed_and_whole(sandbox, competition, tmp_path, monkeypatch):
-    sandbox.script("data", Fault(cut=100))
-    quick = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
-    kaggle = sys.modules["kaggle.api.kaggle_api_extended"]
-    monkeypatch.setattr(kaggle, "time", quick)
+def test_pages_that_take_turns_end(sandbox):
+    client = Client()
+    tokens = [Fault(patch={"nextPageToken": token}) for token in ("1", "2", "1", "2")]
+    sandbox.script("ListDataFiles", *tokens)
+    files = client.call_pages("competitions", "list_data_files", "files", competition_name=SLUG)
+    with pytest.raises(KaggleError, match="received the same page twice"):
+        list(files)
+    assert sandbox.calls.count("ListDataFiles") == 3
+
+
+def test_a_download_is_continued_as_long_as_it_grows(sandbox, competition, tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "PATIENCE", 0)
+    content = random.Random(0).randbytes(300_000)
+    (competition / "large.bin").write_bytes(content)
+    client, path = Client(), tmp_path / "folder" / "large.bin"
+    url = sandbox.service.sign("data", "large.bin")
+    sandbox.script("data", Fault(cut=70_000), Fault(cut=70_000), Fault(cut=70_000))
+    client.download(url, path)
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
+    sandbox.script("data", Fault(cut=70_000), Fault(cut=1))
+    with pytest.raises(KaggleError, match="the connection failed"):
+        client.download(url, path)
+    assert sandbox.calls.count("data") == 4 + 2
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
+
+
+def test_a_data_file_that_is_cut_is_asked_for_again(sandbox, competition, tmp_path):
+    sandbox.script("data", Fault(cut=100), Fault(drop=True))
     path = tmp_path / "sample.csv"
     Client().download_data_file(SLUG, "sample_submission.csv", path)
-    assert (
-        path.read_bytes() == (competition / path.with_stem("sample_submission").name).read_bytes()
-    )
+    assert path.read_bytes() == (competition / "sample_submission.csv").read_bytes()
+
+
+PAGES = [
+    Fault(200, "<html>Log in</html>"),
+    Fault(200, "\ufeff\n <!DOCTYPE html><p>Log in", {"Content-Type": "text/csv"}),
+    Fault(200, "<HTML>Log in</HTML>", {"Content-Type": "application/octet-stream"}),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=["as a page", "as a table", "as bytes"])
+def test_a_web_page_is_never_saved_as_a_file(sandbox, competition, tmp_path, page, monkeypatch):
+    client, path = Client(), tmp_path / "folder" / "sample.csv"
+    sandbox.script("data", page)
+    client.download_data_file(SLUG, "sample_submission.csv", path)
+    content = (competition / "sample_submission.csv").read_bytes()
+    assert path.read_bytes() == content
+    monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    sandbox.script("data", dataclasses.replace(page, times=-1))
+    with pytest.raises(KaggleError, match=r"sample.csv: received a web page instead"):
+        client.download_data_file(SLUG, "sample_submission.csv", path)
+    assert list(path.parent.iterdir()) == [path] and path.read_bytes() == content
+
+
+def test_a_file_that_is_a_web_page_is_downloaded(sandbox, competition, tmp_path):
+    page = competition / "__results__.html"
+    page.write_text("<!doctype html><title>Results</title>", "utf-8")
+    Client().download_data_file(SLUG, page.name, tmp_path / page.name)
+    assert (tmp_path / page.name).read_bytes() == page.read_bytes()
+
+
+def test_a_web_page_never_counts_as_an_upload(sandbox, competition, monkeypatch):
+    client = Client()
+    monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    path = competition / "sample_submission.csv"
+    method = "start_submission_upload"
+    fields = {"competition_name": SLUG, "file_name": path.name}
+    sandbox.script("upload", Fault(200, "<html>Log in</html>"))
+    assert client.upload(path, "competitions", method, **fields) in sandbox.service.uploads
+    assert sandbox.calls.count("upload") == 2
+    sandbox.script("upload", Fault(200, "<html>Log in</html>", times=-1))
+    with pytest.raises(KaggleError, match="received a web page"):
+        client.upload(path, "competitions", method, **fields)
+
+
+def test_a_full_disk_is_named_at_once(sandbox, tmp_path):
+    resource = pytest.importorskip("resource")  # which Windows does not have
+    client = Client()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Try: free up disk space"):
+            client.download_data_file(SLUG, "sample_submission.csv", tmp_path / "sample.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sandbox.calls.count("data") == 1 and not list(tmp_path.glob("*sample*"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no zip", "empty"])
+def test_a_damaged_zip_is_an_error_in_plain_words(sandbox, competition, tmp_path, damage):
+    sample = competition / "sample_submission.csv"
+    content = sample.read_bytes()
+    with zipfile.ZipFile(sample, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(sample.name, content)
+    wrapped = bytearray(sample.read_bytes())
+    wrapped[80] ^= 255
+    damaged = {"cut": wrapped[:-30], "changed": wrapped, "no zip": b"PK\3\4", "empty": EMPTY_ZIP}
+    sample.write_bytes(damaged[damage])
+    path = tmp_path / "sample.csv"
+    with pytest.raises(KaggleError, match="expected a zip that is whole"):
+        Client().download_data_file(SLUG, sample.name, path)
+    assert not list(tmp_path.glob("*sample*"))
 
 
 def test_an_error_page_is_never_saved_as_the_file(sandbox, tmp_path):

@@ -4,17 +4,20 @@ import dataclasses
 import datetime
 
 import pytest
-from conftest import SLUG, read_rows
+from conftest import SLUG, read_rows, run_python
 from PIL import Image
 
-from kernel.board import BoardRow, read_board
-from kernel.records import PushRecord, ResultRecord, SubmissionRecord, write_record
+from kernel.board import BoardRow, add_to_board, read_board
+from kernel.folders import ROOT
+from kernel.records import PushRecord, ResultRecord, SubmissionRecord, read_record, write_record
 from kernel.remote.client import Client
-from kernel.remote.leaderboard import fetch_standings, render_text, show_leaderboard
+from kernel.remote.errors import KaggleError
+from kernel.remote.leaderboard import fetch_board, fetch_standings, render_text, show_leaderboard
 from kernel.remote.leaderboard_picture import plot_leaderboard
 from kernel.remote.standing import Entry, list_rows_around, locate_score
 from kernel.sandbox import submissions
 from kernel.sandbox.demo import SHIPPED
+from kernel.sandbox.faults import Fault
 from kernel.sandbox.judge import read_teams
 
 TEAMS = [("A", 0.99, 0.9), ("B", 0.95, 0.96), ("B", 0.95, 0.94), ("C", 0.5, 0.6)]
@@ -63,7 +66,7 @@ def make_scores(sandbox, ref):
     "score, rank, words",
     [
         ("1.0", 1, "ahead of 100.0 % of teams"),
-        ("0.95", 2, "ahead of 75.0 % of teams"),
+        ("0.95", 2, "ahead of 25.0 % of teams"),
         ("0.949", 4, "ahead of 25.0 % of teams"),
         ("0.1", 5, "ahead of 0.0 % of teams"),
     ],
@@ -81,6 +84,96 @@ def test_a_placed_team_is_found_by_its_number_not_its_name():
     assert (standing.rank, standing.placed) == (3, True)
     assert standing.describe_rank() == "rank 3 of 4 by its 0.95"
     assert [row[3] for row in list_rows_around(standing, "B")] == [False, False, True, False]
+
+
+def test_a_tie_is_named_in_the_text_and_no_team_is_passed():
+    late = locate_score("private", "0.950", BOARD)
+    assert late.describe_rank() == "would rank 2 of 4"
+    assert late.describe_tie() == "tied with 2 teams"
+    placed = locate_score("public", "0.95", BOARD, own_team=3)
+    assert (placed.rank, placed.describe_tie()) == (3, "tied with 1 team")
+    assert placed.describe_percentile() == late.describe_percentile()
+    assert locate_score("private", "0.96", BOARD).describe_tie() == ""
+    text = "\n".join(render_text(ENTRY, [late]))
+    assert "would rank 2 of 4, tied with 2 teams, ahead of 25.0 % of teams" in text
+
+
+def test_a_row_without_a_score_does_not_count(open_sandbox):
+    sandbox = open_sandbox(teams=TEAMS, deadline=PAST)
+    rows = [{"teamId": n, "score": score} for n, score in enumerate(("0.9", "", "nan", None), 1)]
+    rows.append({"teamId": 9, "teamName": "late", "score": " 0.8 "})
+    sandbox.script("GetLeaderboard", Fault(patch={"submissions": rows, "nextPageToken": ""}))
+    assert fetch_board(Client(), True) == [(1, "", "0.9"), (9, "late", "0.8")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["PK\3\4 no zip", "Rank,TeamName\n1,A\n", "TeamId,TeamMemberUserNames\nA,sandbox\n"],
+    ids=["bad zip", "no users", "no number"],
+)
+def test_a_board_that_cannot_be_read_is_an_error_in_plain_words(open_sandbox, body):
+    sandbox = open_sandbox(teams=TEAMS)
+    scores = make_scores(sandbox, submit(sandbox))
+    kind = {"Content-Type": "application/zip"}
+    sandbox.script("DownloadLeaderboard", Fault(200, body, kind))
+    with pytest.raises(KaggleError, match=r"leaderboard.csv: expected a zip|of the board: exp"):
+        fetch_standings(Client(), scores)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_other_teams_names_never_end_or_control_the_output(open_sandbox, tmp_path, encoding):
+    sandbox = open_sandbox(teams=TEAMS, deadline=PAST)
+    run = tmp_path / "runs" / "pcam-demo-0123456789"
+    run.mkdir(parents=True)
+    write_record(run, PushRecord("sandbox", "demo", "0123456789", version=1))
+    write_record(run, SubmissionRecord(submit(sandbox)))
+    names = ["\u56e2\u961f", "\x1b[2J\n> (1) forged  1.0", "\u202e\x9b\x00", "\U0001f600"]
+    rows = [{"teamId": n, "teamName": name, "score": "0.5"} for n, name in enumerate(names, 1)]
+    board = Fault(patch={"submissions": rows, "nextPageToken": ""}, times=-1)
+    sandbox.script("GetLeaderboard", board)
+    sandbox.script("GetSubmission", Fault(patch={"teamName": "\u56e2\x1b[2J"}))
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import pathlib, build; "
+        f"build.RUNS = pathlib.Path({str(run.parent)!r}); "
+        "sys.exit(build.main(['leaderboard']))"
+    )
+    process = run_python(["-c", code], PYTHONIOENCODING=encoding)
+    assert process.returncode == 0, process.stderr
+    # run_python decodes as UTF-8, of which ASCII is a part.
+    shown = {"ascii": "??", "cp1252": "??", "utf-8": "\u56e2\u961f"}[encoding]
+    assert f"  {shown} " in process.stdout and "[2J > (1) forged 1.0" in process.stdout
+    assert not {"\x1b", "\x9b", "\x00", "\u202e"} & set(process.stdout)
+    assert (run / "leaderboard.png").is_file()
+    assert read_record(run, SubmissionRecord).team == "\u56e2 [2J"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(",", ";").encode(),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace("\n", ",extra\n").encode(),
+        lambda text: text.replace("date", "Datum").encode(),
+        lambda text: text.replace("demo", "\xe9").encode("cp1252"),
+    ],
+    ids=["semicolons", "utf-16", "a column more", "another name", "cp1252"],
+)
+def test_a_table_that_another_program_has_saved_is_refused_by_name(tmp_path, change):
+    add_to_board(BoardRow(service="sandbox", recipe="demo", build_id="0123456789"), tmp_path)
+    path = tmp_path / "leaderboard.csv"
+    content = change(path.read_text("utf-8"))
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"leaderboard.csv: expected .*Received.*Try: move it"):
+        add_to_board(BoardRow(service="sandbox"), tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_a_byte_order_mark_is_no_other_table(tmp_path):
+    row = BoardRow(service="sandbox", recipe="demo", build_id="0123456789")
+    add_to_board(row, tmp_path)
+    path = tmp_path / "leaderboard.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_board(tmp_path) == [row]
 
 
 def test_an_open_competition_places_the_team(open_sandbox):
