@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import itertools
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -69,13 +71,27 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
     started = time.perf_counter()
     folder = runs / "demo"
     stop_on_terminate()
-    with locked(folder, "demo"), open_demo(folder) as sandbox, sandbox.entered():
-        print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
-        seconds = run_loop(Client(), args, folder)
+    with locked(runs, "demo"):
+        set_aside(folder)
+        with open_demo(folder) as sandbox, sandbox.entered():
+            print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
+            seconds = run_loop(Client(), args, folder)
     print(f"report it    python build.py report {find_run(None, folder)}")
     for name, duration in seconds.items():
         print(f"{name:<12} {duration:>7.1f} s")
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")
+
+
+def set_aside(folder: Path) -> None:
+    """Keep an earlier demo's results as demo-1, demo-2, ...: a demo starts from nothing."""
+    if any(folder.glob("*/run.json")):
+        numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
+        earlier = next(path for path in numbered if not path.exists())
+        for name in ("data", "sandbox"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        folder.rename(earlier)
+        print(f"the results of the earlier demo are in {earlier}")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, float]:
