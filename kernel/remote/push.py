@@ -19,6 +19,7 @@ from ..records import FILES, PushRecord, now, read_record, write_record
 from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
+from .competition import check_joined
 from .errors import LostAnswer, search_after_lost_answer
 from .networks import choose_attached
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
@@ -75,6 +76,7 @@ def push_kernel(
     kernel_id = f"{client.username}/{slug}"
     weights = find_datasets(recipe, overrides, client.service, runs)
     with locked(DIST, slug, say):
+        check_joined(client)
         stored, max_hours = find_kernel(client, kernel_id), None
         if has_max_hours(recipe) and "max_hours" not in overrides:
             max_hours = recall_max_hours(stored, kernel_id, client.service, runs)
