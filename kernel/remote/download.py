@@ -24,7 +24,7 @@ from .errors import KaggleError, explaining
 
 ARCHIVE_BYTES, DATA_BYTES = 6.3e9, 7.8e9  # about, of Kaggle's archive and of what is in it
 PATIENCE = 5  # failures in a row after which a download is given up
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 16  # bytes at a time; what a cut leaves of one is lost
 BLOCK = 4096  # bytes of a disk that a file takes at least
 SILENT_SECONDS = 10  # after which the progress is said again
 SILENT_SHARE = 0.05  # of the whole
