@@ -78,7 +78,7 @@ def run_checks(
         for label, check, *arguments in steps:
             blocked = next((c.name for c in checks[:2] if c.state == "fail"), None)
             if blocked:
-                checks.append(Check(label, "skip", "not checked", f"first the {blocked}"))
+                checks.append(Check(label, "skip", "not checked", f"mend the {blocked} first"))
             else:
                 checks.append(attempt(label, check, *clients, *arguments))
     checks += [attempt("versions", check_versions), attempt("disk", check_disk, runs)]
@@ -149,7 +149,7 @@ def check_account(client: Client) -> Finding:
     """Whether the phone is verified, as far as the service tells."""
     quota = client.call("kernels", "get_accelerator_quota_statistics").gpu_quota
     if quota and quota.has_ever_run:
-        return "ok", "a GPU session has run, so the phone is verified", ""
+        return "ok", "a GPU session has run, which takes a verified phone", ""
     return (
         "warn",
         "no GPU session yet; the service does not say whether the phone is verified, which "

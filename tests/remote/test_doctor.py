@@ -183,7 +183,7 @@ def test_a_service_that_is_down_is_given_up_within_seconds(sandbox, check, monke
             Fault(patch={"gpuQuota": {"totalTimeAllowed": "108000s", "hasEverRun": True}}, times=2),
             "account",
             "ok",
-            "the phone is verified",
+            "takes a verified phone",
         ),
         (
             "GetAcceleratorQuotaStatistics",
