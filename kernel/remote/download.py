@@ -127,7 +127,7 @@ def check_file(response: requests.Response) -> None:
             "the download of the data: received a web page instead of an archive. Does this "
             "network ask for a log-in, or is the service down? The same command resumes from here."
         )
-    if not response.headers.get("Content-Length", "").isdecimal():
+    if not re.fullmatch("[1-9][0-9]*", response.headers.get("Content-Length", "")):
         raise KaggleError("the download of the data: the service does not say the archive's size")
 
 
@@ -200,18 +200,20 @@ def make_progress(
         nonlocal done, said, said_at
         done += num_bytes
         silent = time.monotonic() - said_at
-        if done == size or done - said >= SILENT_SHARE * size or silent >= SILENT_SECONDS:
-            say(f"{what:<9} {done / 1e9:.2f} of {size / 1e9:.2f} GB, {100 * done // size} %")
+        is_news = done == size > said or done - said > SILENT_SHARE * size
+        if is_news or silent >= SILENT_SECONDS:
+            share = 100 * done // max(1, size)
+            say(f"{what:<9} {done / 1e9:.2f} of {size / 1e9:.2f} GB, {share} %")
             said, said_at = done, time.monotonic()
 
     return count
 
 
 def unpack(path: Path, folder: Path, say: Callable[[str], None]) -> None:
-    """Unpack the archive, verified, and remove it.
+    """Unpack the archive, verified; one that is damaged is removed.
 
     Raises:
-        KaggleError: it is damaged or not whole; it was removed.
+        KaggleError: it is damaged or not whole.
         OSError: the disk is too small.
     """
     target = folder / f"{PARTIAL}{COMPETITION}"

@@ -174,6 +174,13 @@ def test_a_web_page_is_no_archive(sandbox, folder, competition, num_before):
     assert list_files(folder / SLUG) == list_files(competition)
 
 
+def test_an_archive_without_a_size_is_refused(sandbox, folder):
+    sandbox.script("data", Fault(200, "", {"Content-Type": "application/zip"}))
+    with pytest.raises(KaggleError, match="does not say the archive's size"):
+        download_data(folder)
+    assert list_left(folder) == []
+
+
 @pytest.mark.parametrize(
     "method, fault",
     [
