@@ -80,13 +80,12 @@ def fetch_archive(client: Client, folder: Path, say: Callable[[str], None]) -> P
         response = request_archive(client)
         with contextlib.closing(response):
             size, tag = int(response.headers["Content-Length"]), find_tag(response)
-            if path is None or path != name_archive(folder, size, tag):
-                path = name_archive(folder, size, tag)
+            before, path = path, name_archive(folder, size, tag)
+            start = path.stat().st_size if path.exists() else 0
+            if path != before:
                 remove_archives(folder, keep=path)
-                start = path.stat().st_size if path.exists() else 0
                 say(f"archive   {size / 1e9:.2f} GB, of which {start / 1e9:.2f} GB are here")
                 check_space(folder, size - start + size * DATA_BYTES / ARCHIVE_BYTES)
-            start = path.stat().st_size if path.exists() else 0
             try:
                 with explaining("the download of the data"):
                     append(client, response, path, start, size, tag, say)
