@@ -57,6 +57,16 @@ def add_home_commands(add: Callable) -> None:
 
 def add_remote_commands(add: Callable) -> None:
     """The commands that talk to Kaggle or to the sandbox, and those after them."""
+    command = add("doctor", "check what a run on Kaggle needs; sends and changes nothing")
+    command.add_argument(
+        "recipe", nargs="?", default="fast", metavar="RECIPE", help="fast if omitted"
+    )
+    add_overrides(command)
+    add_json(command)
+    command = add("download", "download the competition's data, resumed and verified")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the data (default: runs/data)"
+    )
     command = add("run", "push, wait, output, submit, score, leaderboard")
     add_recipe(command)
     add_push(command)
@@ -69,6 +79,7 @@ def add_remote_commands(add: Callable) -> None:
     command = add("status", "the state of a pushed run, and its log")
     add_run(command)
     add_wait(command)
+    add_json(command)
     command = add("output", "download what a run has left, checked")
     add_run(command)
     command.add_argument(
@@ -84,7 +95,8 @@ def add_remote_commands(add: Callable) -> None:
     add_send_anyway(command)
     command = add("leaderboard", "a run's scores, its rank and a picture of both")
     add_run(command)
-    add("runs", "what was pushed, with states and scores", function="show_runs")
+    command = add("runs", "what was pushed, with states and scores", function="show_runs")
+    add_json(command)
     command = add("blend", "combine several runs into one submission")
     command.add_argument("names", nargs="+", metavar="RUN", help="two or more")
     command.add_argument(
@@ -127,7 +139,12 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
 
 def add_folders(command: argparse.ArgumentParser, default: str) -> None:
     """[--data DIR] [--out DIR]"""
-    command.add_argument("--data", type=Path, metavar="DIR", help="the competition's folder")
+    command.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the competition's folder (default: what download has left)",
+    )
     command.add_argument(
         "--out", type=Path, metavar="DIR", help=f"folder for the results (default: {default})"
     )
@@ -176,6 +193,11 @@ def add_queue(command: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="minutes to wait for a queued run (default: 60)",
     )
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """[--json]"""
+    command.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
 def add_message(command: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from ..records import PushRecord, make_record, now, read_record, write_record
 from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
+from .competition import check_joined
 from .networks import choose_attached
 from .once import locate_note, recover, send_once
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
@@ -105,6 +106,7 @@ def push_kernel(
             timeout = max_hours + MARGIN if max_hours else MAX_HOURS
             metadata |= list_sources(stored)
         else:
+            check_joined(client)
             attached = {}
             if stored and not resume and is_resumable(stored, bundle):
                 say("this starts from nothing; push --resume takes over finished networks")
