@@ -198,10 +198,10 @@ def test_runs_say_in_json_why_a_state_is_old(open_sandbox, runs, capsys):
     sandbox = open_sandbox("slow")
     push_kernel(Client(), "demo", runs=runs)
     capsys.readouterr()
-    sandbox.script("GetKernelSessionStatus", Fault(403, {"code": 403, "message": ""}))
+    sandbox.script("GetKernelSessionStatus", Fault(401, {"code": 401, "message": ""}))
     assert build.main(["runs", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert content["unreached"].startswith("GetKernelSessionStatus: HTTP 403")
+    assert content["unreached"].startswith("GetKernelSessionStatus: HTTP 401")
     (row,) = content["runs"]
     assert (row["state"], row["seen"]) == ("QUEUED", None)
 

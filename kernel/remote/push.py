@@ -205,9 +205,7 @@ def write_folder(
         Path of the script, its Bundle and its metadata.
     """
     settings = overrides if max_hours is None else {**overrides, "max_hours": max_hours}
-    script, bundle = write_kernel(
-        name, settings, owner=client.username, dataset_sources=tuple(weights)
-    )
+    script, bundle = write_kernel(name, settings, DIST, client.username, tuple(weights))
     path = script.with_name("kernel-metadata.json")
     metadata = read_metadata(path)
     for kind, sources in (attached or {}).items():

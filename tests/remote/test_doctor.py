@@ -251,4 +251,4 @@ def test_nothing_is_written_or_sent_where_the_competition_was_not_joined(sandbox
         with pytest.raises(NotJoined, match=r"Try: accept them at https://\S+/rules"):
             push_kernel(Client(), "demo", runs=runs)
     assert not list_runs(runs)
-    assert set(sandbox.calls) == {"IntrospectToken", "GetCompetition"}
+    assert set(sandbox.calls) == {"IntrospectToken", "GetKernel", "GetCompetition"}

@@ -20,6 +20,7 @@ from kernel.remote.once import wait_for_outcome
 from kernel.remote.output import download_output
 from kernel.remote.push import push_kernel
 from kernel.remote.quota import expect_hours
+from kernel.remote.scores import fetch_scores
 from kernel.remote.submit import submit_predictions
 from kernel.remote.versions import find_kernel, read_overrides
 from kernel.remote.watch import wait_for_kernel
@@ -293,6 +294,7 @@ def test_two_accounts_share_a_clone(open_sandbox, runs, monkeypatch):
         lambda: wait_for_kernel(other, first),
         lambda: download_output(other, first, runs),
         lambda: submit_predictions(other, first, runs=runs),
+        lambda: fetch_scores(other, first),
     ):
         with pytest.raises(ValueError, match="belongs to the account sandbox.*those of other"):
             work()
