@@ -1,7 +1,6 @@
 """A recipe's kernel to Kaggle: written, compared with what is there, sent once."""
 
 import dataclasses
-import functools
 import itertools
 import json
 from collections.abc import Callable
@@ -23,19 +22,21 @@ from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
 from .competition import check_joined
+from .errors import KaggleError
 from .networks import choose_attached
 from .once import locate_note, recover, send_once
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
 from .versions import (
-    are_same_sources,
+    ALIVE,
+    ask_state,
+    compare_sources,
     find_kernel,
     find_latest,
-    find_same,
     get_source,
     get_version,
     hash_source,
     is_resumable,
-    is_usable,
+    is_same_source,
     list_pushes,
     list_sources,
     make_page_url,
@@ -44,6 +45,7 @@ from .versions import (
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
+SOURCES = ("dataset_sources", "kernel_sources", "model_sources")  # that push.json keeps
 
 
 def push_kernel(
@@ -85,133 +87,274 @@ def push_kernel(
         KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
             GPU within an hour.
     """
-    recipe, overrides = read_recipe(name), dict(overrides or {})
-    slug = make_slug(name, overrides)
-    kernel_id = f"{client.username}/{slug}"
-    weights = find_datasets(recipe, overrides, client.service, runs)
-    with locked(DIST, slug, say):
-        settle_push(client, kernel_id, runs, say, send_anyway)
-        stored, max_hours = find_latest(client, kernel_id, runs, send_anyway), None
-        found = find_pushed(client, stored, kernel_id, name, overrides, weights, resume, runs)
+    push = Push(client, name, dict(overrides or {}), resume, runs, say)
+    with locked(DIST, push.slug, say):
+        push.settle(send_anyway)
+        stored = find_latest(client, push.kernel_id, runs, send_anyway)
+        found = push.find_recorded(stored) or push.find_stored(stored)
+        if found is None:
+            return push.send(push.prepare(stored, hours), stored)
+        run, record = found
+        say(f"version {record.version} already has this build; not pushed again")
+        if hours and hours != record.timeout_hours:
+            say(f"its time-out of {record.timeout_hours:g} h stays")
+    return run
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """A kernel as it is written for a push.
+
+    Attributes:
+        folder: Path of the script and its metadata.
+        bundle: Bundle of the script.
+        metadata: dict of kernel-metadata.json.
+        record: PushRecord, without the version.
+    """
+
+    folder: Path
+    bundle: Bundle
+    metadata: dict
+    record: PushRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A version that a push has made.
+
+    Attributes:
+        version: int, its number.
+        url: str, the kernel's page.
+        complete: bool, whether it has the inputs that were sent.
+    """
+
+    version: int
+    url: str
+    complete: bool = True
+
+
+class Push:
+    """The steps of `push_kernel`, whose arguments these are."""
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        overrides: dict,
+        resume: bool,
+        runs: Path,
+        say: Callable[[str], None],
+    ):
+        self.client, self.name, self.overrides = client, name, overrides
+        self.resume, self.runs, self.say = resume, runs, say
+        self.recipe = read_recipe(name)
+        self.slug = make_slug(name, overrides)
+        self.kernel_id = f"{client.username}/{self.slug}"
+        self.weights = find_datasets(self.recipe, overrides, client.service, runs)
+        note = f"push-{client.service}-{client.username}-{self.slug}"
+        self.note_path = locate_note(runs, note)
+
+    def settle(self, send_anyway: bool) -> None:
+        """Record an earlier push of the kernel that was interrupted, once its version shows.
+
+        Raises:
+            Undecided: no new version shows.
+        """
+        found = recover(self.client, self.note_path, self.find_version, self.say, send_anyway)
         if found:
-            run, record = found
-            say(f"version {record.version} already has this build; not pushed again")
-            say_timeout(record, hours, say)
-            return run
-        if has_max_hours(recipe) and "max_hours" not in overrides:
-            max_hours = recall_max_hours(stored, kernel_id, client.service, runs)
-        script, bundle, metadata = write_folder(client, name, overrides, max_hours, weights)
-        version = find_same(client, stored, metadata, bundle, resume)
-        if version:
-            timeout = max_hours + MARGIN if max_hours else MAX_HOURS
-            metadata |= list_sources(stored)
-        else:
-            check_joined(client)
-            attached = {}
-            if stored and not resume and is_resumable(stored, bundle):
-                say("this starts from nothing; push --resume takes over finished networks")
-            if resume:
-                attached = choose_attached(client, stored, bundle, kernel_id, runs, say)
-            timeout, max_hours = plan_hours(client, recipe, overrides, hours, say)
-            script, bundle, metadata = write_folder(
-                client, name, overrides, max_hours, weights, attached
+            note, made = found
+            self.finish(make_record(PushRecord, note["record"], self.note_path), made)
+
+    def find_recorded(self, stored: object) -> tuple[Path, PushRecord] | None:
+        """The latest recorded push of the same build and inputs that need not be repeated.
+
+        Args:
+            stored: what `find_latest` returned.
+
+        Returns:
+            The run and its record, or None.
+        """
+        settings = json.loads(json.dumps(self.overrides))
+        for run, record in list_pushes(self.client, self.kernel_id, self.runs):
+            is_shown = record.version <= get_version(stored)  # else it was deleted on Kaggle
+            if not is_shown or (record.recipe, record.settings) != (self.name, settings):
+                continue
+            draft = self.write(record.timeout_hours, record.max_hours)
+            if draft.bundle.build_id != record.build_id:
+                continue
+            sources = {kind: list(getattr(record, kind)) for kind in SOURCES}
+            if self.can_take(record.version, sources, draft.metadata):
+                return run, record
+        return None
+
+    def find_stored(self, stored: object) -> tuple[Path, PushRecord] | None:
+        """The latest version on Kaggle, if it is the same build and need not be pushed again.
+
+        It is recorded, as on the machine that pushed it.
+        """
+        max_hours = None
+        if has_max_hours(self.recipe) and "max_hours" not in self.overrides:
+            max_hours = recall_max_hours(self.client, stored, self.kernel_id, self.runs)
+        draft = self.write(max_hours + MARGIN if max_hours else MAX_HOURS, max_hours)
+        if stored is None or not is_same_source(stored, draft.bundle):
+            return None
+        version, sources = get_version(stored), list_sources(stored)
+        if not self.can_take(version, sources, draft.metadata):
+            return None
+        inputs = {kind: tuple(sources[kind]) for kind in SOURCES}
+        record = dataclasses.replace(draft.record, version=version, **inputs)
+        return record_push(self.runs, record), record
+
+    def can_take(self, version: int, sources: dict, metadata: dict) -> bool:
+        """Whether a version of the same text has the same inputs and need not be repeated.
+
+        With `resume` it has to have networks attached, and to be under way.
+        """
+        resumed = compare_sources(sources, metadata)
+        if resumed is None or (self.resume and not resumed):
+            return False
+        state = ask_state(self.client, self.kernel_id, version)
+        return state in ALIVE or (state == "COMPLETE" and not self.resume)
+
+    def prepare(self, stored: object, hours: float | None) -> Draft:
+        """The kernel that is to be pushed, with its hours and the networks to take over."""
+        check_joined(self.client)
+        bundle = self.write(MAX_HOURS).bundle
+        attached = {}
+        if self.resume:
+            attached = choose_attached(
+                self.client, stored, bundle, self.kernel_id, self.runs, self.say
             )
+        elif stored and is_resumable(stored, bundle):
+            self.say("this starts from nothing; push --resume takes over finished networks")
+        plan = plan_hours(self.client, self.recipe, self.overrides, hours, self.say)
+        return self.write(*plan, attached)
+
+    def write(
+        self, timeout: float, max_hours: float | None = None, attached: dict | None = None
+    ) -> Draft:
+        """Write the kernel's folder.
+
+        Args:
+            timeout: float, hours after which Kaggle stops the run.
+            max_hours: float, the setting of that name that was chosen, or None.
+            attached: dict of further sources, as `choose_attached` returns it, or None.
+
+        Raises:
+            ValueError: a title for which Kaggle would choose another slug.
+        """
+        settings = dict(self.overrides)
+        if max_hours is not None:
+            settings["max_hours"] = max_hours
+        script, bundle = write_kernel(
+            self.name, settings, DIST, self.client.username, tuple(self.weights)
+        )
+        path = script.with_name("kernel-metadata.json")
+        metadata = json.loads(path.read_text("utf-8"))
+        check_title(path, metadata)
+        for kind, sources in (attached or {}).items():
+            metadata[kind] += sources
+        write_json(path, metadata)
         commit, dirty = find_commit()
         record = PushRecord(
-            service=client.service,
-            recipe=name,
+            service=self.client.service,
+            recipe=self.name,
             build_id=bundle.build_id,
             pushed=now(),
-            settings=overrides,
-            kernel=kernel_id,
-            version=version,
-            url=make_page_url(kernel_id),
+            settings=self.overrides,
+            kernel=self.kernel_id,
+            url=make_page_url(self.kernel_id),
             timeout_hours=timeout,
             max_hours=max_hours,
-            expected_hours=expect_hours(recipe, overrides),
-            dataset_sources=tuple(metadata["dataset_sources"]),
-            kernel_sources=tuple(metadata["kernel_sources"]),
-            model_sources=tuple(metadata["model_sources"]),
+            expected_hours=expect_hours(self.recipe, self.overrides),
+            **{kind: tuple(metadata[kind]) for kind in SOURCES},
             commit=commit,
             dirty=dirty,
         )
-        if version:
-            say(f"version {version} already has this build; not pushed again")
-            say_timeout(record, hours, say)
-            return record_push(runs, record)
-        return send_kernel(client, script.parent, metadata, bundle, stored, record, runs, say)
+        return Draft(script.parent, bundle, metadata, record)
+
+    def send(self, draft: Draft, stored: object) -> Path:
+        """Send a kernel's folder once, as soon as a GPU is free, and record its version.
+
+        Returns:
+            Path of the run.
+        """
+        note = {
+            "what": "push",
+            "known": get_version(stored),
+            "source": hash_source(draft.bundle.source),
+            "metadata": draft.metadata,
+            "record": dataclasses.asdict(draft.record),
+            "expected": f"a version of {self.kernel_id} after version {get_version(stored)}",
+            "page": draft.record.url,
+        }
+
+        def save():
+            seconds = round(draft.record.timeout_hours * 3600)
+            answer = self.client.save_kernel(draft.folder, seconds)
+            check_answer(answer, draft.metadata, self.client)
+            return Made(answer.version_number, answer.url or draft.record.url)
+
+        def send():
+            return send_once(self.client, self.note_path, note, save, self.find_version, self.say)
+
+        def say_busy(state):
+            pause = state.next_action.sleep
+            self.say(f"{state.outcome.exception()} Trying again in {pause:.0f} s.")
+
+        patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(GpuBusy),
+            wait=tenacity.wait_exponential(
+                multiplier=30 * self.client.pace, max=300 * self.client.pace
+            ),
+            stop=tenacity.stop_before_delay(GPU_PATIENCE),
+            before_sleep=say_busy,
+            reraise=True,
+        )
+        return self.finish(draft.record, patiently(send))
+
+    def find_version(self, note: dict) -> Made | None:
+        """The new version that the push of a note has made, or None while none shows."""
+        latest = get_version(find_kernel(self.client, self.kernel_id))
+        for version in range(latest, note["known"], -1):
+            stored = find_kernel(self.client, self.kernel_id, version)
+            if stored and hash_source(get_source(stored)) == note["source"]:
+                same = compare_sources(list_sources(stored), note["metadata"]) is not None
+                return Made(version, make_page_url(self.kernel_id), same)
+        return None
+
+    def finish(self, record: PushRecord, made: Made) -> Path:
+        """Record a push and remove its note; the run.
+
+        Raises:
+            KaggleError: the version lacks inputs.
+        """
+        if made.complete:
+            run = record_push(
+                self.runs, dataclasses.replace(record, version=made.version, url=made.url)
+            )
+        self.note_path.unlink()
+        if not made.complete:
+            raise KaggleError(
+                f"version {made.version} of {self.kernel_id} has other inputs than were sent, and "
+                f"will fail. Expected: those in kernel-metadata.json. See {made.url}. Try: correct "
+                "that and push again"
+            )
+        return run
 
 
-def say_timeout(record: PushRecord, hours: float | None, say: Callable[[str], None]) -> None:
-    """Say that a version keeps its time-out, if another one is asked for."""
-    if hours and hours != record.timeout_hours:
-        say(f"its time-out of {record.timeout_hours:g} h stays")
+def check_title(path: Path, metadata: dict) -> None:
+    """Refuse a title for which Kaggle would choose another slug.
 
-
-def find_pushed(
-    client: Client,
-    stored: object,
-    kernel_id: str,
-    name: str,
-    overrides: dict,
-    weights: list[str],
-    resume: bool,
-    runs: Path,
-) -> tuple[Path, PushRecord] | None:
-    """The latest recorded push of the same build and inputs that need not be repeated, or None.
-
-    Args:
-        client, name, overrides, weights: as `write_folder` takes them.
-        stored: what `find_latest` returned.
-        kernel_id: str, "owner/slug".
-        resume: bool, whether earlier networks are to be attached.
-        runs: Path of the folder of runs.
+    Raises:
+        ValueError: names both.
     """
-    settings = json.loads(json.dumps(overrides))
-    for run, record in list_pushes(client, kernel_id, runs):
-        is_shown = record.version <= get_version(stored)  # else it was deleted on Kaggle
-        if not is_shown or (record.recipe, record.settings) != (name, settings):
-            continue
-        _, bundle, metadata = write_folder(client, name, overrides, record.max_hours, weights)
-        kinds = ("dataset_sources", "kernel_sources", "model_sources")
-        sources = {kind: list(getattr(record, kind)) for kind in kinds}
-        resumed = are_same_sources(sources, metadata)
-        if bundle.build_id != record.build_id or resumed is None or resume > resumed:
-            continue
-        if is_usable(client, kernel_id, record.version, resume):
-            return run, record
-    return None
-
-
-def write_folder(
-    client: Client,
-    name: str,
-    overrides: dict,
-    max_hours: float | None,
-    weights: list[str],
-    attached: dict | None = None,
-) -> tuple[Path, Bundle, dict]:
-    """Write a kernel's folder.
-
-    Args:
-        client: Client.
-        name: str, the recipe's name.
-        overrides: dict of the user's settings.
-        max_hours: float, the setting of that name that was chosen, or None.
-        weights: list of the datasets that hold weights.
-        attached: dict of further sources, as `choose_attached` returns it, or None.
-
-    Returns:
-        Path of the script, its Bundle and its metadata.
-    """
-    settings = overrides if max_hours is None else {**overrides, "max_hours": max_hours}
-    script, bundle = write_kernel(name, settings, DIST, client.username, tuple(weights))
-    path = script.with_name("kernel-metadata.json")
-    metadata = read_metadata(path)
-    for kind, sources in (attached or {}).items():
-        metadata[kind] += sources
-    write_json(path, metadata)
-    return script, bundle, metadata
+    slug = metadata["id"].split("/")[1]
+    if slugify(metadata["title"]) != slug:
+        raise ValueError(
+            f"{path}: expected a title whose slug is {slug!r}. Received: "
+            f"{metadata['title']!r}, whose slug is {slugify(metadata['title'])!r}"
+        )
 
 
 def record_push(runs: Path, record: PushRecord) -> Path:
@@ -233,114 +376,3 @@ def record_push(runs: Path, record: PushRecord) -> Path:
 def identify_push(record: PushRecord) -> tuple:
     """What no two pushes share."""
     return record.service, record.kernel, record.version, record.pushed
-
-
-def read_metadata(path: Path) -> dict:
-    """The metadata that is about to be pushed.
-
-    Raises:
-        ValueError: a title for which Kaggle would choose another slug.
-    """
-    metadata = json.loads(path.read_text("utf-8"))
-    slug = metadata["id"].split("/")[1]
-    if slugify(metadata["title"]) != slug:
-        raise ValueError(
-            f"{path}: expected a title whose slug is {slug!r}. Received: "
-            f"{metadata['title']!r}, whose slug is {slugify(metadata['title'])!r}"
-        )
-    return metadata
-
-
-def send_kernel(
-    client: Client,
-    folder: Path,
-    metadata: dict,
-    bundle: Bundle,
-    stored: object,
-    record: PushRecord,
-    runs: Path,
-    say: Callable[[str], None],
-) -> Path:
-    """Send a kernel's folder once, as soon as a GPU is free, and record its version.
-
-    Args:
-        client: Client.
-        folder: Path of the script and its metadata.
-        metadata: dict of kernel-metadata.json.
-        bundle: Bundle that the folder holds.
-        stored: what `find_latest` returned before.
-        record: PushRecord, without the version.
-        runs: Path of the folder of runs.
-        say: function that prints a line.
-
-    Returns:
-        Path of the run.
-    """
-    path = locate_push_note(runs, client.service, record.kernel)
-    note = {
-        "what": "push",
-        "kernel": record.kernel,
-        "known": get_version(stored),
-        "source": hash_source(bundle.source),
-        "record": dataclasses.asdict(record),
-        "expected": f"a version of {record.kernel} after version {get_version(stored)}",
-        "page": record.url,
-    }
-
-    def save():
-        answer = client.save_kernel(folder, round(record.timeout_hours * 3600))
-        check_answer(answer, metadata, client)
-        return answer.version_number, answer.url
-
-    def say_busy(state):
-        pause = state.next_action.sleep
-        say(f"{state.outcome.exception()} Trying again in {pause:.0f} s.")
-
-    patiently = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(GpuBusy),
-        wait=tenacity.wait_exponential(multiplier=30 * client.pace, max=300 * client.pace),
-        stop=tenacity.stop_before_delay(GPU_PATIENCE),
-        before_sleep=say_busy,
-        reraise=True,
-    )
-    find = functools.partial(find_version, client)
-    version, url = patiently(lambda: send_once(client, path, note, save, find, say))
-    return finish_push(runs, path, dataclasses.replace(record, version=version), url)
-
-
-def settle_push(
-    client: Client, kernel_id: str, runs: Path, say: Callable[[str], None], send_anyway: bool
-) -> None:
-    """Record an earlier push of a kernel that was interrupted, once its version shows.
-
-    Raises:
-        Undecided: no new version shows.
-    """
-    path = locate_push_note(runs, client.service, kernel_id)
-    found = recover(client, path, functools.partial(find_version, client), say, send_anyway)
-    if found:
-        note, (version, url) = found
-        record = make_record(PushRecord, {**note["record"], "version": version}, path)
-        finish_push(runs, path, record, url)
-
-
-def finish_push(runs: Path, path: Path, record: PushRecord, url: str) -> Path:
-    """Record a push and remove its note; the run."""
-    run = record_push(runs, dataclasses.replace(record, url=url or record.url))
-    path.unlink()
-    return run
-
-
-def locate_push_note(runs: Path, service: str, kernel_id: str) -> Path:
-    """Where the note of a push of a kernel is kept."""
-    return locate_note(runs, f"push-{service}-{kernel_id.replace('/', '-')}")
-
-
-def find_version(client: Client, note: dict) -> tuple[int, str] | None:
-    """The new version that a push has made and its page's URL, or None while none shows."""
-    kernel_id = note["kernel"]
-    for version in range(get_version(find_kernel(client, kernel_id)), note["known"], -1):
-        stored = find_kernel(client, kernel_id, version)
-        if stored and hash_source(get_source(stored)) == note["source"]:
-            return version, make_page_url(kernel_id)
-    return None

@@ -51,26 +51,23 @@ def find_latest(client: Client, kernel_id: str, runs: Path, anyway: bool):
     recorded = max(
         [record.version for _, record in list_pushes(client, kernel_id, runs)], default=0
     )
-    newest = []
-
-    def find(note):
-        newest[:] = [find_kernel(client, kernel_id)]
-        return newest[0] if get_version(newest[0]) >= recorded else None
-
-    if recorded == 0:
-        return find_kernel(client, kernel_id)
     note = {
         "what": f"push of version {recorded}",
         "started": now(),
         "expected": f"{kernel_id} with version {recorded}, as recorded in {runs}",
         "page": make_page_url(kernel_id),
     }
+
+    def find(note):
+        stored = find_kernel(client, kernel_id)
+        return stored if get_version(stored) >= recorded else None
+
     try:
-        return wait_for_outcome(client, note, find)
+        return wait_for_outcome(client, note, find) if recorded else find_kernel(client, kernel_id)
     except Undecided:
-        if anyway:
-            return newest[0]
-        raise
+        if not anyway:
+            raise
+    return find_kernel(client, kernel_id)
 
 
 def list_pushes(client: Client, kernel_id: str, runs: Path = RUNS) -> list[tuple[Path, PushRecord]]:
@@ -85,31 +82,6 @@ def get_version(stored: object) -> int:
     return (stored.metadata.current_version_number or 0) if stored else 0
 
 
-def find_same(
-    client: Client, stored: object, metadata: dict, bundle: Bundle, resume: bool
-) -> int | None:
-    """The latest version's number, if it is this build and need not be pushed again.
-
-    Args:
-        client: Client.
-        stored: what `find_kernel` returned.
-        metadata: dict of kernel-metadata.json, without what is resumed.
-        bundle: Bundle that is about to be pushed.
-        resume: bool, whether earlier networks are to be attached.
-
-    Returns:
-        int, the version if it has the same text and inputs and has not failed; else
-        None.
-    """
-    if stored is None or not is_same_source(stored, bundle):
-        return None
-    sources = list_sources(stored)
-    resumed = are_same_sources(sources, metadata)
-    is_wanted = resumed is not None and (resumed or not resume)
-    version = get_version(stored)
-    return version if is_wanted and is_usable(client, metadata["id"], version, resume) else None
-
-
 def list_sources(stored: object) -> dict[str, list[str]]:
     """The inputs of a version on Kaggle, by their keys in kernel-metadata.json."""
     kept = stored.metadata
@@ -121,46 +93,43 @@ def list_sources(stored: object) -> dict[str, list[str]]:
     }
 
 
-def are_same_sources(sources: dict[str, list[str]], metadata: dict) -> bool | None:
+def compare_sources(sources: dict[str, list[str]], metadata: dict) -> bool | None:
     """Compare the inputs of a version with those of kernel-metadata.json.
 
     Args:
         sources: dict of keys of kernel-metadata.json to inputs; a key may be missing.
-        metadata: dict of kernel-metadata.json, without what is resumed.
+        metadata: dict of kernel-metadata.json.
 
     Returns:
-        bool, whether networks to resume are attached beside the same inputs; None where the
-        inputs differ.
+        bool, whether the version has networks to resume beside the same inputs; None where
+        the inputs differ.
     """
-    resumed = False
-    for kind, found in sources.items():
-        extra = {s for s in found if is_networks(s) or s == metadata["id"]}
+
+    def list_inputs(kind, names):
+        own = {name for name in names if is_networks(name) or name == metadata["id"]}
         # A competition is named with or without a path before it.
-        names = [
-            {s.split("/")[-1] if kind == "competition_sources" else s for s in both}
-            for both in (set(found) - extra, metadata.get(kind, []))
-        ]
-        if names[0] != names[1]:
+        is_competition = kind == "competition_sources"
+        inputs = {n.split("/")[-1] if is_competition else n for n in set(names) - own}
+        return inputs, bool(own)
+
+    resumed = False
+    for kind, names in sources.items():
+        inputs, has_networks = list_inputs(kind, names)
+        if inputs != list_inputs(kind, metadata[kind])[0]:
             return None
-        resumed = resumed or bool(extra)
+        resumed = resumed or has_networks
     return resumed
 
 
-def is_usable(client: Client, kernel_id: str, version: int, resume: bool) -> bool:
-    """Whether a version is queued or running, or complete with nothing to resume."""
-    state = ask_state(client, kernel_id, version)
-    return state in ALIVE or (state == "COMPLETE" and not resume)
-
-
 def recall_max_hours(
-    stored: object, kernel_id: str, service: str, runs: Path = RUNS
+    client: Client, stored: object, kernel_id: str, runs: Path = RUNS
 ) -> float | None:
     """The max_hours that `push` chose for the latest version, with which it is built again.
 
     Args:
+        client: Client.
         stored: what `find_kernel` returned.
         kernel_id: str, "owner/slug".
-        service: str, "Kaggle" or "sandbox".
         runs: Path of the folder of runs.
 
     Returns:
@@ -169,10 +138,8 @@ def recall_max_hours(
     """
     if stored is None:
         return None
-    version = (service, kernel_id, get_version(stored))
-    for run in reversed(list_runs(runs)):
-        record = read_record(run, PushRecord)
-        if (record.service, record.kernel, record.version) == version:
+    for _, record in list_pushes(client, kernel_id, runs):
+        if record.version == get_version(stored):
             return record.max_hours
     return read_overrides(get_source(stored)).get("max_hours")
 
