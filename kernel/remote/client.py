@@ -8,7 +8,6 @@ import json
 import shutil
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,15 @@ from pcam_kaggle.system.files import write_beside
 
 from .api import Api, check_environment
 from .errors import KaggleError, explain_credentials, explaining
-from .transport import TIMEOUT, WebPage, is_page_name, is_web_page, mount, repeat_if_cut
+from .transport import (
+    DAMAGED_ZIP,
+    TIMEOUT,
+    WebPage,
+    is_page_name,
+    is_web_page,
+    mount,
+    repeat_if_cut,
+)
 
 SERVICES = {
     "kernels": "kernels_api",
@@ -27,8 +34,6 @@ SERVICES = {
     "datasets": "dataset_api",
     "blobs": "blob_api",
 }
-# What zipfile raises for an archive that is cut, changed, empty or encrypted.
-DAMAGED_ZIP = zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError
 
 
 class Client:

@@ -4,6 +4,8 @@ import contextlib
 import ssl
 import sys
 import urllib.parse
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,10 @@ WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
 LOG_STREAM = "/kernels/logs/stream/"
 # What a body that was cut raises.
 CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+# What zipfile raises for an archive that is cut, changed, empty or encrypted.
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError)
+# Called after each request with it and its response or error, or None: see transcript.py.
+observe: Callable[[requests.PreparedRequest, requests.Response | Exception], None] | None = None
 
 
 class Transport(HTTPAdapter):
@@ -59,9 +65,17 @@ class Transport(HTTPAdapter):
             return response.status_code in TRANSIENT or is_web_page(response)
 
         def attempt():
-            response = HTTPAdapter.send(self, request, **options)
-            if not options.get("stream") or response.status_code in TRANSIENT:
-                response.content  # noqa: B018 - a truncated body fails here
+            try:
+                response = HTTPAdapter.send(self, request, **options)
+                whole = not options.get("stream") or (observe and LOG_STREAM not in path)
+                if whole or response.status_code in TRANSIENT:
+                    response.content  # noqa: B018 - a truncated body fails here
+            except requests.RequestException as error:
+                if observe:
+                    observe(request, error)
+                raise
+            if observe:
+                observe(request, response)
             return response
 
         retry = tenacity.Retrying(
