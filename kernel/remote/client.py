@@ -146,7 +146,8 @@ class Client:
         texts = []
         for line in whole_lines.splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):  # no log entry
-                texts.append(str(json.loads(line.removeprefix("data: "))["data"]))
+                data = json.loads(line.removeprefix("data: "))["data"]
+                texts.append("" if data is None else str(data))
         return "".join(texts).splitlines()
 
     def upload(self, path: Path, service: str, method: str, **fields) -> str:

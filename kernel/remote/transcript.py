@@ -38,6 +38,7 @@ STORAGE = "http://storage.invalid/"  # in the place of the addresses of files
 USERS = {
     *("userName", "username", "user", "ownerSlug", "ownerUser", "kernelOwner", "author"),
     *("authorName", "submittedBy", "creatorName", "displayName", "fullName", "ownerName"),
+    *("ownerRef", "creatorUrl"),
     "TeamMemberUserNames",
 }
 TEAMS = {"teamName", "TeamName"}

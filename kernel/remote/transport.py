@@ -1,6 +1,7 @@
 """HTTP with time-outs, and with retries where a repetition does no harm."""
 
 import contextlib
+import json
 import ssl
 import sys
 import urllib.parse
@@ -76,6 +77,9 @@ class Transport(HTTPAdapter):
                 raise
             if observe:
                 observe(request, response)
+            kind = response.headers.get("Content-Type", "")
+            if not options.get("stream") and "application/json" in kind:
+                leave_out_nulls(response)
             return response
 
         retry = tenacity.Retrying(
@@ -118,6 +122,20 @@ def announce_pause(state: tenacity.RetryCallState) -> None:
     pause = state.next_action.sleep
     if pause >= 4:
         print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
+
+
+def leave_out_nulls(response: requests.Response) -> None:
+    """Let fields that are null be absent, as protobuf's JSON means them.
+
+    The official client fails on a null list or status; an absent one has its default.
+    """
+
+    def drop(pairs):
+        return {name: value for name, value in pairs if value is not None}
+
+    with contextlib.suppress(ValueError):  # no JSON: the official client says so
+        content = json.loads(response.content, object_pairs_hook=drop)
+        response._content = json.dumps(content).encode()
 
 
 class WebPage(requests.ConnectionError):

@@ -299,7 +299,11 @@ def test_retry_after_is_honored(header, seconds):
     [
         Fault(503, times=-1),
         Fault(hang=3, times=-1),
-        Fault(200, "data: {half\n\ndata: 5\n", {"Content-Type": "text/event-stream"}),
+        Fault(
+            200,
+            'data: {half\n\ndata: 5\ndata: {"data": null}\n',
+            {"Content-Type": "text/event-stream"},
+        ),
     ],
     ids=["503", "silence", "no log"],
 )
