@@ -14,7 +14,8 @@ from kernel.terminal import safe_output
 def main(words: list[str] | None = None) -> int:
     """Run one command.
 
-    Returns 0 on success, 1 on failure, 2 on wrong usage.
+    Returns 0 on success, 1 on failure, 2 on wrong usage, 75 where it is not known whether a
+    push or a submission was carried out.
     """
     parser = make_parser()
     args, rest = parser.parse_known_args(words)
@@ -34,6 +35,7 @@ def main(words: list[str] | None = None) -> int:
         return 0
     except (ValueError, OSError) as error:
         print(f"build.py: error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         print("build.py: interrupted; repeat the command to continue", file=sys.stderr)
     return 1

@@ -32,7 +32,7 @@ def add_home_commands(add: Callable) -> None:
     command = add("demo", "run the whole loop at home, on the shipped patches")
     add_overrides(command)
     command.set_defaults(recipe="demo", resume=False, timeout=None)
-    command.set_defaults(message=None, queue_timeout=60)
+    command.set_defaults(message=None, queue_timeout=60, send_anyway=False)
     add("list", "show the recipes and the networks", "home", "show_recipes")
     command = add("build", "write a recipe's kernel under kernel/dist", "home")
     add_recipe(command)
@@ -57,6 +57,16 @@ def add_home_commands(add: Callable) -> None:
 
 def add_remote_commands(add: Callable) -> None:
     """The commands that talk to Kaggle or to the sandbox, and those after them."""
+    command = add("doctor", "check what a run on Kaggle needs; sends and changes nothing")
+    command.add_argument(
+        "recipe", nargs="?", default="fast", metavar="RECIPE", help="fast if omitted"
+    )
+    add_overrides(command)
+    add_json(command)
+    command = add("download", "download the competition's data, resumed and verified")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the data (default: runs/data)"
+    )
     command = add("run", "push, wait, output, submit, score, leaderboard")
     add_recipe(command)
     add_push(command)
@@ -71,6 +81,7 @@ def add_remote_commands(add: Callable) -> None:
     command = add("status", "the state of a pushed run, and its log")
     add_run(command)
     add_wait(command)
+    add_json(command)
     command = add("output", "download what a run has left, checked")
     add_run(command)
     command.add_argument(
@@ -83,10 +94,12 @@ def add_remote_commands(add: Callable) -> None:
     command = add("submit", "submit a run's predictions, once, and wait for the score")
     add_run(command)
     add_message(command)
+    add_send_anyway(command)
     add_record(command)
     command = add("leaderboard", "a run's scores, its rank and a picture of both")
     add_run(command)
-    add("runs", "what was pushed, with states and scores", function="show_runs")
+    command = add("runs", "what was pushed, with states and scores", function="show_runs")
+    add_json(command)
     command = add("blend", "combine several runs into one submission")
     command.add_argument("names", nargs="+", metavar="RUN", help="two or more")
     command.add_argument(
@@ -129,7 +142,12 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
 
 def add_folders(command: argparse.ArgumentParser, default: str) -> None:
     """[--data DIR] [--out DIR]"""
-    command.add_argument("--data", type=Path, metavar="DIR", help="the competition's folder")
+    command.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the competition's folder (default: what download has left)",
+    )
     command.add_argument(
         "--out", type=Path, metavar="DIR", help=f"folder for the results (default: {default})"
     )
@@ -160,6 +178,7 @@ def add_push(command: argparse.ArgumentParser) -> None:
         help="time limit (default: 12, or the GPU hours left this week if they are fewer); the "
         "run ends itself half an hour earlier, with its submission",
     )
+    add_send_anyway(command)
 
 
 def add_wait(command: argparse.ArgumentParser) -> None:
@@ -179,6 +198,11 @@ def add_queue(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_json(command: argparse.ArgumentParser) -> None:
+    """[--json]"""
+    command.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
 def add_message(command: argparse.ArgumentParser) -> None:
     """[--message TEXT]"""
     command.add_argument("--message", help="description of the submission; the build id is added")
@@ -192,6 +216,16 @@ def add_record(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write a transcript of the exchange with Kaggle to a new file, without names, "
         "credentials and addresses of files",
+    )
+
+
+def add_send_anyway(command: argparse.ArgumentParser) -> None:
+    """[--send-anyway]"""
+    command.add_argument(
+        "--send-anyway",
+        action="store_true",
+        help="after exit code 75: send again although Kaggle does not show what became of an "
+        "earlier attempt",
     )
 
 

@@ -2,12 +2,18 @@
 
 import argparse
 import contextlib
+import dataclasses
+import itertools
+import json
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .board import BoardRow, read_board
+from .folders import DATA
 from .records import PushRecord, StatusRecord, SubmissionRecord, read_record
 from .remote.client import Client
 from .remote.errors import KaggleError
@@ -22,6 +28,9 @@ from .remote.watch import RunFailed, update_status, wait_for_kernel
 from .remote.weights import publish_weights
 from .runs import find_folder, find_run, list_runs
 
+RUN_KEYS = ("service", "recipe", "build_id", "kernel", "version", "pushed")
+SCORE_KEYS = ("cv_auc", "public_score", "private_score")
+RANK_KEYS = ("public_rank", "private_rank", "num_teams")
 HEADER = ("pushed", "run", "version", "state", "cv", "public", "private", "rank")
 
 
@@ -36,8 +45,16 @@ def push(args: argparse.Namespace, runs: Path) -> None:
 
 def status(args: argparse.Namespace, runs: Path) -> None:
     """A run's state."""
-    run = find_run(args.name, runs)
-    wait_for_kernel(Client(), run, args.wait, 60 * args.queue_timeout)
+    run, failure = find_run(args.name, runs), None
+    say = say_aside if args.json else print
+    try:
+        wait_for_kernel(Client(), run, args.wait, 60 * args.queue_timeout, say)
+    except RunFailed as error:
+        failure = error
+    if args.json:
+        print_json(describe_run(run, find_rows(runs)))
+    if failure:
+        raise failure
 
 
 def output(args: argparse.Namespace, runs: Path) -> None:
@@ -50,7 +67,7 @@ def submit(args: argparse.Namespace, runs: Path) -> None:
     """A run's submission and its scores."""
     run = find_run(args.name, runs)
     with recording(args.record):
-        do_submit(Client(), run, args.message, runs)
+        do_submit(Client(), run, args, runs)
 
 
 def leaderboard(args: argparse.Namespace, runs: Path) -> None:
@@ -73,13 +90,27 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
     started = time.perf_counter()
     folder = runs / "demo"
     stop_on_terminate()
-    with locked(folder, "demo"), open_demo(folder) as sandbox, sandbox.entered():
-        print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
-        seconds = run_loop(Client(), args, folder)
+    with locked(runs, "demo"):
+        set_aside(folder)
+        with open_demo(folder) as sandbox, sandbox.entered():
+            print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
+            seconds = run_loop(Client(), args, folder)
     print(f"report it    python build.py report {find_run(None, folder)}")
     for name, duration in seconds.items():
         print(f"{name:<12} {duration:>7.1f} s")
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")
+
+
+def set_aside(folder: Path) -> None:
+    """Keep an earlier demo's results as demo-1, demo-2, ...: a demo starts from nothing."""
+    if any(folder.glob("*/run.json")):
+        numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
+        earlier = next(path for path in numbered if not path.exists())
+        for name in ("data", "sandbox"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        folder.rename(earlier)
+        print(f"the results of the earlier demo are in {earlier}")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, float]:
@@ -112,7 +143,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
         with step("output"):
             do_output(client, run, runs)
         with step("submit"):
-            scores = do_submit(client, run, args.message, runs)
+            scores = do_submit(client, run, args, runs)
         with step("leaderboard"):
             do_leaderboard(client, run, scores, runs)
     except (ValueError, OSError) as error:
@@ -126,7 +157,15 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
 
 def do_push(client: Client, args: argparse.Namespace, runs: Path) -> Path:
     """Push and print the result; the run."""
-    run = push_kernel(client, args.recipe, args.overrides, args.resume, args.timeout, runs)
+    run = push_kernel(
+        client,
+        args.recipe,
+        args.overrides,
+        args.resume,
+        args.timeout,
+        runs,
+        send_anyway=args.send_anyway,
+    )
     record = read_record(run, PushRecord)
     print(f"pushed  {record.kernel} v{record.version}")
     print(f"build   {record.build_id}")
@@ -142,9 +181,9 @@ def do_output(client: Client, run: Path, runs: Path, only: Sequence[str] = ()) -
     print(f"output  {came} {run}", flush=True)
 
 
-def do_submit(client: Client, run: Path, message: str | None, runs: Path) -> SubmissionRecord:
+def do_submit(client: Client, run: Path, args: argparse.Namespace, runs: Path) -> SubmissionRecord:
     """Submit, wait for the scores and print them; the submission."""
-    submit_predictions(client, run, message, runs)
+    submit_predictions(client, run, args.message, runs, send_anyway=args.send_anyway)
     record = fetch_scores(client, run)
     print(f"submitted as submission {record.submission}: {record.message}")
     private = record.private_score or "not shown before the deadline"
@@ -159,26 +198,26 @@ def do_leaderboard(client: Client, run: Path, scores: SubmissionRecord, runs: Pa
 
 def show_runs(args: argparse.Namespace, runs: Path) -> None:
     """What was pushed, with states and scores; asks only about runs that are alive."""
-    rows = {(row.service, row.build_id): row for row in read_board(runs)}
-    client, unreached = None, None
-    table = [HEADER]
-    for run in list_runs(runs):
+    folders, client, unreached = list_runs(runs), None, None
+    for run in folders:
         record = read_record(run, PushRecord)
-        state = (read_record(run, StatusRecord) or StatusRecord()).state
-        if state in ALIVE and not unreached:
-            try:
-                client = client or Client()
-                if client.service == record.service:
-                    state = update_status(client, record, run)
-            except KaggleError as error:
-                unreached = error
-        if unreached and state in ALIVE:
-            state += " (last seen)"
-        row = rows.get((record.service, record.build_id), BoardRow())
-        table.append(list_cells(run, record, state, row))
-    if len(table) == 1:
+        if find_state(run) not in ALIVE or unreached:
+            continue
+        try:
+            client = client or Client()
+            if client.service == record.service:
+                update_status(client, record, run)
+        except KaggleError as error:
+            unreached = error
+    rows = find_rows(runs)
+    shown = [describe_run(run, rows) for run in folders]
+    if args.json:
+        print_json({"runs": shown, "unreached": unreached and str(unreached)})
+        return
+    if not shown:
         print("nothing was pushed yet. Try: python build.py push RECIPE")
         return
+    table = [HEADER, *(list_cells(run, unreached is not None) for run in shown)]
     widths = [max(map(len, column)) for column in zip(*table)]
     for cells in table:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths))
@@ -187,18 +226,103 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
         print(f"states as they were last seen: {unreached}")
 
 
-def list_cells(run: Path, record: PushRecord, state: str, row: BoardRow) -> tuple:
+def find_state(run: Path) -> str:
+    """A run's last known state."""
+    return (read_record(run, StatusRecord) or StatusRecord()).state
+
+
+def find_rows(runs: Path) -> dict[tuple, BoardRow]:
+    """The rows of the board by service and build id."""
+    return {(row.service, row.build_id): row for row in read_board(runs)}
+
+
+def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
+    """A run as `runs --json` and `status --json` print it; None where something is unknown.
+
+    Returns:
+        dict with run, service, recipe, build_id, kernel, version, url, pushed, state, seen (when
+        the state was asked for), failure, submission, cv_auc, public_score, private_score,
+        public_rank, private_rank and num_teams.
+    """
+    record = read_record(run, PushRecord)
+    status = read_record(run, StatusRecord) or StatusRecord()
+    submission = read_record(run, SubmissionRecord)
+    row = rows.get((record.service, record.build_id), BoardRow())
+    return {
+        "run": run.name,
+        **{name: getattr(record, name) for name in RUN_KEYS},
+        "url": record.url or None,
+        "state": status.state,
+        "seen": status.seen or None,
+        "failure": status.failure or None,
+        "submission": submission and submission.submission,
+        **{name: read_number(getattr(row, name), float) for name in SCORE_KEYS},
+        **{name: read_number(getattr(row, name), int) for name in RANK_KEYS},
+    }
+
+
+def read_number(text: str, kind: type) -> float | int | None:
+    """A cell of the board as a number, or None where it holds none."""
+    with contextlib.suppress(ValueError):
+        return kind(text)
+    return None
+
+
+def list_cells(run: dict, is_old: bool) -> tuple:
     """A run's line in the table of `show_runs`, in the order of HEADER."""
+    scores = [run[name] for name in SCORE_KEYS]
     return (
-        record.pushed[:16].replace("T", " "),
-        run.name,
-        f"v{record.version}" if record.version else "-",
-        state,
-        row.cv_auc,
-        row.public_score,
-        row.private_score,
-        row.private_rank or row.public_rank,
+        run["pushed"][:16].replace("T", " "),
+        run["run"],
+        f"v{run['version']}" if run["version"] else "-",
+        f"{run['state']} (last seen)" if is_old and run["state"] in ALIVE else run["state"],
+        *("" if score is None else f"{score:.4f}" for score in scores),
+        str(run["private_rank"] or run["public_rank"] or ""),
     )
+
+
+def say_aside(text: str) -> None:
+    """Print a line that is no part of a command's JSON."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(content: dict) -> None:
+    """Print what a command has found as one JSON object."""
+    print(json.dumps(content, indent=2))
+
+
+def doctor(args: argparse.Namespace, runs: Path) -> None:
+    """What a run on Kaggle needs.
+
+    Raises:
+        ValueError: a check failed.
+    """
+    from .remote.doctor import run_checks
+
+    client, checks = run_checks(args.recipe, args.overrides, runs)
+    failed = [check.name for check in checks if check.state == "fail"]
+    if args.json:
+        content = {
+            "ok": not failed,
+            "recipe": args.recipe,
+            "service": client and client.service,
+            "username": client and client.username,
+            "checks": [dataclasses.asdict(check) for check in checks],
+        }
+        print_json(content)
+    else:
+        for check in checks:
+            remedy = f". Try: {check.remedy}" if check.remedy else ""
+            print(f"{check.state:<5} {check.name:<12} {check.found}{remedy}")
+    if failed:
+        raise ValueError(f"doctor: failed: {', '.join(failed)}")
+
+
+def download(args: argparse.Namespace, runs: Path) -> None:
+    """The competition's data."""
+    from .remote.download import download_data
+
+    print(f"data    {download_data(args.out or runs / DATA)}")
 
 
 def blend(args: argparse.Namespace, runs: Path) -> None:

@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
+from pcam_kaggle.system.paths import COMPETITION
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pcam_kaggle"
 DIST = ROOT / "kernel" / "dist"  # kernels that are ready to push
 RUNS = ROOT / "runs"  # what was pushed or run at home
+DATA = "data"  # in runs/: where `download` puts the competition
+
+
+def find_downloaded(runs: Path = RUNS) -> Path | None:
+    """The competition's folder that `download` has made in runs/, or None."""
+    data = runs / DATA / COMPETITION
+    return data if data.is_dir() else None

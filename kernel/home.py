@@ -13,6 +13,7 @@ from .bundle.header import make_slug
 from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from .bundle.page import bundle_kernel
 from .files import write_text
+from .folders import find_downloaded
 
 
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
@@ -79,7 +80,8 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:
     """Build a kernel, run it as Kaggle does, and print where its results are.
 
     Args:
-        args: with recipe, overrides, data, out and, for `train`, resume.
+        args: with recipe, overrides, data, out and, for `train`, resume. Without data or
+            PCAM_INPUT, what `download` has left in runs/ is used.
         folder: str, where the results go in `runs` without args.out; {} is replaced by
             the build id.
         runs: Path of the folder of runs.
@@ -89,7 +91,7 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:
         OSError: a folder that cannot be written.
         ValueError: nothing to resume, or a kernel that failed.
     """
-    given = args.data or os.environ.get("PCAM_INPUT")
+    given = args.data or os.environ.get("PCAM_INPUT") or find_downloaded(runs)
     found = find_data(given)
     bundle = bundle_kernel(args.recipe, args.overrides)
     out = open_output(args.out or runs / folder.format(bundle.build_id)).absolute()

@@ -35,6 +35,7 @@ class PushRecord:
         expected_hours: float, hours of GPU that the run is estimated to take, or None.
         dataset_sources: tuple of "owner/slug", the attached datasets.
         kernel_sources: tuple of "owner/slug", the attached outputs of kernels.
+        model_sources: tuple of the attached Kaggle models.
         commit: str, the repository's commit, or None without git.
         dirty: bool, whether files differed from the commit, or None without git.
     """
@@ -52,6 +53,7 @@ class PushRecord:
     expected_hours: float | None = None
     dataset_sources: tuple = ()
     kernel_sources: tuple = ()
+    model_sources: tuple = ()
     commit: str | None = None
     dirty: bool | None = None
 
@@ -78,6 +80,7 @@ class SubmissionRecord:
 
     Attributes:
         submission: int, its number on the service.
+        account: str, whose credentials submitted it; "" in older records.
         message: str, its description, with the build id.
         submitted: str, the time (UTC, ISO 8601).
         public_score, private_score: str as the service writes them; "" where it has
@@ -86,6 +89,7 @@ class SubmissionRecord:
     """
 
     submission: int
+    account: str = ""
     message: str = ""
     submitted: str = ""
     public_score: str = ""
@@ -145,6 +149,16 @@ def read_record(run: Path, kind: type[Record]) -> Record | None:
     if not path.exists():
         return None
     content = read_result(run) if kind is ResultRecord else read_content(run, path.name)
+    return make_record(kind, content, path)
+
+
+def make_record(kind: type[Record], content: dict, path: Path) -> Record:
+    """A record of what a JSON file holds.
+
+    Raises:
+        ValueError: it lacks what has no default, or has a value of another type; names the
+            file.
+    """
     fields = dataclasses.fields(kind)
     required = [f.name for f in fields if f.default is dataclasses.MISSING]
     missing = [name for name in required if name not in content]
@@ -153,10 +167,19 @@ def read_record(run: Path, kind: type[Record]) -> Record | None:
             f"{path}: expected the keys {', '.join(required)}. Received: a file without "
             f"{', '.join(missing)}"
         )
-    values = {f.name: content[f.name] for f in fields if f.name in content}
+    values = {}
     for field in fields:
-        if field.type is tuple and field.name in values:
-            values[field.name] = tuple(values[field.name] or ())
+        if field.name not in content:
+            continue
+        value = content[field.name]
+        if field.type is tuple and (value is None or isinstance(value, list)):
+            value = tuple(value or ())
+        if not isinstance(value, int | float if field.type is float else field.type):
+            expected = getattr(field.type, "__name__", field.type)
+            raise ValueError(
+                f"{path}: expected {field.name} of type {expected}. Received: {value!r}"
+            )
+        values[field.name] = value
     return kind(**values)
 
 

@@ -35,8 +35,9 @@ def find_run(name: str | None = None, runs: Path = RUNS) -> Path:
     if name is None:
         return found[-1]
     for run in reversed(found):
-        slug, _, build_id = run.name.rpartition("-")
-        if name in (run.name, build_id, slug, str(run), str(run.absolute())):
+        record = read_record(run, PushRecord)
+        slug = record.kernel.split("/")[1] if record.kernel else None
+        if name in (run.name, record.build_id, slug, str(run), str(run.absolute())):
             return run
         if name.rstrip("/\\").endswith(run.name):
             return run
@@ -51,19 +52,37 @@ def find_folder(name: str, runs: Path = RUNS) -> Path:
     return find_run(name, runs)
 
 
-def check_kernel(run: Path, service: str) -> PushRecord:
-    """The push record of a run that has a kernel on this service.
+def check_kernel(run: Path, client: object) -> PushRecord:
+    """The push record of a run that has a kernel on this service, of this account.
+
+    Args:
+        run: Path of the run.
+        client: Client, or what has its `service` and `username`.
 
     Raises:
-        ValueError: it was pushed elsewhere, or is a blend, made at home.
+        ValueError: it was pushed elsewhere or by another account, or is a blend, made at home.
     """
-    record = check_service(run, service)
+    record = check_service(run, client.service)
     if record.kernel is None:
         raise ValueError(
             f"{run.name}: expected a run with a kernel. Received: a blend, made at home. "
             f"Try: python build.py submit {run.name}"
         )
+    check_account(run, record.kernel.split("/")[0], client.username)
     return record
+
+
+def check_account(run: Path, owner: str, username: str) -> None:
+    """Refuse a run of another account.
+
+    Raises:
+        ValueError: names both.
+    """
+    if owner != username:
+        raise ValueError(
+            f"{run.name} belongs to the account {owner}. Expected: its credentials. Received: "
+            f"those of {username}"
+        )
 
 
 def check_service(run: Path, service: str) -> PushRecord:

@@ -118,8 +118,10 @@ def test_run_resumes_what_a_failed_run_left(open_sandbox, runs, capsys):
     assert build.main(["run", "demo", "--resume"]) == 0
     assert "resume     3 files of version 1, as sandbox/pcam-networks-" in capsys.readouterr().out
     assert count_versions(sandbox) == count_submissions(sandbox) == 2
-    (run,) = list_runs(runs)
-    assert json.loads((run / "submit.json").read_text())["submission"] == 2
+    numbers = [
+        json.loads((run / "submit.json").read_text())["submission"] for run in list_runs(runs)
+    ]
+    assert numbers == [1, 2]
 
 
 def test_a_failed_run_with_a_submission_that_is_not_valid_submits_nothing(
@@ -153,10 +155,55 @@ def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(open_sandbox,
     build.main(["runs"])
     assert "CANCEL_ACKNOWLEDGED" in capsys.readouterr().out
     push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
-    sandbox.script("GetKernelSessionStatus", Fault(403, {"code": 403, "message": ""}))
+    sandbox.script("GetKernelSessionStatus", Fault(401, {"code": 401, "message": ""}))
     build.main(["runs"])
     text = capsys.readouterr().out
     assert "(last seen)" in text and "as they were last seen: GetKernel" in text
+
+
+RUN_KEYS = "run service recipe build_id kernel version pushed url state seen failure submission "
+RUN_KEYS += "cv_auc public_score private_score public_rank private_rank num_teams"
+
+
+def test_runs_and_status_print_json_and_nothing_else(open_sandbox, runs, capsys):
+    assert build.main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": [], "unreached": None}
+    sandbox = open_sandbox()
+    assert build.main(["run", "demo"]) == 0
+    sandbox.service.python = (*sandbox.service.python[:2], "fail")
+    second = push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
+    capsys.readouterr()
+    assert build.main(["status", "--wait", "--json"]) == 1
+    text, error = capsys.readouterr()
+    failed = json.loads(text)
+    assert list(failed) == RUN_KEYS.split()
+    assert failed["run"] == second.name and failed["state"] == "ERROR"
+    assert failed["failure"].endswith("ValueError: loss is not a finite number")
+    assert failed["submission"] is failed["cv_auc"] is failed["public_rank"] is None
+    assert "v2 ERROR" in error and "build.py: error: sandbox/pcam-demo v2 failed" in error
+
+    assert build.main(["runs", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert list(content) == ["runs", "unreached"] and content["unreached"] is None
+    first, last = content["runs"]
+    assert last == failed
+    assert (first["state"], first["version"], first["submission"]) == ("COMPLETE", 1, 1)
+    assert first["cv_auc"] == 0.9731 and first["num_teams"] == 1
+    assert build.main(["status", first["run"], "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert seen.pop("seen") > first.pop("seen") and seen == first
+
+
+def test_runs_say_in_json_why_a_state_is_old(open_sandbox, runs, capsys):
+    sandbox = open_sandbox("slow")
+    push_kernel(Client(), "demo", runs=runs)
+    capsys.readouterr()
+    sandbox.script("GetKernelSessionStatus", Fault(401, {"code": 401, "message": ""}))
+    assert build.main(["runs", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["unreached"].startswith("GetKernelSessionStatus: HTTP 401")
+    (row,) = content["runs"]
+    assert (row["state"], row["seen"]) == ("QUEUED", None)
 
 
 def test_a_run_is_found_by_any_of_its_names(sandbox, runs):
@@ -205,7 +252,7 @@ def test_wrong_usage_exits_2(sandbox, words, reason, capsys):
 
 COMMANDS = ("demo", "list", "build", "train", "run", "push", "status", "output")
 COMMANDS += ("submit", "leaderboard", "runs", "blend", "report", "weights", "sandbox")
-COMMANDS += ("eda", "tune")
+COMMANDS += ("eda", "tune", "doctor", "download")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -253,7 +300,7 @@ def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, capsys,
     thread.join()
     assert exit_code == 1
     assert "interrupted; repeat the command to continue" in capsys.readouterr().err
-    assert not list(runs.rglob("partial*"))
+    assert not [path for path in runs.rglob("partial*") if path.name != "partial-output"]
     assert build.main(["run", "demo"]) == 0
     assert count_versions(sandbox) == count_submissions(sandbox) == 1
     (run,) = list_runs(runs)

@@ -105,4 +105,4 @@ def list_dataset_files(client: Client, slug: str) -> set[str]:
 
 def is_networks(dataset: str) -> bool:
     """Whether a dataset ("owner/slug") is one of networks."""
-    return dataset.split("/")[1].startswith(NETWORKS)
+    return dataset.split("/")[-1].startswith(NETWORKS)

@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import requests
 
@@ -15,14 +13,11 @@ WEB_PAGE = (
     "received a web page instead of an answer. Does this network ask for a log-in, or is "
     "the service down? The same command resumes from here."
 )
-LOOKS = 5  # for what was sent, after its answer was lost
 CREDENTIALS_HELP = """\
 Any one of these provides them:
   1. kaggle auth login, which opens the browser once;
   2. kaggle.json, from kaggle.com/settings, in {folder};
   3. KAGGLE_USERNAME and KAGGLE_KEY (or KAGGLE_API_TOKEN) in the environment."""
-
-Found = TypeVar("Found")
 
 
 class KaggleError(OSError):
@@ -38,34 +33,6 @@ class LostAnswer(KaggleError):
 
     Not raised where no connection was made: then nothing was sent.
     """
-
-
-def search_after_lost_answer(
-    find: Callable[[], Found | None], what: str, missing: str, pace: float
-) -> Found:
-    """Search for what a write has made whose answer was lost.
-
-    Args:
-        find: function that returns it, or None while it does not show.
-        what: str, the write in words.
-        missing: str, what does not show, in words.
-        pace: float, `Client.pace`.
-
-    Returns:
-        What `find` found.
-
-    Raises:
-        KaggleError: nothing shows; the same command may be run again.
-    """
-    for _ in range(LOOKS):
-        found = find()
-        if found is not None:
-            return found
-        time.sleep(3 * pace)
-    raise KaggleError(
-        f"the answer to the {what} was lost and {missing} shows on Kaggle. Nothing was "
-        "recorded. Run the same command again: it searches before it sends."
-    )
 
 
 @contextlib.contextmanager

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import tenacity
+
 from pcam_kaggle.system.files import PARTIAL
 
 from ..folders import RUNS
 from ..locks import locked
-from ..records import PushRecord, ResultRecord, read_record
+from ..records import FILES, PushRecord, ResultRecord, read_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
@@ -20,6 +22,15 @@ from .versions import ALIVE, identify_version
 from .watch import describe_end, name_version, read_log, update_status
 
 LOG = "kernel.log"  # written by a download of all files, after them
+ATTEMPTS = 3  # with a new listing: a URL expires, a listing may lack files for a while
+PAUSE_SECONDS = 10
+# What this program writes into a run's folder; a kernel's files of these names get a prefix.
+OWN = {*FILES.values(), LOG, "sample_submission.csv", "leaderboard.png"} - {"run.json"}
+PREFIX = "kernel-"
+
+
+class Incomplete(KaggleError):
+    """Files are missing or damaged, or their URLs no longer valid."""
 
 
 def download_output(
@@ -34,7 +45,8 @@ def download_output(
     Also what a failed, cancelled or timed-out version has left, if a network was
     finished; it is said what is missing. The files are downloaded into a folder beside,
     are checked against the manifest in run.json, and only then moved to their places,
-    run.json last. Files that are there already are not downloaded again.
+    run.json last. What is there already and right is not downloaded again, what is damaged
+    is. After a failure the folder beside is kept for the next attempt.
 
     Args:
         client: Client.
@@ -51,9 +63,9 @@ def download_output(
     Raises:
         KaggleError: the kernel has not ended, or left no network; a file that is
             missing, damaged or named outside the folder; an output of another build;
-            patterns that match no file.
+            patterns that match no file; too little space.
     """
-    record = check_kernel(run, client.service)
+    record = check_kernel(run, client)
     with locked(runs, run.name, say):
         if is_fetched(run, record):
             return 0
@@ -64,42 +76,106 @@ def download_output(
                 "output shows. Try: python build.py status --wait"
             )
         partial = run / "partial-output"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        try:
-            urls = list_urls(client, record, partial)
-            result = fetch_result(client, record, state, urls, partial)
-            chosen = choose_names(urls, only, result)
-            wanted = [name for name in chosen if not holds(run, name, result)]
-            for name in wanted:
-                if name in urls:
-                    client.download(urls[name], place_file(partial, name))
-            check_files(partial, wanted, record, result, say)
-            if not only:
-                text = "".join(text for _, text in read_log(client, record))
-                (partial / LOG).write_text(text, "utf-8", newline="\n")
-            num_files = move_files(partial, run)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Incomplete),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_fixed(PAUSE_SECONDS * client.pace),
+            before_sleep=lambda state: say(f"{state.outcome.exception()} Trying again."),
+            reraise=True,
+        )
+        result, names, left_out = patiently(download_files, client, record, state, run, only, say)
+        if not only and (log := read_log(client, record, say)):
+            text = "".join(text for _, text in log)
+            (partial / LOG).write_text(text, "utf-8", newline="\n")
+            names.append(LOG)
+        num_files = move_files(partial, run, [*names, "run.json"])
+        shutil.rmtree(partial)
         say_end(client, record, state, result, say)
-        say_left_out(sorted(set(urls) - {*chosen, "run.json"}), result, say)
+        say_left_out(left_out, result, say)
     return num_files
 
 
 def is_fetched(run: Path, record: PushRecord) -> bool:
-    """Whether a run's folder holds the whole output of a finished run.
-
-    Raises:
-        KaggleError: a run.json of another build.
-    """
-    if not (run / "run.json").exists():
+    """Whether a run's folder holds the whole output of a finished run, undamaged."""
+    try:
+        result = check_build(run, record)
+    except KaggleError:  # downloaded again
         return False
-    result = check_build(run, record)
     whole = result.complete and (run / LOG).is_file()
     return whole and not any(find_wrong(run, result, result.files))
 
 
-def list_urls(client: Client, record: PushRecord, folder: Path) -> dict[str, str]:
+def download_files(
+    client: Client,
+    record: PushRecord,
+    state: str,
+    run: Path,
+    only: Sequence[str],
+    say: Callable[[str], None],
+) -> tuple[ResultRecord, list[str], list[str]]:
+    """Download what a run's folder lacks into partial-output/ and check it.
+
+    Args:
+        client, run, only, say: as `download_output` takes them.
+        record: PushRecord of the run.
+        state: str, how the version ended.
+
+    Returns:
+        The run.json, the names of the files that came, and those that no pattern matches.
+
+    Raises:
+        Incomplete: a new listing may help.
+        KaggleError: as `download_output`.
+    """
+    partial = run / "partial-output"
+    partial.mkdir(exist_ok=True)
+    urls = list_urls(client, record, partial, say)
+    result = fetch_result(client, record, state, urls, partial)
+    chosen = choose_names(urls, only, result)
+    wanted = [name for name in chosen if not holds(run, name, result)]
+    needed = [name for name in wanted if name in urls and not holds(partial, name, result)]
+    check_space(run, needed, result)
+    for name in needed:
+        download_file(client, urls[name], place_file(partial, name))
+    check_files(partial, wanted, record, result, say)
+    names = [name for name in wanted if (partial / name).is_file()]
+    return result, names, sorted(set(urls) - {*chosen, "run.json"})
+
+
+def download_file(client: Client, url: str, path: Path) -> None:
+    """Download one file.
+
+    Raises:
+        Incomplete: its URL is refused; they expire.
+    """
+    try:
+        client.download(url, path)
+    except KaggleError as error:
+        if error.status in (400, 401, 403, 404, 410):
+            raise Incomplete(str(error), error.status) from None
+        raise
+
+
+def check_space(run: Path, names: list[str], result: ResultRecord) -> None:
+    """Refuse a download for which the disk has no space.
+
+    Raises:
+        KaggleError: names both sizes.
+    """
+    entries = [(result.manifest or {}).get(name) or {} for name in names]
+    size = sum(entry.get("size", 0) for entry in entries)
+    free = shutil.disk_usage(run).free
+    if size > free:
+        raise KaggleError(
+            f"{run}: expected {size / 1e9:.1f} GB of free disk space for {len(names)} files. "
+            f"Received: {free / 1e9:.1f} GB. Try: free up space, or python build.py output --only "
+            "'*.csv'"
+        )
+
+
+def list_urls(
+    client: Client, record: PushRecord, folder: Path, say: Callable[[str], None]
+) -> dict[str, str]:
     """The names and URLs of a version's files, without those it was still writing.
 
     Raises:
@@ -107,10 +183,15 @@ def list_urls(client: Client, record: PushRecord, folder: Path) -> dict[str, str
     """
     version = identify_version(record.kernel, record.version)
     files = client.call_pages("kernels", "list_kernel_session_output", "files", **version)
-    urls = {place_file(folder, file.file_name): file.url for file in files}
-    names = {place.relative_to(folder).as_posix(): url for place, url in urls.items()}
-    # "." starts the name of the lock.
-    return {n: u for n, u in names.items() if not n.split("/")[-1].startswith((PARTIAL, "."))}
+    urls = {}
+    for file in files:
+        name = place_file(folder, file.file_name).relative_to(folder).as_posix()
+        if name.lower() in OWN:
+            say(f"{name} of the kernel is saved as {PREFIX}{name}: this program writes one, too")
+            name = f"{PREFIX}{name}"
+        if not name.split("/")[-1].startswith((PARTIAL, ".")):  # "." starts the lock's name
+            urls[name] = file.url
+    return urls
 
 
 def fetch_result(
@@ -119,16 +200,19 @@ def fetch_result(
     """Download run.json; it is there as soon as a network is finished.
 
     Raises:
+        Incomplete: it is not listed although the version is complete, or is damaged.
         KaggleError: there is none, or one of another build.
     """
+    path = folder / "run.json"
+    path.unlink(missing_ok=True)
     if "run.json" not in urls:
-        raise KaggleError(
+        raise (Incomplete if state == "COMPLETE" else KaggleError)(
             f"{describe_end(client, record, state)}. Its output lacks run.json: no network was "
             "finished. Expected: the run.json of a kernel, written after the first network. "
             f"See {record.url}. Try: python build.py status shows its log; push --resume continues "
             "with the network in training, if one was saved"
         )
-    client.download(urls["run.json"], folder / "run.json")
+    download_file(client, urls["run.json"], path)
     return check_build(folder, record)
 
 
@@ -182,9 +266,10 @@ def check_files(
     if missing or damaged:
         wrong = {"lacks": missing, "differs from run.json in": damaged}
         what = " and ".join(f"{verb} {', '.join(names)}" for verb, names in wrong.items() if names)
-        raise KaggleError(
+        raise Incomplete(
             f"the output of {name_version(record)} {what}. Expected: the files that run.json "
-            f"lists. Nothing was saved. See {record.url}"
+            f"lists. The run's folder is unchanged. See {record.url}. Try: repeat python build.py "
+            "output"
         )
     if newer:
         say(f"newer than run.json, since the run was ended in between: {', '.join(newer)}")
@@ -223,16 +308,17 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
     """The run.json of a folder, if the pushed code has written it.
 
     Raises:
-        KaggleError: another build id, a text that was edited, or no run.json at all.
+        Incomplete: no run.json at all.
+        KaggleError: another build id, or a text that was edited.
     """
     try:
         found = read_record(run, ResultRecord)
     except ValueError:
         found = None
     if found is None or not found.build_id:
-        raise KaggleError(
-            "run.json: expected the run.json of a kernel. Received: something else. Try: "
-            f"delete {run / 'run.json'}, if it is there, and repeat python build.py output"
+        raise Incomplete(
+            f"{run / 'run.json'}: expected the run.json of a kernel. Received: something else. "
+            "Try: repeat python build.py output"
         )
     if found.build_id != record.build_id or found.edited:
         state = f"{found.build_id}{', edited since' if found.edited else ''}"
@@ -243,11 +329,9 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
     return found
 
 
-def move_files(partial: Path, run: Path) -> int:
-    """Move the checked files to their places, run.json last; their number."""
-    files = [path for path in partial.rglob("*") if path.is_file()]
-    for path in sorted(files, key=lambda path: path == partial / "run.json"):
-        target = run / path.relative_to(partial)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
-    return len(files)
+def move_files(partial: Path, run: Path, names: list[str]) -> int:
+    """Move the checked files to their places, in this order; their number."""
+    for name in names:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(partial / name, run / name)
+    return len(names)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..records import SubmissionRecord, read_record, write_record
-from ..runs import check_service
+from ..runs import check_account, check_service
 from ..terminal import clean_line
 from .client import Client
 from .errors import KaggleError
@@ -24,6 +24,7 @@ def fetch_scores(client: Client, run: Path, say: Callable[[str], None] = print) 
         say: function that prints a line.
 
     Raises:
+        ValueError: another account submitted it.
         KaggleError: nothing was submitted, the submission ended in an error, or no
             score within half an hour.
     """
@@ -31,6 +32,7 @@ def fetch_scores(client: Client, run: Path, say: Callable[[str], None] = print) 
     record = read_record(run, SubmissionRecord)
     if record is None:
         raise KaggleError(f"{run.name} was not submitted. Try: python build.py submit")
+    check_account(run, record.account or client.username, client.username)
     until = time.monotonic() + SCORE_SECONDS
     said = False
     while (found := find_scored(client, record.submission)) is None:

@@ -1,23 +1,27 @@
 """A run's predictions to the competition: checked first, submitted once."""
 
+import contextlib
 import datetime
+import functools
 import re
+import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from pcam_kaggle.inference.submission import check_submission
-from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.files import short_hash, write_beside
 from pcam_kaggle.system.paths import COMPETITION
 
 from ..folders import RUNS
 from ..locks import locked
 from ..records import PushRecord, ResultRecord, SubmissionRecord, now, read_record, write_record
-from ..runs import check_service
+from ..runs import check_account, check_kernel, check_service
 from .client import Client
-from .errors import KaggleError, LostAnswer, search_after_lost_answer
+from .errors import KaggleError
 from .manifest import find_wrong
+from .once import locate_note, recover, send_once
 from .output import check_build
 
 MAX_MESSAGE = 500  # characters
@@ -29,10 +33,12 @@ def submit_predictions(
     message: str | None = None,
     runs: Path = RUNS,
     say: Callable[[str], None] = print,
+    send_anyway: bool = False,
 ) -> int:
     """Submit a run's submission.csv, unless its build was submitted before.
 
-    Writes submit.json beside push.json.
+    Writes submit.json beside push.json. What is recorded there counts, whether or not the
+    service lists it.
 
     Args:
         client: Client.
@@ -43,34 +49,50 @@ def submit_predictions(
             submission.
         runs: Path of the folder of runs.
         say: function that prints a line.
+        send_anyway: bool, submit although the outcome of an earlier attempt does not show.
 
     Returns:
         int, the submission's number.
 
     Raises:
         ValueError: a submission.csv that does not match the competition's sample.
+        Undecided: an attempt was interrupted or its answer lost, and no submission shows.
         KaggleError: a run that predicts nothing, an output of another build, no
-            submissions left today, a competition not joined or closed, a lost answer
-            and no submission.
+            submissions left today, a competition not joined or closed.
     """
     record = check_service(run, client.service)
+    if record.kernel:
+        check_kernel(run, client)
     path = run / "submission.csv"
     result = check_output(run, record)
     build = name_build(run, result)
     message = make_message(record, result, build, message)
     with locked(runs, run.name, say):
         check_against_sample(client, path, run)
-        found = find_submission(client, build)
+        note_path = locate_note(runs, f"submit-{run.name}")
+        search = functools.partial(find_sent, client)
+        recovered = recover(client, note_path, search, say, send_anyway)
+        if recovered:
+            note, found = recovered
+            finish_submission(client, run, note_path, found, note["message"])
+        found = find_recorded(client, run, build) or find_submission(client, build)
         if found:
-            ref, message = found.ref, found.description
-            say(f"this build was already submitted (submission {ref})")
-        else:
-            check_allowed(client, say)
-            ref = send_submission(client, path, message, build, say)
-        earlier = read_record(run, SubmissionRecord)
-        if earlier is None or earlier.submission != ref:
-            write_record(run, SubmissionRecord(ref, message, now()))
-    return ref
+            say(f"this build was already submitted (submission {found.ref})")
+            return finish_submission(client, run, note_path, found, found.description)
+        check_allowed(client, say)
+        found = send_submission(client, path, message, build, note_path, say)
+        return finish_submission(client, run, note_path, found, message)
+
+
+def finish_submission(
+    client: Client, run: Path, note_path: Path, found: object, message: str
+) -> int:
+    """Record a submission, unless it is, and remove the note of its sending; its number."""
+    earlier = read_record(run, SubmissionRecord)
+    if earlier is None or earlier.submission != found.ref:
+        write_record(run, SubmissionRecord(found.ref, client.username, message, now()))
+    note_path.unlink(missing_ok=True)
+    return found.ref
 
 
 def check_output(run: Path, record: PushRecord) -> ResultRecord:
@@ -143,28 +165,42 @@ def make_message(record: PushRecord, result: ResultRecord, build: str, message: 
 def check_against_sample(client: Client, path: Path, run: Path) -> None:
     """Compare a submission with the competition's own sample, downloaded once a run.
 
+    A kept sample that does not match is downloaded again, once: it may be damaged.
+
     Raises:
         ValueError: a table that is damaged, or does not match the sample.
     """
+    submission = read_table(path)
     sample = run / "sample_submission.csv"
-    if not sample.exists():
-        partial = run / "partial-sample_submission.csv"
-        try:
-            client.download_data_file(COMPETITION, sample.name, partial)
-            partial.replace(sample)
-        finally:
-            partial.unlink(missing_ok=True)
-    tables = []
-    for table in (path, sample):
-        try:
-            tables.append(pd.read_csv(table, dtype={"id": str}))
-        except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f"{table}: expected a CSV id,label. Received: {error}") from None
-    submission, sample_table = tables
+    if sample.is_file():
+        with contextlib.suppress(ValueError):
+            check_submission(submission, read_table(sample)["id"])
+            return
+    with write_beside(sample) as partial:
+        client.download_data_file(COMPETITION, sample.name, partial)
+        ids = read_table(partial)["id"]
     try:
-        check_submission(submission, sample_table["id"])
+        check_submission(submission, ids)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV with a column id, as text.
+
+    Raises:
+        ValueError: it is none; names the file.
+    """
+    try:
+        table = pd.read_csv(path, dtype={"id": str})
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected a CSV id,label. Received: {error}") from None
+    if list(table.columns) != ["id", "label"] or table.empty:
+        columns = ",".join(map(str, table.columns))
+        raise ValueError(
+            f"{path}: expected a CSV id,label. Received: {len(table)} rows of {columns[:80]}"
+        )
+    return table
 
 
 def has_build(description: str, build: str) -> bool:
@@ -172,15 +208,48 @@ def has_build(description: str, build: str) -> bool:
     return re.search(rf"{re.escape(build)}(?![\w-])", description) is not None
 
 
+def list_same(client: Client, build: str) -> list:
+    """The account's submissions of a build, the latest first."""
+    submissions = client.call_pages(
+        "competitions", "list_submissions", "submissions", competition_name=COMPETITION
+    )
+    return [found for found in submissions if has_build(found.description or "", build)]
+
+
 def find_submission(client: Client, build: str):
     """The account's latest submission of a build that did not fail, or None."""
-    for submission in client.call_pages(
-        "competitions", "list_submissions", "submissions", competition_name=COMPETITION
-    ):
-        same = has_build(submission.description or "", build)
-        if same and submission.status.name != "ERROR":
-            return submission
-    return None
+    return next((found for found in list_same(client, build) if not has_failed(found)), None)
+
+
+def has_failed(found: object) -> bool:
+    """Whether a submission ended in an error."""
+    return found.status is not None and found.status.name == "ERROR"
+
+
+def find_sent(client: Client, note: dict):
+    """The submission that an attempt has made, or None while it does not show."""
+    return next((f for f in list_same(client, note["build"]) if f.ref not in note["known"]), None)
+
+
+def find_recorded(client: Client, run: Path, build: str):
+    """The submission of a build in a run's submit.json, unless it failed, or None.
+
+    Raises:
+        ValueError: it was submitted with the credentials of another account.
+    """
+    record = read_record(run, SubmissionRecord)
+    if record is None or not has_build(record.message, build):
+        return None
+    check_account(run, record.account or client.username, client.username)
+    try:
+        found = client.call("competitions", "get_submission", ref=record.submission)
+    except KaggleError as error:
+        if error.status not in (403, 404):
+            raise
+    else:
+        if has_failed(found):
+            return None
+    return types.SimpleNamespace(ref=record.submission, description=record.message)
 
 
 def check_allowed(client: Client, say: Callable[[str], None]) -> None:
@@ -212,13 +281,20 @@ def check_allowed(client: Client, say: Callable[[str], None]) -> None:
 
 
 def send_submission(
-    client: Client, path: Path, message: str, build: str, say: Callable[[str], None]
-) -> int:
-    """Upload and submit once; the submission's number.
+    client: Client,
+    path: Path,
+    message: str,
+    build: str,
+    note_path: Path,
+    say: Callable[[str], None],
+):
+    """Upload and submit once; the submission, with its number `ref`.
 
     Raises:
-        KaggleError: what Kaggle refused; a lost answer and no submission.
+        Undecided: the answer was lost and no submission shows.
+        KaggleError: what Kaggle refused.
     """
+    known = [found.ref for found in list_same(client, build)]
     token = client.upload(
         path,
         "competitions",
@@ -226,7 +302,8 @@ def send_submission(
         competition_name=COMPETITION,
         file_name=path.name,
     )
-    try:
+
+    def send():
         answer = client.call(
             "competitions",
             "create_submission",
@@ -234,12 +311,16 @@ def send_submission(
             blob_file_tokens=token,
             submission_description=message,
         )
-    except LostAnswer as error:
-        say(f"{error} Searching for it.")
-        found = search_after_lost_answer(
-            lambda: find_submission(client, build), "submission", "none of this build", client.pace
-        )
-        return found.ref
-    if not answer.ref:
-        raise KaggleError(f"Kaggle refused the submission: {answer.message}")
-    return answer.ref
+        if not answer.ref:
+            raise KaggleError(f"Kaggle refused the submission: {answer.message}")
+        return answer
+
+    note = {
+        "what": "submission",
+        "message": message,
+        "build": build,
+        "known": known,
+        "expected": f"a submission whose description has {build}",
+        "page": f"https://www.kaggle.com/c/{COMPETITION}/submissions",
+    }
+    return send_once(client, note_path, note, send, functools.partial(find_sent, client), say)

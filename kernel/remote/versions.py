@@ -3,32 +3,86 @@
 import ast
 from pathlib import Path
 
+from pcam_kaggle.system.files import short_hash
+
 from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
 from ..folders import RUNS
-from ..records import PushRecord, read_record
+from ..records import PushRecord, now, read_record
 from ..runs import list_runs
 from .client import Client
 from .datasets import is_networks
 from .errors import KaggleError
+from .once import Undecided, wait_for_outcome
 
 ALIVE = ("QUEUED", "RUNNING")
 
 
-def find_kernel(client: Client, kernel_id: str):
-    """A kernel's latest version (ApiGetKernelResponse), or None without any.
+def find_kernel(client: Client, kernel_id: str, version: int | None = None):
+    """A version of a kernel (ApiGetKernelResponse), the latest if None; None without any.
 
     Args:
         client: Client.
         kernel_id: str, "owner/slug".
+        version: int, its number, or None.
     """
     owner, slug = kernel_id.split("/")
+    label = {} if version is None else {"version_label": f"v{version}"}
     try:
-        return client.call("kernels", "get_kernel", user_name=owner, kernel_slug=slug)
+        return client.call("kernels", "get_kernel", user_name=owner, kernel_slug=slug, **label)
     except KaggleError as error:
         if error.status in (403, 404):  # Kaggle says 403 where there is no such kernel
             return None
         raise
+
+
+def find_latest(client: Client, kernel_id: str, runs: Path, anyway: bool):
+    """A kernel's latest version, as `find_kernel`; an answer that is out of date is not taken.
+
+    Args:
+        client: Client.
+        kernel_id: str, "owner/slug".
+        runs: Path of the folder of runs.
+        anyway: bool, take it in the end.
+
+    Raises:
+        Undecided: a version that was pushed from here does not show.
+    """
+    recorded = max(
+        [record.version for _, record in list_pushes(client, kernel_id, runs)], default=0
+    )
+    newest = []
+
+    def find(note):
+        newest[:] = [find_kernel(client, kernel_id)]
+        return newest[0] if get_version(newest[0]) >= recorded else None
+
+    if recorded == 0:
+        return find_kernel(client, kernel_id)
+    note = {
+        "what": f"push of version {recorded}",
+        "started": now(),
+        "expected": f"{kernel_id} with version {recorded}, as recorded in {runs}",
+        "page": make_page_url(kernel_id),
+    }
+    try:
+        return wait_for_outcome(client, note, find)
+    except Undecided:
+        if anyway:
+            return newest[0]
+        raise
+
+
+def list_pushes(client: Client, kernel_id: str, runs: Path = RUNS) -> list[tuple[Path, PushRecord]]:
+    """The runs of a kernel with their records, the latest push first."""
+    records = [(run, read_record(run, PushRecord)) for run in reversed(list_runs(runs))]
+    wanted = (client.service, kernel_id)
+    return [pair for pair in records if (pair[1].service, pair[1].kernel) == wanted]
+
+
+def get_version(stored: object) -> int:
+    """The latest version's number of what `find_kernel` returned; 0 without any."""
+    return (stored.metadata.current_version_number or 0) if stored else 0
 
 
 def find_same(
@@ -49,17 +103,53 @@ def find_same(
     """
     if stored is None or not is_same_source(stored, bundle):
         return None
+    sources = list_sources(stored)
+    resumed = are_same_sources(sources, metadata)
+    is_wanted = resumed is not None and (resumed or not resume)
+    version = get_version(stored)
+    return version if is_wanted and is_usable(client, metadata["id"], version, resume) else None
+
+
+def list_sources(stored: object) -> dict[str, list[str]]:
+    """The inputs of a version on Kaggle, by their keys in kernel-metadata.json."""
     kept = stored.metadata
-    datasets = set(kept.dataset_data_sources or [])
-    networks = set(filter(is_networks, datasets))
-    if datasets - networks != set(metadata["dataset_sources"]):
-        return None
-    if resume and not (networks or kept.kernel_data_sources):
-        return None
-    answer = fetch_state(client, metadata["id"], kept.current_version_number)
-    state = answer.status.name
-    is_usable = state in ALIVE or (state == "COMPLETE" and not resume)
-    return kept.current_version_number if is_usable else None
+    return {
+        "competition_sources": kept.competition_data_sources or [],
+        "dataset_sources": kept.dataset_data_sources or [],
+        "kernel_sources": kept.kernel_data_sources or [],
+        "model_sources": kept.model_data_sources or [],
+    }
+
+
+def are_same_sources(sources: dict[str, list[str]], metadata: dict) -> bool | None:
+    """Compare the inputs of a version with those of kernel-metadata.json.
+
+    Args:
+        sources: dict of keys of kernel-metadata.json to inputs; a key may be missing.
+        metadata: dict of kernel-metadata.json, without what is resumed.
+
+    Returns:
+        bool, whether networks to resume are attached beside the same inputs; None where the
+        inputs differ.
+    """
+    resumed = False
+    for kind, found in sources.items():
+        extra = {s for s in found if is_networks(s) or s == metadata["id"]}
+        # A competition is named with or without a path before it.
+        names = [
+            {s.split("/")[-1] if kind == "competition_sources" else s for s in both}
+            for both in (set(found) - extra, metadata.get(kind, []))
+        ]
+        if names[0] != names[1]:
+            return None
+        resumed = resumed or bool(extra)
+    return resumed
+
+
+def is_usable(client: Client, kernel_id: str, version: int, resume: bool) -> bool:
+    """Whether a version is queued or running, or complete with nothing to resume."""
+    state = ask_state(client, kernel_id, version)
+    return state in ALIVE or (state == "COMPLETE" and not resume)
 
 
 def recall_max_hours(
@@ -79,12 +169,12 @@ def recall_max_hours(
     """
     if stored is None:
         return None
-    version = (service, kernel_id, stored.metadata.current_version_number)
+    version = (service, kernel_id, get_version(stored))
     for run in reversed(list_runs(runs)):
         record = read_record(run, PushRecord)
         if (record.service, record.kernel, record.version) == version:
             return record.max_hours
-    return read_overrides(stored.blob.source or "").get("max_hours")
+    return read_overrides(get_source(stored)).get("max_hours")
 
 
 def read_overrides(source: str) -> dict:
@@ -100,9 +190,17 @@ def read_overrides(source: str) -> dict:
 
 def is_same_source(stored: object, bundle: Bundle) -> bool:
     """Whether Kaggle's copy is the bundled text, apart from line ends and edges."""
-    texts = (stored.blob.source or "", bundle.source)
-    first, second = ("\n".join(text.strip().splitlines()) for text in texts)
-    return first == second
+    return hash_source(get_source(stored)) == hash_source(bundle.source)
+
+
+def get_source(stored: object) -> str:
+    """The text of what `find_kernel` returned."""
+    return (stored.blob.source if stored.blob else None) or ""
+
+
+def hash_source(text: str) -> str:
+    """A hash of a kernel's text, apart from line ends and edges."""
+    return short_hash("\n".join(text.strip().splitlines()))
 
 
 def is_resumable(stored: object, bundle: Bundle) -> bool:
@@ -111,10 +209,25 @@ def is_resumable(stored: object, bundle: Bundle) -> bool:
     Both may be worded differently, or differ in settings that decide no prediction, such as
     max_hours.
     """
-    text = "\n".join((stored.blob.source or "").splitlines()) + "\n"
+    text = "\n".join(get_source(stored).splitlines()) + "\n"
     kept = identify_networks(text)
     same = kept is not None and kept == identify_networks(bundle.source)
     return same or is_same_source(stored, bundle)
+
+
+def ask_state(client: Client, kernel_id: str, version: int) -> str:
+    """The name of a version's state; QUEUED where a version that was just pushed does not show."""
+    try:
+        return name_state(fetch_state(client, kernel_id, version))
+    except KaggleError as error:
+        if error.status != 404:
+            raise
+        return "QUEUED"
+
+
+def name_state(answer: object) -> str:
+    """The state in an answer of `fetch_state`; one without a state is that of a queued version."""
+    return answer.status.name if answer.status else "QUEUED"
 
 
 def fetch_state(client: Client, kernel_id: str, version: int):

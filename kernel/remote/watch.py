@@ -10,7 +10,8 @@ from ..records import PushRecord, StatusRecord, now, read_record, write_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
-from .versions import ALIVE, fetch_state, identify_version
+from .once import SHOW_SECONDS
+from .versions import ALIVE, ask_state, fetch_state, identify_version
 
 QUEUE_SECONDS = 3_600  # how long a version may be queued
 GRACE_SECONDS = 1_800  # over the version's own time-out before we stop waiting
@@ -50,30 +51,27 @@ def wait_for_kernel(
         KaggleError: queued for too long, or running beyond its time-out: the kernel
             continues, and the same command resumes waiting.
     """
-    record = check_kernel(run, client.service)
-    pushed = datetime.datetime.fromisoformat(record.pushed)
-    started = time.monotonic()
-    running_since, state, num_shown, said = None, None, 0, 0
+    record = check_kernel(run, client)
+    state, num_shown, since, said = None, 0, 0, 0
     while True:
         before, state = state, update_status(client, record, run)
-        waited = time.monotonic() - started
-        if state == "RUNNING" and running_since is None:
-            running_since = waited
-        if state != before or waited - said > SILENT_SECONDS * client.pace:
-            said = waited
-            age = (datetime.datetime.now(datetime.UTC) - pushed).total_seconds()
-            say(f"{format_time(age)} {name_version(record)} {state}")
+        now_seconds = time.monotonic()
+        if state != before:
+            since = now_seconds
+        if state != before or now_seconds - said > SILENT_SECONDS * client.pace:
+            said = now_seconds
+            say(f"{format_time(measure_age(record))} {name_version(record)} {state}")
         if state == "RUNNING":
             lines = client.read_live_log(record.kernel, record.version)
             num_shown = say_new_lines(lines, num_shown, say)
         if state not in ALIVE or not wait:
             break
-        check_patience(state, waited, running_since, record, queue_seconds)
+        check_patience(state, now_seconds - since, record, queue_seconds)
         time.sleep(POLL_SECONDS * client.pace)
     if state not in (*ALIVE, "COMPLETE"):
-        raise RunFailed(explain_failure(client, record, run, state))
+        raise RunFailed(explain_failure(client, record, run, state, say))
     if state == "COMPLETE" and wait:
-        text = "".join(text for _, text in read_log(client, record))
+        text = "".join(text for _, text in read_log(client, record, say))
         say_new_lines(text.splitlines(), num_shown, say)
     return state
 
@@ -81,37 +79,48 @@ def wait_for_kernel(
 def update_status(client: Client, record: PushRecord, run: Path) -> str:
     """The state's name now, also written to status.json."""
     try:
-        answer = fetch_state(client, record.kernel, record.version)
-        state = answer.status.name
+        state = ask_state(client, record.kernel, record.version)
     except KaggleError as error:
-        if error.status != 404:
+        if error.status != 403 or measure_age(record) > SHOW_SECONDS * client.pace:
             raise
-        state = "QUEUED"  # a version just pushed may not show yet
+        state = "QUEUED"  # a kernel that was just made does not show yet
     earlier = read_record(run, StatusRecord)
     failure = earlier.failure if earlier and earlier.state == state else ""
     write_record(run, StatusRecord(state, now(), failure))
     return state
 
 
-def check_patience(
-    state: str, waited: float, running_since: float | None, record: PushRecord, queue_seconds: float
-) -> None:
+def check_patience(state: str, seconds: float, record: PushRecord, queue_seconds: float) -> None:
     """Stop waiting for a version that makes no progress.
+
+    Args:
+        state: str, QUEUED or RUNNING.
+        seconds: float, how long it has been in this state while we waited.
+        record: PushRecord.
+        queue_seconds: float, how long it may be queued.
 
     Raises:
         KaggleError: queued or running for too long.
     """
     advice = "It was not cancelled; python build.py status --wait resumes waiting."
-    if state == "QUEUED" and waited > queue_seconds:
+    if state == "QUEUED" and seconds > queue_seconds:
         raise KaggleError(
-            f"{name_version(record)} is still queued after {format_time(waited)}. {advice}"
+            f"{name_version(record)} is still queued after {format_time(seconds)}. {advice}"
         )
-    limit = record.timeout_hours * 3600 + GRACE_SECONDS
-    if running_since is not None and waited - running_since > limit:
+    if state == "RUNNING" and seconds > record.timeout_hours * 3600 + GRACE_SECONDS:
         raise KaggleError(
             f"{name_version(record)} has run for longer than its time-out of "
             f"{record.timeout_hours:g} h. {advice}"
         )
+
+
+def measure_age(record: PushRecord) -> float:
+    """Seconds since a push; 0 where the clock was set back or the time is not known."""
+    try:
+        pushed = datetime.datetime.fromisoformat(record.pushed)
+        return max(0, (datetime.datetime.now(datetime.UTC) - pushed).total_seconds())
+    except (ValueError, TypeError):
+        return 0
 
 
 def say_new_lines(lines: list[str], num_shown: int, say: Callable[[str], None]) -> int:
@@ -124,10 +133,12 @@ def say_new_lines(lines: list[str], num_shown: int, say: Callable[[str], None]) 
     return max(num_shown, len(lines))
 
 
-def explain_failure(client: Client, record: PushRecord, run: Path, state: str) -> str:
+def explain_failure(
+    client: Client, record: PushRecord, run: Path, state: str, say: Callable[[str], None]
+) -> str:
     """Why a version ended: the service's message and the kernel's last traceback."""
     message = describe_end(client, record, state)
-    text = find_traceback(read_log(client, record))
+    text = find_traceback(read_log(client, record, say))
     write_record(run, StatusRecord(state, now(), text))
     return f"{message}\n{text}" if text else message
 
@@ -146,20 +157,34 @@ def describe_end(client: Client, record: PushRecord, state: str) -> str:
     return f"{name_version(record)} {what}{why}"
 
 
-def read_log(client: Client, record: PushRecord) -> list[tuple[str, str]]:
-    """A finished version's log as pairs (stream name, text)."""
+def read_log(
+    client: Client, record: PushRecord, say: Callable[[str], None]
+) -> list[tuple[str, str]]:
+    """A finished version's log as pairs (stream name, text); [], said, where it cannot be had."""
     version = identify_version(record.kernel, record.version)
-    output = client.call("kernels", "list_kernel_session_output", **version)
-    return parse_log(output.log)
+    try:
+        return parse_log(client.call("kernels", "list_kernel_session_output", **version).log)
+    except KaggleError as error:
+        say(f"the log of {name_version(record)} is not shown: {error}")
+        return []
 
 
 def parse_log(log: str | None) -> list[tuple[str, str]]:
-    """A log as pairs (stream name, text); text that is not JSON is kept as it is."""
+    """A log as pairs (stream name, text); what is not as expected is kept as text."""
     try:
         entries = json.loads(log or "[]")
-        return [(entry["stream_name"], entry["data"]) for entry in entries]
-    except (ValueError, KeyError, TypeError):
-        return [("stdout", log)]
+    except ValueError:
+        entries = log
+    if not isinstance(entries, list):
+        entries = [str(log)]
+    pairs = []
+    for entry in entries:
+        fields = entry if isinstance(entry, dict) else {"data": entry}
+        text = fields.get("data")
+        text = "" if text is None else str(text)
+        text = text.encode("utf-8", "replace").decode("utf-8")  # surrogates
+        pairs.append((str(fields.get("stream_name", "stdout")), text))
+    return pairs
 
 
 def find_traceback(entries: list[tuple[str, str]]) -> str:

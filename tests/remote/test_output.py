@@ -1,6 +1,7 @@
 """The output: complete or not at all, from the code that was pushed."""
 
 import json
+import shutil
 import sys
 import time
 import types
@@ -14,6 +15,7 @@ from kernel.remote.errors import KaggleError
 from kernel.remote.output import download_output, place_file
 from kernel.remote.push import push_kernel
 from kernel.remote.submit import submit_predictions
+from kernel.remote.watch import wait_for_kernel
 from kernel.sandbox.faults import Fault
 
 
@@ -36,7 +38,8 @@ NOTHING = {"push.json", "status.json"}  # what a download that fails leaves
 
 
 def list_names(run):
-    return {path.name for path in run.iterdir()}
+    """The names in a folder, without the folder that the next attempt resumes."""
+    return {path.name for path in run.iterdir()} - {"partial-output"}
 
 
 def test_all_files_come_and_the_log(finish, tmp_path):
@@ -140,11 +143,93 @@ def test_a_download_that_breaks_is_resumed(finish, tmp_path, fault, monkeypatch)
 
 def test_a_file_that_cannot_be_had_leaves_nothing_and_can_be_had_later(finish, tmp_path):
     sandbox, client, run = finish()
-    sandbox.script("file", Fault(403, "<html>expired</html>"))
+    sandbox.script("file", Fault(403, "<html>expired</html>", times=3))
     with pytest.raises(KaggleError, match="the download of .*403"):
         download_output(client, run, tmp_path / "runs")
     assert list_names(run) == NOTHING
     assert download_output(client, run, tmp_path / "runs") == 3
+
+
+def test_an_expired_url_asks_for_a_new_listing(finish):
+    sandbox, client, run = finish("networks")
+    sandbox.script("file", Fault(403, "<html>expired</html>"))
+    num_files, text = fetch(client, run)
+    assert num_files == 9 and "HTTP 403" in text and "Trying again" in text
+    assert sandbox.calls.count("ListKernelSessionOutput") == 2 + 1  # and the log
+
+
+def test_a_listing_that_lacks_files_is_asked_for_again(finish):
+    sandbox, client, run = finish("networks")
+    sandbox.script("ListKernelSessionOutput", Fault(patch={"files": []}))
+    num_files, text = fetch(client, run)
+    assert num_files == 9 and "lacks run.json" in text
+
+
+@pytest.mark.parametrize("content", ["<!doctype html>", "{}", '{"build_id": 3}', ""])
+def test_a_folder_with_a_damaged_run_json_is_repaired(finish, content):
+    _, client, run = finish("networks")
+    fetch(client, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    (run / "run.json").write_text(content)
+    (run / "submission.csv").write_text("<html>log in</html>")
+    (run / "folds" / "fold2_seed2.keras").unlink()
+    assert fetch(client, run)[0] == 4
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    after.pop(run / "status.json"), before.pop(run / "status.json")
+    assert after == before
+
+
+def test_what_a_failed_download_has_got_is_not_downloaded_again(finish):
+    sandbox, client, run = finish("networks")
+    path = sandbox.service.folder / "kernels/sandbox/pcam-demo/v1/working/submission.csv"
+    content = path.read_bytes()
+    path.write_bytes(b"cut")
+    with pytest.raises(KaggleError, match="differs from run.json in submission.csv"):
+        fetch(client, run)
+    path.write_bytes(content)
+    files = sandbox.calls.count("file")
+    assert fetch(client, run)[0] == 9
+    assert sandbox.calls.count("file") == files + 2  # run.json and that one
+    assert not list(run.rglob("partial*"))
+
+
+def test_a_kernel_s_files_never_replace_our_records(finish):
+    sandbox, client, run = finish()
+    before = {path: path.read_bytes() for path in run.glob("push.json")}
+    working = sandbox.service.folder / "kernels/sandbox/pcam-demo/v1/working"
+    names = ("push.json", "submit.json", "Status.json", "sample_submission.csv", "kernel.log")
+    for name in names:
+        (working / name).write_text("of the kernel")
+    num_files, text = fetch(client, run)
+    assert num_files == 3 + len(names)
+    assert before == {path: path.read_bytes() for path in run.glob("push.json")}
+    for name in names:
+        assert (run / f"kernel-{name}").read_text() == "of the kernel"
+        assert f"{name} of the kernel is saved as kernel-{name}" in text
+    assert submit_predictions(client, run, runs=run.parent) == 1
+
+
+def test_a_disk_without_space_is_named_before_the_download(finish, monkeypatch):
+    sandbox, client, run = finish("networks")
+    usage = shutil.disk_usage(run)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(KaggleError, match=r"expected 0\.0 GB of free disk space for 7 files"):
+        fetch(client, run)
+    assert sandbox.calls.count("file") == 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ['{"stream_name": "stdout", "time": 1, "data": null}', "7", '{"data": "\\ud800"}', "null"],
+)
+def test_an_odd_log_entry_does_not_lock_up_a_run(finish, entry):
+    sandbox, client, run = finish()
+    log = f'[{{"stream_name": "stdout", "time": 1, "data": "before\\n"}}, {entry}]'
+    sandbox.script("ListKernelSessionOutput", Fault(patch={"log": log}, times=-1))
+    assert wait_for_kernel(client, run) == "COMPLETE"
+    assert fetch(client, run)[0] == 3
+    assert (run / "kernel.log").read_text("utf-8").startswith("before\n")
+    assert submit_predictions(client, run, runs=run.parent) == 1
 
 
 def test_what_lies_there_from_another_version_is_replaced(finish, tmp_path):
@@ -216,13 +301,15 @@ def test_an_unfinished_output_is_fetched_anew(finish, tmp_path):
     assert len(read_rows(run / "submission.csv")) == 16
     assert list_names(run / "folds") == FIRST
     sandbox.service.python = (*sandbox.service.python[:2], "networks")
+    before = (run / "run.json").read_bytes()
     again = push_kernel(client, "demo", runs=run.parent)
-    assert again == run and "run.json" not in list_names(run)
+    assert again == run.with_name(f"{run.name}-v2") and list_names(again) == {"push.json"}
     sandbox.service.sessions["sandbox/pcam-demo", 2].thread.join()
-    num_files, text = fetch(client, run)
-    assert num_files >= 5 and text == ""
-    assert read_record(run, ResultRecord).complete
-    assert fetch(client, run)[0] == 0
+    num_files, text = fetch(client, again)
+    assert num_files == 9 and text == ""
+    assert read_record(again, ResultRecord).complete
+    assert fetch(client, again)[0] == 0
+    assert (run / "run.json").read_bytes() == before
 
 
 def test_a_late_failure_loses_nothing(finish):

@@ -16,9 +16,14 @@ from kernel.records import PushRecord, read_record
 from kernel.remote import push as push_module
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
+from kernel.remote.once import wait_for_outcome
+from kernel.remote.output import download_output
 from kernel.remote.push import push_kernel
 from kernel.remote.quota import expect_hours
-from kernel.remote.versions import read_overrides
+from kernel.remote.scores import fetch_scores
+from kernel.remote.submit import submit_predictions
+from kernel.remote.versions import find_kernel, read_overrides
+from kernel.remote.watch import wait_for_kernel
 from kernel.sandbox.faults import Fault
 
 SLOW_DOWN = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
@@ -107,7 +112,7 @@ def test_a_version_that_failed_is_pushed_again(open_sandbox, runs):
     assert read_record(run, PushRecord).version == 2
 
 
-def test_a_push_that_was_interrupted_before_its_record_is_taken_up(sandbox, runs):
+def test_a_push_whose_record_was_lost_is_found_on_the_service(sandbox, runs):
     client = Client()
     run = push_kernel(client, "demo", runs=runs)
     (run / "push.json").unlink()
@@ -135,25 +140,178 @@ def test_a_lost_answer_is_resolved_by_looking(sandbox, runs, fault):
     assert read_record(run, PushRecord).version == 1
 
 
-def test_a_push_that_never_arrived_is_not_recorded_and_can_be_repeated(sandbox, runs):
+@pytest.mark.parametrize("mode", ["ok", "fail"])
+def test_an_answer_that_was_lost_without_a_new_version_is_for_the_user_to_decide(
+    open_sandbox, runs, monkeypatch, capsys, mode
+):
+    monkeypatch.setattr(build, "RUNS", runs)
+    sandbox = open_sandbox(mode)
+    if mode == "fail":  # an older version has the same text
+        assert build.main(["push", "demo"]) == 0
+        wait_for(sandbox)
+    before = len(list_versions(sandbox))
+    sandbox.script("SaveKernel", Fault(drop=True))
+    assert build.main(["push", "demo"]) == 75
+    error = capsys.readouterr().err
+    assert f"a version of sandbox/pcam-demo after version {before}. Try: look at " in error
+    assert "--send-anyway" in error
+    assert build.main(["push", "demo"]) == 75
+    assert count_pushes(sandbox) == before + 1 and len(list_versions(sandbox)) == before
+    assert build.main(["push", "demo", "--send-anyway"]) == 0
+    assert len(list_versions(sandbox)) == before + 1
+    assert not list((runs / ".sending").iterdir())
+
+
+@pytest.mark.parametrize("other", [{}, {"epochs": 5}])
+def test_a_push_that_arrives_late_is_waited_for_by_the_next_command(
+    open_sandbox, runs, monkeypatch, other
+):
+    sandbox = open_sandbox("slow")
+    monkeypatch.setattr("kernel.remote.once.SHOW_SECONDS", 500)
+    client = Client()
+    sandbox.script("SaveKernel", Fault(wait=1.5))
+    with pytest.raises(KaggleError):  # as after a kill half a second into the push
+        monkeypatch.setattr("kernel.remote.once.wait_for_outcome", interrupt)
+        push_kernel(client, "demo", runs=runs)
+    monkeypatch.setattr("kernel.remote.once.wait_for_outcome", wait_for_outcome)
+    assert list_versions(sandbox) == []
+    run = push_kernel(client, "demo", other, runs=runs)
+    assert count_pushes(sandbox) == 1 + bool(other) == len(list_versions(sandbox))
+    pushed = [read_record(path.parent, PushRecord) for path in runs.glob("*/push.json")]
+    assert sorted(record.version for record in pushed) == list(range(1, 2 + bool(other)))
+    assert read_record(run, PushRecord).settings == other
+    assert push_kernel(client, "demo", runs=runs).name.startswith("pcam-demo-")
+    assert count_pushes(sandbox) == 1 + bool(other)
+
+
+def interrupt(*arguments):
+    raise KaggleError("killed")
+
+
+def test_a_version_made_by_hand_meanwhile_is_not_taken_for_ours(open_sandbox, runs):
+    sandbox = open_sandbox("slow")
     client = Client()
     sandbox.script("SaveKernel", Fault(drop=True))
-    with pytest.raises(KaggleError, match="it searches before it sends"):
+    with pytest.raises(KaggleError, match="--send-anyway"):
         push_kernel(client, "demo", runs=runs)
-    assert list_versions(sandbox) == [] and not list(runs.glob("*/push.json"))
-    push_kernel(client, "demo", runs=runs)
-    assert len(list_versions(sandbox)) == 1
+    save_by_hand(client, sandbox)
+    with pytest.raises(KaggleError, match="--send-anyway"):
+        push_kernel(client, "demo", runs=runs)
 
 
-def test_a_lost_answer_after_an_older_version_of_the_same_text(open_sandbox, runs):
-    sandbox = open_sandbox("fail")
+def save_by_hand(client, sandbox):
+    """Save a version of the demo with another text, as Kaggle's editor does."""
+    versions = list_versions(sandbox)
+    text = f"# edited\n{versions[-1]['request']['text'] if versions else ''}"
+    client.call(
+        "kernels",
+        "save_kernel",
+        slug="sandbox/pcam-demo",
+        new_title="PCam demo",
+        text=text,
+        language="python",
+        kernel_type="script",
+    )
+
+
+def test_a_finished_build_is_found_after_pushes_of_others(sandbox, runs):
     client = Client()
-    push_kernel(client, "demo", runs=runs)
+    first = push_kernel(client, "demo", runs=runs)
     wait_for(sandbox)
-    sandbox.script("SaveKernel", Fault(drop=True))
-    with pytest.raises(KaggleError, match="no new version shows"):
+    download_output(client, first, runs)
+    before = {path: path.read_bytes() for path in first.iterdir()}
+    push_kernel(client, "demo", {"epochs": 3}, runs=runs)
+    wait_for(sandbox, number=2)
+    save_by_hand(client, sandbox)
+    wait_for(sandbox, number=3)
+    assert push_kernel(client, "demo", runs=runs) == first
+    assert len(list_versions(sandbox)) == 3
+    assert before == {path: path.read_bytes() for path in first.iterdir()}
+    assert submit_predictions(client, first, runs=runs) == 1
+
+
+def answer_as_now(client):
+    """A fault by which the service answers GetKernel later as it does now."""
+    stored = find_kernel(client, "sandbox/pcam-demo")
+    if stored is None:
+        return Fault(403, {"code": 403, "message": "denied"})
+    return Fault(200, stored.to_dict())
+
+
+def test_a_stale_answer_is_waited_for_and_never_acted_on(open_sandbox, runs):
+    sandbox = open_sandbox("slow")
+    client = Client()
+    nothing = answer_as_now(client)
+    run = push_kernel(client, "demo", runs=runs)
+    sandbox.script("GetKernel", nothing)
+    assert push_kernel(client, "demo", runs=runs) == run
+    earlier = answer_as_now(client)
+    other = push_kernel(client, "demo", {"epochs": 3}, runs=runs)
+    sandbox.script("GetKernel", earlier, earlier)
+    assert push_kernel(client, "demo", {"epochs": 3}, runs=runs) == other
+    assert len(list_versions(sandbox)) == 2 == count_pushes(sandbox)
+
+
+def test_a_kernel_that_was_deleted_on_the_service_is_pushed_if_asked(sandbox, runs):
+    client = Client()
+    run = push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    sandbox.service.state["kernels"].clear()
+    with pytest.raises(KaggleError, match="with version 1, as recorded in .*--send-anyway"):
         push_kernel(client, "demo", runs=runs)
-    assert len(list_versions(sandbox)) == 1
+    again = push_kernel(client, "demo", runs=runs, send_anyway=True)
+    assert again != run and read_record(again, PushRecord).version == 1
+    assert count_pushes(sandbox) == 2
+
+
+@pytest.mark.parametrize(
+    "kind, sources",
+    [("competition", []), ("dataset", ["a/b"]), ("kernel", ["a/b"]), ("model", ["a/b/keras/c/1"])],
+)
+def test_a_version_that_runs_with_other_inputs_is_not_taken(open_sandbox, runs, kind, sources):
+    sandbox = open_sandbox("slow")
+    client = Client()
+    answer = {f"invalid{kind.capitalize()}Sources": ["no-such"]}
+    sandbox.script("SaveKernel", Fault(patch=answer))
+    with pytest.raises(KaggleError, match="no-such.*correct that and push again"):
+        push_kernel(client, "demo", runs=runs)
+    list_versions(sandbox)[0]["request"][f"{kind}DataSources"] = sources
+    run = push_kernel(client, "demo", runs=runs)
+    assert len(list_versions(sandbox)) == 2 and read_record(run, PushRecord).version == 2
+
+
+def test_two_accounts_share_a_clone(open_sandbox, runs, monkeypatch):
+    sandbox = open_sandbox("networks")
+    first = push_kernel(Client(), "demo", runs=runs)
+    wait_for(sandbox)
+    download_output(Client(), first, runs)
+    submit_predictions(Client(), first, runs=runs)
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", "other")
+    other = Client()
+    for work in (
+        lambda: wait_for_kernel(other, first),
+        lambda: download_output(other, first, runs),
+        lambda: submit_predictions(other, first, runs=runs),
+        lambda: fetch_scores(other, first),
+    ):
+        with pytest.raises(ValueError, match="belongs to the account sandbox.*those of other"):
+            work()
+    second = push_kernel(other, "demo", runs=runs)
+    assert second != first and read_record(second, PushRecord).kernel == "other/pcam-demo"
+    assert before == {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    wait_for(sandbox, "other/pcam-demo")
+    download_output(other, second, runs)
+    assert submit_predictions(other, second, runs=runs) == 2
+
+
+def test_a_folder_of_runs_that_cannot_be_written_stops_before_anything_is_sent(sandbox, runs):
+    runs.mkdir()
+    (runs / ".sending").write_text("no folder")
+    with pytest.raises(OSError):
+        push_kernel(Client(), "demo", runs=runs)
+    assert count_pushes(sandbox) == 0
 
 
 def test_a_full_gpu_queue_is_waited_for(open_sandbox, runs, tmp_path, capsys):

@@ -6,9 +6,11 @@ import pytest
 from conftest import SLUG, run_python
 
 from kernel.records import PushRecord, ResultRecord, SubmissionRecord, read_record, write_record
+from kernel.remote import once
 from kernel.remote import scores as scores_module
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
+from kernel.remote.once import Undecided
 from kernel.remote.output import download_output
 from kernel.remote.push import push_kernel
 from kernel.remote.scores import fetch_scores
@@ -92,13 +94,75 @@ def test_a_lost_answer_is_resolved_by_looking(finish, submit, fault):
     assert len(list_sent(sandbox)) == 1 == sandbox.calls.count("CreateSubmission")
 
 
-def test_a_submission_that_never_arrived_is_said_and_can_be_repeated(finish, submit):
+def test_an_answer_that_was_lost_without_a_submission_is_for_the_user_to_decide(finish, submit):
     sandbox, client, run = finish()
     sandbox.script("CreateSubmission", Fault(drop=True))
-    with pytest.raises(KaggleError, match="it searches before it sends"):
-        submit(client, run)
+    words = "a submission whose description has build=.*Try: look at .*--send-anyway"
+    for _ in range(2):
+        with pytest.raises(Undecided, match=words):
+            submit(client, run)
     assert sandbox.calls.count("CreateSubmission") == 1
+    assert submit_predictions(client, run, runs=run.parent, send_anyway=True) == 1
     assert submit(client, run) == 1 == len(list_sent(sandbox))
+
+
+def test_a_submission_that_arrives_late_is_waited_for_by_the_next_command(
+    finish, submit, monkeypatch
+):
+    sandbox, client, run = finish()
+    monkeypatch.setattr(once, "SHOW_SECONDS", 500)
+    sandbox.script("CreateSubmission", Fault(wait=1.5))
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(once, "wait_for_outcome", interrupt)
+        submit(client, run, "the first")
+    assert list_sent(sandbox) == [] and read_record(run, SubmissionRecord) is None
+    assert submit(client, run, "the second") == 1
+    (sent,) = list_sent(sandbox)
+    assert sandbox.calls.count("CreateSubmission") == 1
+    assert read_record(run, SubmissionRecord).message == sent["description"]
+    assert sent["description"].startswith("the first")
+
+
+def test_a_list_that_is_out_of_date_sends_nothing_again(finish, submit):
+    sandbox, client, run = finish()
+    submit(client, run)
+    nothing = Fault(200, {"submissions": []}, times=-1)
+    not_found = Fault(404, {"code": 404, "message": "Not found"}, times=-1)
+    sandbox.script("ListSubmissions", nothing)
+    sandbox.script("GetSubmission", not_found)
+    assert submit(client, run) == 1 == len(list_sent(sandbox))
+
+
+def test_a_list_that_is_out_of_date_after_a_lost_answer_is_waited_for(finish, submit):
+    sandbox, client, run = finish()
+    nothing = Fault(200, {"submissions": []}, times=5)
+    sandbox.script("ListSubmissions", nothing)
+    sandbox.script("CreateSubmission", Fault(drop=True, after=True))
+    assert submit(client, run) == 1 == len(list_sent(sandbox))
+
+
+@pytest.mark.parametrize("content", [b"<html>log in</html>", b"", b"id,label\nabc", b"\xff\0"])
+def test_a_sample_that_is_damaged_is_downloaded_again(finish, submit, content):
+    sandbox, client, run = finish()
+    (run / "sample_submission.csv").write_bytes(content)
+    assert submit(client, run) == 1
+    data = sandbox.service.data / "sample_submission.csv"
+    assert (run / "sample_submission.csv").read_bytes() == data.read_bytes()
+
+
+def test_a_web_page_is_never_kept_as_the_sample(finish, submit):
+    sandbox, client, run = finish()
+    page = Fault(200, "<!doctype html><html>log in</html>", {"Content-Type": "text/html"}, times=-1)
+    sandbox.script("data", page)
+    with pytest.raises(OSError, match="sample_submission.csv"):
+        submit(client, run)
+    assert not (run / "sample_submission.csv").exists()
+    sandbox.faults.clear()
+    assert submit(client, run) == 1
 
 
 def test_an_upload_that_breaks_is_repeated_and_whole(finish, submit):
@@ -147,10 +211,11 @@ def test_the_whole_run_is_submitted_after_the_unfinished_one_of_the_same_build(f
     sandbox, client, run = finish("first")
     assert submit(client, run) == 1 == submit(client, run, "again")
     sandbox.service.python = (*sandbox.service.python[:2], "networks")
-    assert push_kernel(client, "demo", runs=run.parent) == run
+    whole = push_kernel(client, "demo", runs=run.parent)
     sandbox.service.sessions["sandbox/pcam-demo", 2].thread.join()
-    download_output(client, run, run.parent)
-    assert submit(client, run) == 2 == submit(client, run)
+    download_output(client, whole, run.parent)
+    assert submit(client, whole) == 2 == submit(client, whole)
+    assert submit(client, run) == 1
     first, second = (kept["description"] for kept in list_sent(sandbox))
     build = f"build={read_record(run, PushRecord).build_id}"
     assert second == f"demo 3x flip cv=0.9731 {build}"
@@ -202,8 +267,8 @@ def test_rules_that_are_not_accepted_are_named(finish, submit, capsys):
 def test_the_daily_limit_is_real(finish, submit):
     sandbox, client, run = finish()
     for i in range(5):
-        path = run / "submission.csv"
-        send_submission(client, path, f"by hand {i}", "0123456789", print)
+        path, note = run / "submission.csv", run.parent / ".sending" / f"{i}.json"
+        send_submission(client, path, f"by hand {i}", "0123456789", note, print)
     with pytest.raises(KaggleError, match="no submission is left today: 5 were made"):
         submit(client, run)
     assert len(list_sent(sandbox)) == 5

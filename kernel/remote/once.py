@@ -1,0 +1,131 @@
+"""Writes that are carried out once: noted before they are sent, settled afterwards.
+
+A write that was interrupted, or whose answer was lost, may have been carried out. Its note
+stays until the service shows the outcome, and nothing else is sent before that. (Method:
+AWS Builders' Library, "Making retries safe with idempotent APIs"; Kaggle takes no request
+token, so the outcome is recognized by its content.)
+"""
+
+import datetime
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pcam_kaggle.system.files import read_json, write_json
+
+from ..records import now
+from .client import Client
+from .errors import KaggleError, LostAnswer
+
+SHOW_SECONDS = 600  # how long the service may take to show what it has done
+LOOK_SECONDS = 5  # between two looks
+MIN_LOOKS = 3  # after a note that is older than that
+TEMPORARY_FAILURE = 75  # exit code, EX_TEMPFAIL of sysexits.h
+
+Outcome = TypeVar("Outcome")
+
+
+class Undecided(KaggleError):
+    """A write may have been carried out or not; the user decides."""
+
+    exit_code = TEMPORARY_FAILURE
+
+
+def locate_note(runs: Path, name: str) -> Path:
+    """Where the note of a write is kept, of a name such as "push-Kaggle-owner-slug"."""
+    return runs / ".sending" / f"{name}.json"
+
+
+def send_once(
+    client: Client,
+    path: Path,
+    note: dict,
+    send: Callable[[], Outcome],
+    find: Callable[[dict], Outcome | None],
+    say: Callable[[str], None],
+) -> Outcome:
+    """Send a write under a note, which the caller removes once it has recorded the outcome.
+
+    Args:
+        client: Client.
+        path: Path of the note, as `locate_note` returns it.
+        note: dict, what identifies the outcome; the time is added.
+        send: function that sends the write and returns its outcome.
+        find: function of a note that returns the outcome, or None while it does not show.
+        say: function that prints a line.
+
+    Raises:
+        Undecided: the answer was lost and no outcome shows; the note stays.
+        KaggleError: the write was refused; the note is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    note = {**note, "started": now()}
+    write_json(path, note)
+    try:
+        return send()
+    except LostAnswer as error:
+        say(f"{error} Searching for it.")
+        return wait_for_outcome(client, note, find)
+    except KaggleError:
+        path.unlink()
+        raise
+
+
+def recover(
+    client: Client,
+    path: Path,
+    find: Callable[[dict], Outcome | None],
+    say: Callable[[str], None],
+    send_anyway: bool = False,
+) -> tuple[dict, Outcome] | None:
+    """Find what became of an earlier write that was never settled.
+
+    Args:
+        client, path, find, say: as `send_once` takes them.
+        send_anyway: bool, drop a note whose outcome does not show.
+
+    Returns:
+        The note and the outcome; None where there is no note (any more).
+
+    Raises:
+        Undecided: no outcome shows.
+    """
+    if not path.exists():
+        return None
+    note = read_json(path)
+    say(f"the {note['what']} of {note['started'][:19]}Z was interrupted; searching for it")
+    try:
+        return note, wait_for_outcome(client, note, find)
+    except Undecided:
+        if not send_anyway:
+            raise
+    say("it does not show; sending again, as asked")
+    path.unlink()
+    return None
+
+
+def wait_for_outcome(client: Client, note: dict, find: Callable[[dict], Outcome | None]) -> Outcome:
+    """The outcome of a noted write, waited for up to SHOW_SECONDS after it was sent.
+
+    Raises:
+        Undecided: none shows.
+    """
+    started = datetime.datetime.fromisoformat(note["started"])
+    age = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
+    patience = SHOW_SECONDS * client.pace
+    until = time.monotonic() + min(patience, max(0, patience - age))
+    num_looks = 0
+    while True:
+        outcome = find(note)
+        if outcome is not None:
+            return outcome
+        num_looks += 1
+        if num_looks >= MIN_LOOKS and time.monotonic() > until:
+            raise Undecided(
+                f"the {note['what']} was sent and {client.service} does not show it: it may have "
+                f"been carried out or not. Expected: {note['expected']}. Try: look at "
+                f"{note['page']}. If it is there, repeat the command; if it is not, repeat it with "
+                "--send-anyway"
+            )
+        time.sleep(LOOK_SECONDS * client.pace)
