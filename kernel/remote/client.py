@@ -25,6 +25,7 @@ from .transport import (
     is_page_name,
     is_web_page,
     mount,
+    observe_stream,
     repeat_if_cut,
 )
 
@@ -34,6 +35,8 @@ SERVICES = {
     "datasets": "dataset_api",
     "blobs": "blob_api",
 }
+# What a line raises that is no entry of a log.
+NO_ENTRY = (ValueError, KeyError, TypeError, RecursionError)
 
 
 class Client:
@@ -138,14 +141,17 @@ class Client:
             kind = response.headers.get("Content-Type", "")
             until = time.monotonic() + 10 * pause
             with contextlib.closing(response):
-                while "text/event-stream" in kind and time.monotonic() < until:
-                    content += (chunk := response.raw.read1(65_536))
-                    if not chunk:
-                        break
+                try:
+                    while "text/event-stream" in kind and time.monotonic() < until:
+                        content += (chunk := response.raw.read1(65_536))
+                        if not chunk:
+                            break
+                finally:
+                    observe_stream(response, content)
         whole_lines = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
         texts = []
         for line in whole_lines.splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # no log entry
+            with contextlib.suppress(*NO_ENTRY):
                 data = json.loads(line.removeprefix("data: "))["data"]
                 texts.append("" if data is None else str(data))
         return "".join(texts).splitlines()

@@ -88,8 +88,7 @@ class Transcript:
         answer, result = None, {"error": type(outcome).__name__}
         if isinstance(outcome, requests.Response):
             kind = outcome.headers.get("Content-Type", "")
-            if transport.LOG_STREAM not in path:  # that one is still open
-                answer = read_body(outcome.content, kind)
+            answer = read_body(outcome.content, kind)
             headers = {name: outcome.headers[name] for name in HEADERS if name in outcome.headers}
             result = {"status": outcome.status_code, "headers": headers, "answer": answer}
         hider.learn(sent)

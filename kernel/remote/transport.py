@@ -75,7 +75,7 @@ class Transport(HTTPAdapter):
                 if observe:
                     observe(request, error)
                 raise
-            if observe:
+            if observe and LOG_STREAM not in path:
                 observe(request, response)
             kind = response.headers.get("Content-Type", "")
             if not options.get("stream") and "application/json" in kind:
@@ -122,6 +122,13 @@ def announce_pause(state: tenacity.RetryCallState) -> None:
     pause = state.next_action.sleep
     if pause >= 4:
         print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
+
+
+def observe_stream(response: requests.Response, content: bytes) -> None:
+    """Let the observer see what was read of a stream before it was left."""
+    if observe:
+        response._content = content
+        observe(response.request, response)
 
 
 def leave_out_nulls(response: requests.Response) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import random
 import socket
+import ssl
 import zipfile
 
 import pytest
@@ -241,6 +242,13 @@ def test_an_error_tells_whether_anything_was_sent(sandbox, direct, monkeypatch):
     with pytest.raises(requests.exceptions.ProxyError, match="Tunnel") as error:
         session.get("https://localhost/data/x")
     assert is_unsent(error.value)
+
+
+def test_nothing_was_sent_where_the_certificate_is_wrong():
+    wrong = ssl.SSLCertVerificationError("certificate verify failed")
+    for cause, unsent in ((wrong, True), (ssl.SSLEOFError("in the middle"), False)):
+        cause = urllib3.exceptions.MaxRetryError(None, "/", urllib3.exceptions.SSLError(cause))
+        assert is_unsent(requests.exceptions.SSLError(cause)) == unsent
 
 
 def test_a_write_is_sent_once_a_connection_is_made(sandbox, monkeypatch):

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import platform
+from pathlib import Path
 
 import pytest
 import requests
@@ -116,6 +117,19 @@ def test_each_exchange_is_written_when_it_is_over_faults_included(sandbox, tmp_p
     assert transport.observe is None
 
 
+def test_the_log_of_a_running_kernel_is_recorded_as_far_as_it_was_read(sandbox, home, tmp_path):
+    path = tmp_path / "transcript.jsonl"
+    events = f'data: {{"data": "epoch 1 in {home}"}}\n\ndata: {{"da'
+    with recording(path):
+        client = Client()
+        sandbox.script("logs", Fault(200, events, {"Content-Type": "text/event-stream"}))
+        assert client.read_live_log("sandbox/pcam-demo", 1) == [f"epoch 1 in {home}"]
+    (line,) = [line for line in read_transcript(path)[1] if "/logs/" in line["path"]]
+    assert line["answer"] == 'data: {"data": "epoch 1 in ~"}\n\ndata: {"da'
+    assert line["path"] == "/v1/kernels/logs/stream/user-1/pcam-demo"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_a_full_disk_ends_the_transcript_and_not_the_run(sandbox, capsys):
     with open("/dev/full", "wb", buffering=0) as file:
         transcript = Transcript(file)
