@@ -72,10 +72,12 @@ def add_remote_commands(add: Callable) -> None:
     add_push(command)
     add_message(command)
     add_queue(command)
+    add_record(command)
     command = add("push", "push a recipe's kernel, which runs on Kaggle")
     add_recipe(command)
     add_push(command)
     add_wait(command)
+    add_record(command)
     command = add("status", "the state of a pushed run, and its log")
     add_run(command)
     add_wait(command)
@@ -93,6 +95,7 @@ def add_remote_commands(add: Callable) -> None:
     add_run(command)
     add_message(command)
     add_send_anyway(command)
+    add_record(command)
     command = add("leaderboard", "a run's scores, its rank and a picture of both")
     add_run(command)
     command = add("runs", "what was pushed, with states and scores", function="show_runs")
@@ -203,6 +206,17 @@ def add_json(command: argparse.ArgumentParser) -> None:
 def add_message(command: argparse.ArgumentParser) -> None:
     """[--message TEXT]"""
     command.add_argument("--message", help="description of the submission; the build id is added")
+
+
+def add_record(command: argparse.ArgumentParser) -> None:
+    """[--record FILE]"""
+    command.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write a transcript of the exchange with Kaggle to a new file, without names, "
+        "credentials and addresses of files",
+    )
 
 
 def add_send_anyway(command: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from .remote.output import download_output
 from .remote.push import push_kernel
 from .remote.scores import fetch_scores
 from .remote.submit import submit_predictions
+from .remote.transcript import recording
 from .remote.versions import ALIVE
 from .remote.watch import RunFailed, update_status, wait_for_kernel
 from .remote.weights import publish_weights
@@ -35,10 +36,11 @@ HEADER = ("pushed", "run", "version", "state", "cv", "public", "private", "rank"
 
 def push(args: argparse.Namespace, runs: Path) -> None:
     """Push, and wait if asked."""
-    client = Client()
-    run = do_push(client, args, runs)
-    if args.wait:
-        wait_for_kernel(client, run, True, 60 * args.queue_timeout)
+    with recording(args.record):
+        client = Client()
+        run = do_push(client, args, runs)
+        if args.wait:
+            wait_for_kernel(client, run, True, 60 * args.queue_timeout)
 
 
 def status(args: argparse.Namespace, runs: Path) -> None:
@@ -64,7 +66,8 @@ def output(args: argparse.Namespace, runs: Path) -> None:
 def submit(args: argparse.Namespace, runs: Path) -> None:
     """A run's submission and its scores."""
     run = find_run(args.name, runs)
-    do_submit(Client(), run, args, runs)
+    with recording(args.record):
+        do_submit(Client(), run, args, runs)
 
 
 def leaderboard(args: argparse.Namespace, runs: Path) -> None:
@@ -75,7 +78,8 @@ def leaderboard(args: argparse.Namespace, runs: Path) -> None:
 
 def run(args: argparse.Namespace, runs: Path) -> None:
     """The whole loop."""
-    run_loop(Client(), args, runs)
+    with recording(args.record):
+        run_loop(Client(), args, runs)
 
 
 def demo(args: argparse.Namespace, runs: Path) -> None:

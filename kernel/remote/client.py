@@ -8,7 +8,6 @@ import json
 import shutil
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,16 @@ from pcam_kaggle.system.files import write_beside
 
 from .api import Api, check_environment
 from .errors import KaggleError, explain_credentials, explaining
-from .transport import TIMEOUT, WebPage, is_page_name, is_web_page, mount, repeat_if_cut
+from .transport import (
+    DAMAGED_ZIP,
+    TIMEOUT,
+    WebPage,
+    is_page_name,
+    is_web_page,
+    mount,
+    observe_stream,
+    repeat_if_cut,
+)
 
 SERVICES = {
     "kernels": "kernels_api",
@@ -27,8 +35,8 @@ SERVICES = {
     "datasets": "dataset_api",
     "blobs": "blob_api",
 }
-# What zipfile raises for an archive that is cut, changed, empty or encrypted.
-DAMAGED_ZIP = zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError
+# What a line raises that is no entry of a log.
+NO_ENTRY = (ValueError, KeyError, TypeError, RecursionError)
 
 
 class Client:
@@ -133,15 +141,19 @@ class Client:
             kind = response.headers.get("Content-Type", "")
             until = time.monotonic() + 10 * pause
             with contextlib.closing(response):
-                while "text/event-stream" in kind and time.monotonic() < until:
-                    content += (chunk := response.raw.read1(65_536))
-                    if not chunk:
-                        break
+                try:
+                    while "text/event-stream" in kind and time.monotonic() < until:
+                        content += (chunk := response.raw.read1(65_536))
+                        if not chunk:
+                            break
+                finally:
+                    observe_stream(response, content)
         whole_lines = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
         texts = []
         for line in whole_lines.splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # no log entry
-                texts.append(str(json.loads(line.removeprefix("data: "))["data"]))
+            with contextlib.suppress(*NO_ENTRY):
+                data = json.loads(line.removeprefix("data: "))["data"]
+                texts.append("" if data is None else str(data))
         return "".join(texts).splitlines()
 
     def upload(self, path: Path, service: str, method: str, **fields) -> str:

@@ -65,7 +65,7 @@ def explaining(what: str) -> Iterator[None]:
     except (KeyError, TypeError, AttributeError) as error:
         raise choose_error(what)(
             f"{what}: this version of the kaggle client does not know the answer "
-            f"({error}). Try: python -m pip install --upgrade kaggle"
+            f"({error}). Try: the same command again, then python -m pip install --upgrade kaggle"
         ) from error
 
 

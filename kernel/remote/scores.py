@@ -68,9 +68,8 @@ def find_scored(client: Client, ref: int):
         if error.status == 404:  # a new one may not show yet
             return None
         raise
-    status = found.status.name if found.status else "PENDING"
-    if status == "ERROR":
+    if found.status.name == "ERROR":
         reason = (found.error_description or "").strip() or "no reason given"
         raise KaggleError(f"submission {ref} ended in an error: {reason}")
     scored = found.public_score or found.private_score
-    return found if status == "COMPLETE" and scored else None
+    return found if found.status.name == "COMPLETE" and scored else None

@@ -1,9 +1,12 @@
 """HTTP with time-outs, and with retries where a repetition does no harm."""
 
 import contextlib
+import json
 import ssl
 import sys
 import urllib.parse
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +26,10 @@ WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
 LOG_STREAM = "/kernels/logs/stream/"
 # What a body that was cut raises.
 CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+# What zipfile raises for an archive that is cut, changed, empty or encrypted.
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError)
+# Called after each request with it and its response or error, or None: see transcript.py.
+observe: Callable[[requests.PreparedRequest, requests.Response | Exception], None] | None = None
 
 
 class Transport(HTTPAdapter):
@@ -59,9 +66,20 @@ class Transport(HTTPAdapter):
             return response.status_code in TRANSIENT or is_web_page(response)
 
         def attempt():
-            response = HTTPAdapter.send(self, request, **options)
-            if not options.get("stream") or response.status_code in TRANSIENT:
-                response.content  # noqa: B018 - a truncated body fails here
+            try:
+                response = HTTPAdapter.send(self, request, **options)
+                whole = not options.get("stream") or (observe and LOG_STREAM not in path)
+                if whole or response.status_code in TRANSIENT:
+                    response.content  # noqa: B018 - a truncated body fails here
+            except requests.RequestException as error:
+                if observe:
+                    observe(request, error)
+                raise
+            if observe and LOG_STREAM not in path:
+                observe(request, response)
+            kind = response.headers.get("Content-Type", "")
+            if not options.get("stream") and "application/json" in kind:
+                leave_out_nulls(response)
             return response
 
         retry = tenacity.Retrying(
@@ -104,6 +122,27 @@ def announce_pause(state: tenacity.RetryCallState) -> None:
     pause = state.next_action.sleep
     if pause >= 4:
         print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
+
+
+def observe_stream(response: requests.Response, content: bytes) -> None:
+    """Let the observer see what was read of a stream before it was left."""
+    if observe:
+        response._content = content
+        observe(response.request, response)
+
+
+def leave_out_nulls(response: requests.Response) -> None:
+    """Let fields that are null be absent, as protobuf's JSON means them.
+
+    The official client fails on a null list or status; an absent one has its default.
+    """
+
+    def drop(pairs):
+        return {name: value for name, value in pairs if value is not None}
+
+    with contextlib.suppress(ValueError):  # no JSON: the official client says so
+        content = json.loads(response.content, object_pairs_hook=drop)
+        response._content = json.dumps(content).encode()
 
 
 class WebPage(requests.ConnectionError):

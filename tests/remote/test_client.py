@@ -5,6 +5,7 @@ import dataclasses
 import json
 import random
 import socket
+import ssl
 import zipfile
 
 import pytest
@@ -243,6 +244,13 @@ def test_an_error_tells_whether_anything_was_sent(sandbox, direct, monkeypatch):
     assert is_unsent(error.value)
 
 
+def test_nothing_was_sent_where_the_certificate_is_wrong():
+    wrong = ssl.SSLCertVerificationError("certificate verify failed")
+    for cause, unsent in ((wrong, True), (ssl.SSLEOFError("in the middle"), False)):
+        cause = urllib3.exceptions.MaxRetryError(None, "/", urllib3.exceptions.SSLError(cause))
+        assert is_unsent(requests.exceptions.SSLError(cause)) == unsent
+
+
 def test_a_write_is_sent_once_a_connection_is_made(sandbox, monkeypatch):
     client = Client()
     original, failures = urllib3.util.connection.create_connection, iter(range(2))
@@ -299,7 +307,11 @@ def test_retry_after_is_honored(header, seconds):
     [
         Fault(503, times=-1),
         Fault(hang=3, times=-1),
-        Fault(200, "data: {half\n\ndata: 5\n", {"Content-Type": "text/event-stream"}),
+        Fault(
+            200,
+            'data: {half\n\ndata: 5\ndata: {"data": null}\n',
+            {"Content-Type": "text/event-stream"},
+        ),
     ],
     ids=["503", "silence", "no log"],
 )

@@ -14,6 +14,7 @@ from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.leaderboard import fetch_board, fetch_standings, render_text, show_leaderboard
 from kernel.remote.leaderboard_picture import plot_leaderboard
+from kernel.remote.scores import fetch_scores
 from kernel.remote.standing import Entry, list_rows_around, locate_score
 from kernel.sandbox import submissions
 from kernel.sandbox.demo import SHIPPED
@@ -104,6 +105,22 @@ def test_a_row_without_a_score_does_not_count(open_sandbox):
     rows.append({"teamId": 9, "teamName": "late", "score": " 0.8 "})
     sandbox.script("GetLeaderboard", Fault(patch={"submissions": rows, "nextPageToken": ""}))
     assert fetch_board(Client(), True) == [(1, "", "0.9"), (9, "late", "0.8")]
+
+
+def test_fields_that_are_null_count_as_absent(open_sandbox, tmp_path):
+    sandbox = open_sandbox(teams=TEAMS, deadline=PAST)
+    run = tmp_path / "runs" / "pcam-demo-0123456789"
+    run.mkdir(parents=True)
+    write_record(run, PushRecord("sandbox", "demo", "0123456789", version=1))
+    write_record(run, SubmissionRecord(submit(sandbox)))
+    waiting = {"status": None, "publicScore": None, "privateScore": None}
+    sandbox.script("GetSubmission", Fault(patch=waiting), Fault(patch={"teamName": None}))
+    scores = fetch_scores(Client(), run)
+    assert scores.team == "sandbox" and float(scores.public_score) > 0.5
+    sandbox.script("GetCompetition", Fault(patch={"title": None, "deadline": None}))
+    sandbox.script("GetLeaderboard", Fault(patch={"submissions": None, "nextPageToken": None}))
+    show_leaderboard(Client(), run, scores, run.parent)
+    assert (run / "leaderboard.png").is_file()
 
 
 @pytest.mark.parametrize(

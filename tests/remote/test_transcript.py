@@ -1,0 +1,184 @@
+"""Transcripts: what they hold, what they never hold, and our client against them."""
+
+import dataclasses
+import io
+import json
+import platform
+from pathlib import Path
+
+import pytest
+import requests
+from replay import Replay, read_transcript
+
+import build
+from kernel.records import PushRecord, SubmissionRecord, read_record
+from kernel.remote import transport
+from kernel.remote.client import Client
+from kernel.remote.submit import COMPETITION
+from kernel.remote.transcript import Hider, Transcript, recording
+from kernel.sandbox.faults import Fault
+
+USER, TEAMS = "alice-doe", [("Team Rocket", 0.99, 0.9), ("\u56e2\u961f", 0.5, 0.6)]
+
+
+@pytest.fixture
+def record(open_sandbox, tmp_path, monkeypatch):
+    """A function that records a command; the sandbox and the transcript."""
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+
+    def record_command(*words, with_key=False):
+        sandbox = open_sandbox(username=USER, teams=TEAMS)
+        if with_key:
+            monkeypatch.delenv("KAGGLE_API_TOKEN")
+        path = tmp_path / "transcript.jsonl"
+        assert build.main([*words, "--record", str(path)]) == 0
+        return sandbox, path
+
+    return record_command
+
+
+def read_outcome(runs):
+    """What the two records say, without times, addresses and names."""
+    (run,) = runs.glob("pcam-demo-*")
+    push, submission = read_record(run, PushRecord), read_record(run, SubmissionRecord)
+    push = dataclasses.replace(push, pushed="", url="", kernel=push.kernel.split("/")[1])
+    return push, dataclasses.replace(submission, submitted="", account="", team="")
+
+
+@pytest.mark.parametrize("with_key", [False, True], ids=["token", "key"])
+def test_a_run_is_recorded_without_secrets_and_names_and_can_be_replayed(
+    record, tmp_path, monkeypatch, with_key
+):
+    sandbox, path = record("run", "demo", with_key=with_key)
+    text = path.read_text("utf-8")
+    signature = sandbox.service.sign("data", "sample_submission.csv").split("/")[4]
+    names = [USER, "alice", "Rocket", "\u56e2", json.dumps("\u56e2\u961f")[1:-1]]
+    secrets = [sandbox.service.key, requests.auth._basic_auth_str(USER, sandbox.service.key)]
+    places = [signature, sandbox.url, sandbox.url.split("//")[1], str(tmp_path), "127.0.0.1"]
+    for hidden in (*names, *secrets, *places, "Authorization", "Cookie"):
+        assert hidden.lower() not in text.lower(), hidden
+    assert "BUILD_ID = " not in text and len(text) < 100_000
+
+    head, exchanges = read_transcript(path)
+    assert head["python"] == platform.python_version() and {"date", "kaggle", "kagglesdk"} < {*head}
+    methods = [exchange["path"].split("/")[-1] for exchange in exchanges]
+    assert [name for name in methods if name in sandbox.calls] == [
+        name for name in sandbox.calls if name not in ("file", "data", "upload", "logs")
+    ]
+
+    expected = read_outcome(tmp_path / "runs")
+    monkeypatch.setattr(build, "RUNS", tmp_path / "again")
+    with Replay(path) as replay:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, replay.url)
+        monkeypatch.setenv("KAGGLE_USERNAME", "user-1")
+        monkeypatch.setenv("KAGGLE_KEY", "another")
+        sandbox.calls.clear()
+        assert build.main(["run", "demo"]) == 0
+    assert replay.unknown == [] and sandbox.calls == []
+    assert read_outcome(tmp_path / "again") == expected
+    for method in ("SaveKernel", "CreateSubmission"):
+        assert sum(call.endswith(method) for call in replay.calls) == 1
+
+
+def test_push_and_submit_are_recorded_too(record, tmp_path, capsys):
+    _, path = record("push", "demo", "--wait")
+    assert f"transcript {path}: read it before you attach it" in capsys.readouterr().out
+    assert any(line["path"].endswith("SaveKernel") for line in read_transcript(path)[1])
+    assert build.main(["output"]) == 0
+    other = tmp_path / "other.jsonl"
+    assert build.main(["submit", "--record", str(other)]) == 0
+    assert any(line["path"].endswith("CreateSubmission") for line in read_transcript(other)[1])
+
+
+def test_a_file_that_is_there_is_never_overwritten(sandbox, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    path = tmp_path / "transcript.jsonl"
+    path.write_text("mine")
+    assert build.main(["push", "demo", "--record", str(path)]) == 1
+    assert "--record: expected a new file" in capsys.readouterr().err
+    assert path.read_text() == "mine" and sandbox.calls == []
+
+
+def test_each_exchange_is_written_when_it_is_over_faults_included(sandbox, tmp_path):
+    path = tmp_path / "transcript.jsonl"
+    slow = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
+    with recording(path):
+        client = Client()
+        sandbox.script("GetCompetition", Fault(drop=True), slow)
+        client.call("competitions", "get_competition", competition_name=COMPETITION)
+        *_, dropped, slow, answered = read_transcript(path)[1]
+    assert dropped["error"] == "ProxyError" and dropped["request"] == answered["request"]
+    assert slow["status"] == 429 and slow["headers"]["Retry-After"] == "0"
+    assert answered["answer"]["maxDailySubmissions"] == 5
+    with open(path, "a") as file:
+        file.write('{"cut')  # by a kill
+    assert len(read_transcript(path)[1]) >= 3
+    assert transport.observe is None
+
+
+def test_the_log_of_a_running_kernel_is_recorded_as_far_as_it_was_read(sandbox, home, tmp_path):
+    path = tmp_path / "transcript.jsonl"
+    events = f'data: {{"data": "epoch 1 in {home}"}}\n\ndata: {{"da'
+    with recording(path):
+        client = Client()
+        sandbox.script("logs", Fault(200, events, {"Content-Type": "text/event-stream"}))
+        assert client.read_live_log("sandbox/pcam-demo", 1) == [f"epoch 1 in {home}"]
+    (line,) = [line for line in read_transcript(path)[1] if "/logs/" in line["path"]]
+    assert line["answer"] == 'data: {"data": "epoch 1 in ~"}\n\ndata: {"da'
+    assert line["path"] == "/v1/kernels/logs/stream/user-1/pcam-demo"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_full_disk_ends_the_transcript_and_not_the_run(sandbox, capsys):
+    with open("/dev/full", "wb", buffering=0) as file:
+        transcript = Transcript(file)
+        assert file.closed
+        transcript.write({"more": 1})
+    assert "the transcript ends here: No space left" in capsys.readouterr().err
+
+
+def test_names_are_hidden_where_they_are_fields_and_in_all_texts(home):
+    hider = Hider()
+    answer = {
+        "metadata": {"ref": "/code/jane/pcam-fast", "author": "Jane Q. Doe", "slug": "pcam-fast"},
+        "url": "https://www.kaggle.com/code/jane/pcam-fast?scriptVersionId=5",
+        "teamName": "J & Co",
+        "teamId": 77,
+        "status": "COMPLETE",
+        "log": '[{"data": "Jane Q. Doe of J & Co, JANE@example.com, janet, /jane/"}]',
+        "createUrl": "https://storage.googleapis.com/b/jane/sub.csv?X-Goog-Signature=ab",
+        "nextPageToken": "CfDJ8",
+    }
+    hider.learn(answer)
+    assert hider.hide(answer) == {
+        "metadata": {"ref": "/code/user-1/pcam-fast", "author": "user-2", "slug": "pcam-fast"},
+        "url": "https://www.kaggle.com/code/user-1/pcam-fast",
+        "teamName": "team-1",
+        "teamId": 1,
+        "status": "COMPLETE",
+        "log": '[{"data": "user-2 of team-1, someone@example.org, janet, /user-1/"}]',
+        "createUrl": "http://storage.invalid/file-1.csv",
+        "nextPageToken": "token-1",
+    }
+
+
+def test_other_teams_names_are_hidden_as_fields_only(home):
+    """A team may be called like a word of a log."""
+    hider = Hider()
+    board = [{"teamName": "fast", "teamId": 5}, {"TeamMemberUserNames": "ann, bob"}]
+    hider.learn(board, own=False)
+    hidden = [{"teamName": "team-1", "teamId": 1}, {"TeamMemberUserNames": "user-1,user-2"}]
+    assert hider.hide(board) == hidden
+    assert hider.hide("recipe fast") == "recipe fast"
+
+
+def test_large_and_binary_bodies_are_given_by_size_and_hash(home):
+    file = io.BytesIO()
+    transcript = Transcript(file)
+    request = requests.Request("PUT", "https://storage.example/x?sig=1", data=b"\xff" * 9).prepare()
+    transcript.record(request, requests.ReadTimeout())
+    line = json.loads(file.getvalue().splitlines()[-1])
+    assert line["request"]["size"] == 9 and len(line["request"]["sha256"]) == 64
+    assert (line["path"], line["error"]) == ("http://storage.invalid/file-1", "ReadTimeout")
+    assert transcript.hider.hide({"text": "x" * 2_000})["text"]["size"] == 2_000
