@@ -214,7 +214,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer a request that is no HTTP."""
-        self.close_connection, self.request_version = True, self.protocol_version
+        self.close_connection = True
         self.refuse(Refusal(405 if code == 501 else int(code), message or "Bad request"))
 
     def reply(
@@ -267,6 +267,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self, status: int, headers: dict[str, str], body: BinaryIO, length: int, cut: int | None
     ) -> None:
         """Send a head and `length` bytes of a body, or `cut` of them."""
+        self.request_version = self.protocol_version  # one of HTTP/0.9 would get no head
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
