@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from pcam_kaggle.system.paths import COMPETITION
@@ -34,16 +35,16 @@ def open_demo(folder: Path) -> Sandbox:
     return Sandbox(data, solution, folder / "sandbox", teams, DEADLINE)
 
 
-def lay_out_demo(folder: Path) -> Path:
+def lay_out_demo(folder: Path) -> pd.DataFrame:
     """Write the shipped patches as Kaggle lays the competition out.
 
     Args:
-        folder: Path, emptied first: competitions/<slug>/ is made in it as on Kaggle
-            (96x96 RGB TIFF, id = sha1 of the pixels), and solution.csv beside that
-            (columns id, label, Usage), out of the kernel's sight.
+        folder: Path, emptied first: input/competitions/<slug>/ is made in it as on Kaggle
+            (96x96 RGB TIFF, id = sha1 of the pixels).
 
     Returns:
-        Path of solution.csv.
+        The solution, a DataFrame of id, label and Usage: it is kept in memory only, out of
+        the kernel's sight.
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -63,8 +64,7 @@ def lay_out_demo(folder: Path) -> Path:
     write_csv(root / "sample_submission.csv", [(patch_id, 0) for patch_id, _ in test])
     usage = ("Public", "Private")
     solution = [(*row, usage[i % 2]) for i, row in enumerate(test)]
-    write_csv(folder / "solution.csv", solution, ("id", "label", "Usage"))
-    return folder / "solution.csv"
+    return pd.DataFrame(solution, columns=["id", "label", "Usage"])
 
 
 def write_tiff(jpeg: bytes, folder: Path) -> str:
@@ -75,9 +75,9 @@ def write_tiff(jpeg: bytes, folder: Path) -> str:
     return patch_id
 
 
-def write_csv(path: Path, rows: Iterable[tuple], header: tuple = ("id", "label")) -> None:
-    """Write rows as CSV with LF line ends, as Kaggle does."""
+def write_csv(path: Path, rows: Iterable[tuple]) -> None:
+    """Write ids and labels as CSV with LF line ends, as Kaggle does."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
+        writer.writerow(("id", "label"))
         writer.writerows(rows)

@@ -1,8 +1,6 @@
 """Faults that the sandbox is told to make, for tests of what goes wrong."""
 
 import dataclasses
-import threading
-from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,35 +36,3 @@ class Fault:
     def is_carried_out(self) -> bool:
         """Whether the call does its work although its answer is at fault."""
         return self.after or self.patch is not None or bool(self.cut or self.wait)
-
-
-class FaultPlan:
-    """The faults that are due, and the calls so far.
-
-    Attributes:
-        faults: dict of method to its faults, the next one first.
-        calls: list of the methods that were called.
-    """
-
-    def __init__(self):
-        self.faults: dict[str, list[Fault]] = {}
-        self.calls: list[str] = []
-        self.lock = threading.Lock()
-
-    def add(self, method: str, faults: Iterable[Fault]) -> None:
-        """Append faults to those of a method."""
-        with self.lock:
-            self.faults.setdefault(method, []).extend(faults)
-
-    def take(self, method: str) -> Fault | None:
-        """The fault that is due, or None; records the call."""
-        with self.lock:
-            self.calls.append(method)
-            faults = self.faults.get(method)
-            if not faults:
-                return None
-            fault = faults.pop(0)
-            if fault.times != 1:
-                left = dataclasses.replace(fault, times=fault.times - 1)
-                faults.insert(0, left)
-            return fault

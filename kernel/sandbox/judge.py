@@ -37,7 +37,8 @@ class Judge:
     """Scores submissions by ROC AUC on the two parts of a solution.
 
     Args:
-        solution: path of a CSV with columns id, label and Usage (Public, Private).
+        solution: DataFrame with columns id, label and Usage (Public, Private), or the path
+            of such a CSV.
         teams: list of (name, public score, private score) that are on the boards from
             the start, scores as numbers.
         deadline: datetime (UTC, naive) after which submissions are late: scored on both
@@ -49,7 +50,10 @@ class Judge:
     """
 
     def __init__(
-        self, solution: Path, teams: Iterable[tuple] = (), deadline: datetime.datetime | None = None
+        self,
+        solution: Path | pd.DataFrame,
+        teams: Iterable[tuple] = (),
+        deadline: datetime.datetime | None = None,
     ):
         self.solution = read_solution(solution)
         self.parts = sorted(set(self.solution["Usage"]), reverse=True)  # Public first
@@ -140,13 +144,16 @@ def number_team(name: str) -> int:
     return 2_000_000 + sum(ord(c) * 31**i for i, c in enumerate(name)) % 1_000_000
 
 
-def read_solution(path: Path) -> pd.DataFrame:
-    """A solution as a DataFrame with columns id (str), label (int), Usage (str).
+def read_solution(path: Path | pd.DataFrame) -> pd.DataFrame:
+    """A solution, checked, as a DataFrame with columns id (str), label (int), Usage (str).
 
     Raises:
         ValueError: names the file and what it lacks.
     """
-    table = pd.read_csv(path, dtype={"id": str})
+    if isinstance(path, pd.DataFrame):
+        path, table = "the solution", path
+    else:
+        table = pd.read_csv(path, dtype={"id": str})
     if list(table.columns) != ["id", "label", "Usage"]:
         raise ValueError(
             f"{path}: expected the columns id,label,Usage. Received: {','.join(table.columns)}"

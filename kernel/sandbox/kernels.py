@@ -1,6 +1,7 @@
 """The service's kernels: versions are saved, run, and their output is listed."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,11 +10,11 @@ from slugify import slugify
 from pcam_kaggle.system.paths import COMPETITION
 
 from .judge import number_team
-from .service import ALIVE, Refusal, Service, turn_page
+from .service import ALIVE, Refusal, Service, check_name, turn_page
 from .sessions import Session
 
 MAX_SOURCE = 1_000_000  # bytes
-SOURCES = ("competition", "dataset", "kernel", "model")
+MAX_SECONDS = 12 * 3600  # of a session
 MAX_SESSIONS = 2  # at a time with a GPU
 COPIED = (
     *("language", "kernelType", "isPrivate", "enableGpu", "enableInternet"),
@@ -27,13 +28,15 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
     text, title = request.get("text", ""), request.get("newTitle", "")
     if len(text.encode("utf-8")) >= MAX_SOURCE:
         raise Refusal(400, "The kernel source must be less than 1 megabytes in size.")
-    owner, _, slug = request.get("slug", "").partition("/")
-    if owner != user:
+    timeout = request.get("sessionTimeoutSeconds", MAX_SECONDS)
+    if not 0 < timeout <= MAX_SECONDS:
+        raise Refusal(400, f"Expected: a time-out of 1 to {MAX_SECONDS} s. Received: {timeout}")
+    ref = request.get("slug", "")
+    if not ref.startswith(f"{user}/"):
         return {"error": "Kernel not found"}
-    ref = f"{owner}/{slug}"
-    if ref not in service.state["kernels"]:
-        ref = f"{owner}/{slugify(title)}"  # Kaggle files a new kernel by its title
-    mounts, invalid = find_mounts(service, request)
+    if ref not in service.state["kernels"]:  # Kaggle files a new kernel by its title
+        ref = f"{user}/{check_name(slugify(title))}"
+    mounts, invalid = find_mounts(service, user, request)
     active = [s for s in service.sessions.values() if s.status in ALIVE]
     if request.get("enableGpu") and len(active) >= MAX_SESSIONS:
         return {"error": f"Maximum batch GPU session count of {MAX_SESSIONS} reached."}
@@ -41,15 +44,8 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
     number = len(kernel["versions"]) + 1
     folder = locate_version(service, ref, number)
     shutil.rmtree(folder, ignore_errors=True)
-    timeout = request.get("sessionTimeoutSeconds")
     session = Session(folder, text, mounts, timeout, service.python)
     service.sessions[ref, number] = session
-    dropped = {name: set(sources) for name, sources in invalid.items()}
-    for kind in SOURCES:  # a version's metadata name what it runs with
-        name = f"{kind}DataSources"
-        if name in request:
-            unknown = dropped.get(f"invalid{kind.capitalize()}Sources", set())
-            request[name] = [source for source in request[name] if source not in unknown]
     kernel["versions"].append({"request": request, "status": "QUEUED", "failure": "", "log": []})
     session.thread.start()
     service.save()
@@ -67,42 +63,33 @@ def locate_version(service: Service, ref: str, number: int) -> Path:
     return service.folder / "kernels" / ref / f"v{number}"
 
 
-def find_mounts(service: Service, request: dict) -> tuple[dict[str, Path], dict[str, list]]:
-    """What is mounted in the input folder, and the unknown sources by kind."""
-    finders = {
-        "competition": mount_competition,
-        "dataset": mount_dataset,
-        "kernel": mount_kernel,
-        "model": lambda service, source: {},
-    }
+def find_mounts(
+    service: Service, user: str, request: dict
+) -> tuple[dict[str, Path], dict[str, list]]:
+    """What is mounted in the input folder; the unknown sources, which leave the request."""
     mounts, invalid = {}, {}
-    for kind, find in finders.items():
-        for source in request.get(f"{kind}DataSources", []):
-            found = find(service, source)
+    for kind in ("competition", "dataset", "kernel", "model"):
+        name = f"{kind}DataSources"
+        for source in request.get(name, []):
+            found = find_mount(service, user, kind, source)
             mounts.update(found)
             if not found:
-                answer = f"invalid{kind.capitalize()}Sources"
-                invalid.setdefault(answer, []).append(source)
+                invalid.setdefault(f"invalid{kind.capitalize()}Sources", []).append(source)
+                request[name] = [known for known in request[name] if known != source]
     return mounts, invalid
 
 
-def mount_competition(service: Service, source: str) -> dict[str, Path]:
-    """The mount of a competition, or {} for an unknown one."""
-    return {f"competitions/{source}": service.data} if source == COMPETITION else {}
-
-
-def mount_dataset(service: Service, source: str) -> dict[str, Path]:
-    """The mount of a dataset, or {} for an unknown one."""
-    folder = service.folder / "datasets" / source
-    return {f"datasets/{source}": folder} if source in service.state["datasets"] else {}
-
-
-def mount_kernel(service: Service, source: str) -> dict[str, Path]:
-    """The mount of the latest output of a kernel, or {} for an unknown one."""
-    owner, slug = source.split("/")[:2]
-    ref = f"{owner}/{slug}"
-    number = len(service.state["kernels"].get(ref, {"versions": []})["versions"])
-    return {slug: locate_version(service, ref, number) / "working"} if number else {}
+def find_mount(service: Service, user: str, kind: str, source: str) -> dict[str, Path]:
+    """The place and the folder of a source; {} for an unknown one and another user's."""
+    if kind == "competition" and source == COMPETITION:
+        return {f"competitions/{source}": service.data}
+    if kind == "dataset" and source in service.state["datasets"] and source.startswith(f"{user}/"):
+        return {f"datasets/{source}": service.folder / "datasets" / source}
+    ref = "/".join(source.split("/")[:2])
+    if kind == "kernel" and ref in service.state["kernels"] and ref.startswith(f"{user}/"):
+        number = len(service.state["kernels"][ref]["versions"])  # the latest output
+        return {ref.split("/")[1]: locate_version(service, ref, number) / "working"}
+    return {}
 
 
 def find_version(service: Service, user: str, request: dict) -> tuple[str, int, dict]:
@@ -116,9 +103,7 @@ def find_version(service: Service, user: str, request: dict) -> tuple[str, int, 
         raise Refusal(403, "Permission 'kernels.get' was denied")
     versions = service.state["kernels"][ref]["versions"]
     label = request.get("versionLabel", f"v{len(versions)}")
-    if not (label[:1] == "v" and label[1:].isdigit()):
-        raise Refusal(404, "Not found")
-    number = int(label[1:])
+    number = int(label[1:]) if re.fullmatch("v[0-9]{1,9}", label) else 0
     if not 1 <= number <= len(versions):
         raise Refusal(404, "Not found")
     return ref, number, service.refresh(ref, number)

@@ -1,4 +1,6 @@
-"""The methods of Kaggle's protocol that the sandbox answers, by name."""
+"""The methods of Kaggle's protocol that the sandbox answers, and the types of their fields."""
+
+import json
 
 from . import datasets, kernels, service, submissions
 
@@ -26,3 +28,39 @@ METHODS = {
     "GetDatasetStatus": datasets.get_dataset_status,
     "ListDatasetFiles": datasets.list_dataset_files,
 }
+# The fields that are no text.
+INTEGERS = "id priority sessionTimeoutSeconds pageSize page ref contentLength datasetVersionNumber"
+INTEGERS += " lastModifiedEpochSeconds benchmarkModelVersionId"
+FLAGS = "isPrivate enableGpu enableTpu enableInternet overridePublic sandbox"
+LISTS = "datasetDataSources kernelDataSources competitionDataSources modelDataSources categoryIds"
+TYPES = {
+    **dict.fromkeys(INTEGERS.split(), int),
+    **dict.fromkeys(FLAGS.split(), bool),
+    **dict.fromkeys([*LISTS.split(), "files", "directories"], list),
+}
+
+
+def read_request(body: bytes) -> dict:
+    """The fields of a request that are set.
+
+    Raises:
+        Refusal: 400, no JSON object, or a field of another type.
+    """
+    try:
+        request = json.loads(body or b"{}")
+        json.dumps(request, ensure_ascii=False, allow_nan=False).encode()  # is it Unicode?
+    except (ValueError, RecursionError):
+        request = None
+    if not isinstance(request, dict):
+        raise service.Refusal(400, "Expected: a JSON object")
+    request = {name: value for name, value in request.items() if value is not None}
+    for name, value in request.items():
+        kind = TYPES.get(name, str)
+        item = dict if name in ("files", "directories") else str
+        if (
+            type(value) is not kind
+            or (kind is int and abs(value) >= 1 << 63)
+            or (kind is list and any(type(one) is not item for one in value))
+        ):
+            raise service.Refusal(400, f"{name} is not of the expected type")
+    return request

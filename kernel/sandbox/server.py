@@ -5,6 +5,7 @@ both leaderboards, and can be told to fail. It listens on 127.0.0.1 only.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import http.server
 import os
@@ -13,7 +14,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .faults import Fault, FaultPlan
+import pandas as pd
+
+from .faults import Fault
 from .handler import Handler
 from .service import Service
 
@@ -21,12 +24,22 @@ PROXY_NAMES = ("HTTP_PROXY", "http_proxy")
 NO_PROXY_NAMES = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A thread for each connection; silent about clients that leave."""
+
+    def handle_error(self, request, client_address) -> None:
+        """Print what is an error of the sandbox."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Sandbox:
     """A running stand-in for Kaggle; a context manager that stops all it started.
 
     Args:
         data: path of the competition's folder, which kernels receive as their input.
-        solution: path of a CSV id,label,Usage, which they do not receive.
+        solution: DataFrame id, label, Usage, or the path of such a CSV, which they do not
+            receive.
         folder: Path where versions, output, datasets and submissions are kept; a later
             sandbox on the same folder resumes them.
         teams, deadline: as `Judge` takes them.
@@ -34,6 +47,10 @@ class Sandbox:
         username: str, the user of `environment`. Any other name is let in with the
             same key: each is a team of its own.
         python: tuple, the command that runs a kernel's script.
+
+    Attributes:
+        calls: list of the methods that were called, in order.
+        faults: dict of method to the faults that are still to come, the next one first.
 
     Raises:
         FileNotFoundError, ValueError: data or a solution that is none.
@@ -43,7 +60,7 @@ class Sandbox:
     def __init__(
         self,
         data: Path,
-        solution: Path,
+        solution: Path | pd.DataFrame,
         folder: Path,
         teams: Iterable[tuple] = (),
         deadline: datetime.datetime | None = None,
@@ -52,9 +69,11 @@ class Sandbox:
         python: tuple = (sys.executable,),
     ):
         self.service = Service(data, solution, folder, teams, deadline, username, python)
-        self.plan = FaultPlan()
+        self.calls: list[str] = []
+        self.faults: dict[str, list[Fault]] = {}
+        self.lock = threading.Lock()  # of these two
         self.closing = threading.Event()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.server.sandbox = self
         self.service.url = self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
@@ -64,16 +83,6 @@ class Sandbox:
 
     def __exit__(self, *error):
         self.close()
-
-    @property
-    def calls(self) -> list[str]:
-        """The methods that were called, in order."""
-        return self.plan.calls
-
-    @property
-    def faults(self) -> dict[str, list[Fault]]:
-        """The faults that are still to come, by method."""
-        return self.plan.faults
 
     def close(self) -> None:
         """Stop the server and every session."""
@@ -125,7 +134,20 @@ class Sandbox:
         Methods are named as in the protocol; "upload", "file", "data" and "logs" are
         the plain URLs.
         """
-        self.plan.add(method, faults)
+        with self.lock:
+            self.faults.setdefault(method, []).extend(faults)
+
+    def take_fault(self, method: str) -> Fault | None:
+        """Record a call; the fault that is due, or None."""
+        with self.lock:
+            self.calls.append(method)
+            faults = self.faults.get(method)
+            if not faults:
+                return None
+            fault = faults.pop(0)
+            if fault.times != 1:
+                faults.insert(0, dataclasses.replace(fault, times=fault.times - 1))
+            return fault
 
 
 def set_environment(variables: dict[str, str | None]) -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 import hmac
+import re
 import secrets
 import threading
 import urllib.parse
@@ -13,12 +14,14 @@ from pcam_kaggle.system.files import read_json, write_beside, write_json
 from pcam_kaggle.system.paths import COMPETITION, find_data
 
 from .judge import Judge
-from .sessions import Session
+from .sessions import Session, list_files
 
 ALIVE = ("QUEUED", "RUNNING")  # not the commands' own: they are tested against this server
 GPU_HOURS = 30  # a week
 ARCHIVE = f"{COMPETITION}.zip"  # all of the competition's files
 PAGE_SIZE = 200  # the most that Kaggle returns
+NAME = re.compile(r"\w[\w.-]{0,49}")  # of users, kernels and datasets
+FILE = re.compile(r"\w[\w .()+,=@-]{0,199}", re.ASCII)
 
 
 class Refusal(Exception):
@@ -95,14 +98,12 @@ class Service:
         """What the URL of a file is signed with."""
         return hmac.new(self.key.encode(), f"{kind}/{path}".encode(), "sha256").hexdigest()
 
-    def find_file(self, kind: str, signature: str, path: str) -> Path:
+    def find_file(self, kind: str, path: str) -> Path:
         """The file that a signed URL names.
 
         Raises:
-            Refusal: 403, a wrong signature; 404, there is no such file.
+            Refusal: 404, there is no such file.
         """
-        if not hmac.compare_digest(signature, self.make_signature(kind, path)):
-            raise Refusal(403, "The address is not signed")
         if (kind, path) == ("data", ARCHIVE):
             return self.make_archive()
         file = (self.data if kind == "data" else self.folder / "kernels") / path
@@ -118,7 +119,7 @@ class Service:
                     write_beside(self.folder / ARCHIVE) as partial,
                     zipfile.ZipFile(partial, "w", strict_timestamps=False) as archive,
                 ):
-                    for path in sorted(filter(Path.is_file, self.data.rglob("*"))):
+                    for path in sorted(list_files(self.data)):
                         archive.write(path, path.relative_to(self.data))
                 self.archive = self.folder / ARCHIVE
         return self.archive
@@ -147,7 +148,8 @@ class Service:
 
 def introspect_token(service: Service, user: str | None, request: dict) -> dict:
     """security.OAuthService/IntrospectToken."""
-    active = secrets.compare_digest(request.get("token", ""), service.key)
+    token = request.get("token", "")
+    active = secrets.compare_digest(token.encode(), service.key.encode())
     return {"active": active, "username": service.username if active else ""}
 
 
@@ -175,6 +177,17 @@ def get_accelerator_quota_statistics(service: Service, user: str, request: dict)
     }
 
 
+def check_name(name: str, pattern: re.Pattern = NAME) -> str:
+    """The name itself, which may become a part of a path.
+
+    Raises:
+        Refusal: 400, it may not.
+    """
+    if not pattern.fullmatch(name):
+        raise Refusal(400, f"{name!r} is not a valid name")
+    return name
+
+
 def check_competition(request: dict) -> None:
     """Refuse any other competition.
 
@@ -186,8 +199,14 @@ def check_competition(request: dict) -> None:
 
 
 def turn_page(items: list, request: dict) -> tuple[list, dict]:
-    """The items of the requested page, and the token of the next one as a dict."""
-    size = min(request.get("pageSize", 20), PAGE_SIZE)
-    start = int(request.get("pageToken") or 0)
+    """The items of the requested page, and the token of the next one as a dict.
+
+    Raises:
+        Refusal: 400, a size or a token that is none.
+    """
+    size, token = min(request.get("pageSize") or 20, PAGE_SIZE), request.get("pageToken") or "0"
+    if size < 0 or not re.fullmatch("[0-9]{1,9}", token):
+        raise Refusal(400, "Expected: a page's size and token")
+    start = int(token)
     token = {"nextPageToken": str(start + size)} if items[start + size :] else {}
     return items[start : start + size], token

@@ -1,8 +1,15 @@
-"""Sessions: a pushed script in a process of its own, as on Kaggle."""
+"""Sessions: a pushed script in a process of its own, as on Kaggle.
+
+A session is a double of Kaggle's for people's own code, no jail: its script can read what its
+user can read, `/proc` included, and can reach the network. What is kept from it by mistake:
+the input is a copy, or hard links that Python refuses to write to; its process and the one
+that started it have no credential in their environment.
+"""
 
 import contextlib
 import datetime
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +23,11 @@ import filelock
 from pcam_kaggle.system.locks import PARENT
 
 READ_ONLY = Path(__file__).parent / "read_only"
+COPY_LIMIT = 2 << 30  # bytes of a source; the files of a larger one are linked
+PATIENCE = 2  # seconds that what the script has started may write on after its end
+# The parent of the script, so that no parent of it but the sandbox has an environment to hide.
+LAUNCH = "import subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+LAUNCH += "sys.exit(code if code >= 0 else 128 - code)"
 # What a kernel inherits of the environment: no home, no credential, no proxy.
 KEPT_NAMES = {"PATH", "LANG", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT"}
 KEPT_PREFIXES = ("LC_", "TF_", "KERAS_BACKEND", "OMP_", "CUDA_", "XLA_", "LD_LIBRARY")
@@ -38,17 +50,22 @@ class Session:
         mounts: dict[str, Path],
         timeout: float | None = None,
         python: tuple = (sys.executable,),
+        copy_limit: int = COPY_LIMIT,
     ):
         """Make its folders.
 
         Args:
             folder: Path, made here: input/, working/, temp/ and the script.
             source: str, the script.
-            mounts: dict of a place under input/ to the folder that is linked there.
+            mounts: dict of a place under input/ to the folder that the script finds there.
             timeout: float, seconds after which it is stopped, or None.
             python: the command that runs the script.
+            copy_limit: int, bytes up to which a folder is copied; the files of a larger one
+                are hard links: the script can remove them from its input only, but a program
+                that it starts could still change the content of the caller's own.
         """
         self.folder, self.timeout, self.python = folder, timeout, python
+        self.mounts, self.copy_limit = mounts, copy_limit
         self.status, self.failure, self.log = "QUEUED", "", []
         self.process = None
         # A kernel that sees this lock free ends: this process, which holds it, was killed.
@@ -56,21 +73,48 @@ class Session:
         self.ending = threading.Lock()
         for name in ("input", "working", "temp"):
             (folder / name).mkdir(parents=True)
-        for place, target in mounts.items():
-            link_folder(target, folder / "input" / place)
         (folder / "script.py").write_text(source, "utf-8", newline="\n")
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.started, self.seconds = time.monotonic(), 0
 
     def run(self) -> None:
         """Run the script until it ends, is out of time or is stopped."""
+        try:
+            for place, source in self.mounts.items():
+                self.mount(source, self.folder / "input" / place)
+            failure = self.run_script()
+        except OSError as error:  # a full disk
+            failure = f"The session could not start: {error}"
+        # Of what it was given, only what other sessions made is worth the room.
+        shutil.rmtree(self.folder / "input" / "competitions", ignore_errors=True)
+        with self.ending:
+            if self.status in ("QUEUED", "RUNNING"):
+                self.failure = failure
+                self.status = "ERROR" if failure else "COMPLETE"
+
+    def mount(self, source: Path, place: Path) -> None:
+        """Copy a folder, or link its files if they are more than `copy_limit` bytes."""
+        files = list_files(source)
+        is_small = sum(path.stat().st_size for path in files) <= self.copy_limit
+        place.mkdir(parents=True)
+        for path in files:
+            if self.status != "QUEUED":  # it was stopped
+                return
+            copied = place / path.relative_to(source)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            if is_small or not link_file(path, copied):
+                shutil.copyfile(path, copied)
+
+    def run_script(self) -> str:
+        """Run the script; what failed, or "" if it ended well."""
         with self.ending:
             if self.status != "QUEUED":
-                return
+                return ""
             self.status = "RUNNING"
             self.lock.acquire()
+            script = str(self.folder / "script.py")
             self.process = subprocess.Popen(
-                [*self.python, str(self.folder / "script.py")],
+                [sys.executable, "-I", "-S", "-c", LAUNCH, *self.python, script],
                 cwd=self.folder / "working",
                 env=self.make_environment(),
                 stdin=subprocess.DEVNULL,
@@ -90,17 +134,16 @@ class Session:
         try:
             code = self.process.wait(self.timeout)
             failure = f"Your notebook failed with exit code {code}." if code else ""
+            for reader in readers:
+                reader.join(PATIENCE / 2)
         except subprocess.TimeoutExpired:
-            kill_tree(self.process)
             failure = "Timeout Exceeded"
+        self.kill()
         for reader in readers:
             reader.join()
         self.lock.release()
         self.seconds = time.monotonic() - self.started
-        with self.ending:
-            if self.status == "RUNNING":
-                self.failure = failure
-                self.status = "ERROR" if failure else "COMPLETE"
+        return failure
 
     def read(self, name: str, pipe: IO[str]) -> None:
         """Record what the script prints, with the time of each line."""
@@ -114,10 +157,26 @@ class Session:
         with self.ending:
             if self.status in ("QUEUED", "RUNNING"):
                 self.status = "CANCEL_ACKNOWLEDGED"
-            if self.process:
-                kill_tree(self.process)
+                self.kill()
         if self.thread.is_alive():
             self.thread.join()
+
+    def kill(self) -> None:
+        """End the script and all that it started (outside Linux, in its process group)."""
+        if self.process is None:
+            return
+        if os.name == "nt":
+            command = ["taskkill", "/T", "/F", "/PID", str(self.process.pid)]
+            subprocess.run(command, capture_output=True)
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        mark = f"{PARENT}={self.lock.lock_file}\0".encode()
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):  # another user's, or ended since
+                if mark in path.read_bytes():
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+        self.process.wait()
 
     def make_environment(self) -> dict[str, str]:
         """The script's environment: Kaggle's names, folders of its own."""
@@ -144,26 +203,20 @@ class Session:
         }
 
 
-def link_folder(target: Path, place: Path) -> None:
-    """Link a folder to a place, without copying it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if os.name == "nt":  # a junction needs no privilege, a symbolic link does
-        import _winapi
-
-        _winapi.CreateJunction(str(target.absolute()), str(place))
-    else:
-        place.symlink_to(target.absolute(), target_is_directory=True)
+def list_files(folder: Path) -> list[Path]:
+    """All files below a folder, also through links to folders."""
+    tree = os.walk(folder, followlinks=True)
+    paths = [Path(root, name) for root, _, names in tree for name in names]
+    return [path for path in paths if path.is_file()]
 
 
-def kill_tree(process: subprocess.Popen) -> None:
-    """Kill a process and all processes that it started."""
-    if os.name == "nt":
-        command = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-        subprocess.run(command, capture_output=True)
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def link_file(path: Path, place: Path) -> bool:
+    """Make a hard link; return False where there can be none, as on another disk."""
+    try:
+        os.link(path.resolve(), place)
+    except OSError:
+        return False
+    return True
 
 
 def utc_now() -> str:

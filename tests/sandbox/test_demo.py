@@ -16,23 +16,25 @@ from pcam_kaggle.system.paths import find_data
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The shipped patches, laid out; the path of the solution."""
-    return lay_out_demo(tmp_path_factory.mktemp("demo") / "demo")
+    """The shipped patches, laid out: the folder and the solution."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    return folder, lay_out_demo(folder)
 
 
 def test_the_shipped_patches_are_a_whole_competition(demo, tmp_path, monkeypatch):
     monkeypatch.setenv("PCAM_CACHE", str(tmp_path))
-    folder = find_data(demo.parent / "input")
+    root, solution = demo
+    folder = find_data(root / "input")
     train, test = load_labels(folder), load_sample(folder)
     assert (len(train), train["label"].sum(), len(test)) == (1000, 405, 400)
     assert not set(train["id"]) & set(test["id"])
     load_cached(train, True, "train")  # every id is the sha1 of its pixels
     load_cached(test, True, "test")
-    solution = read_rows(demo)
-    assert {i for i, *_ in solution} == set(test["id"])
-    assert sum(int(label) for _, label, _ in solution) == 162
-    assert [usage for *_, usage in solution].count("Public") == 200
-    assert "solution.csv" not in {path.name for path in folder.rglob("*.csv")}
+    assert set(solution["id"]) == set(test["id"])
+    assert solution["label"].sum() == 162
+    assert list(solution["Usage"]).count("Public") == 200
+    tables = {path.name for path in root.rglob("*.csv")}
+    assert tables == {"train_labels.csv", "sample_submission.csv"}  # no label of the test part
 
 
 def test_no_shipped_patch_is_both_trained_on_and_tested():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,25 +28,9 @@ from kernel.sandbox.sessions import Session
 REPORT = """
 import json, os, sys, tempfile
 from pathlib import Path
-root = Path(os.environ["PCAM_INPUT"])
-labels = root / "competitions/histopathologic-cancer-detection/train_labels.csv"
-def attempt(what):
-    try:
-        what()
-    except OSError as error:
-        return error.errno
-tried = [
-    attempt(lambda: labels.write_text("x")),
-    attempt(lambda: open(labels, "a")),
-    attempt(lambda: (root / "new").mkdir()),
-    attempt(lambda: labels.unlink()),
-    attempt(lambda: labels.rename(root / "other")),
-    attempt(lambda: labels.read_text() and None),
-]
 print("cwd", os.getcwd(), tempfile.gettempdir())
 print("an error line", file=sys.stderr)
-report = {"tried": tried, "environment": dict(os.environ)}
-Path("report.json").write_text(json.dumps(report))
+Path("report.json").write_text(json.dumps(dict(os.environ)))
 """
 
 
@@ -62,20 +47,13 @@ def session(tmp_path, competition):
     return run_text
 
 
-def test_a_kernel_has_kaggle_s_folders_and_none_of_our_secrets(session, monkeypatch, competition):
-    for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "AWS_SECRET", "HTTP_PROXY"):
-        monkeypatch.setenv(name, "secret123")
-    before = (competition / "train_labels.csv").read_bytes()
+def test_a_kernel_has_kaggle_s_folders_and_environment(session):
     done = session(REPORT)
     assert done.status == "COMPLETE", done.log
-    report = json.loads((done.folder / "working" / "report.json").read_text())
-    read_only = 30
-    assert report["tried"] == [read_only] * 5 + [None]
-    assert (competition / "train_labels.csv").read_bytes() == before
-    assert "secret123" not in str(report["environment"])
-    assert report["environment"]["KAGGLE_KERNEL_RUN_TYPE"] == "Batch"
-    assert report["environment"]["PCAM_ALLOW_CPU"] == "1"
-    assert Path(report["environment"]["HOME"]) == done.folder
+    environment = json.loads((done.folder / "working" / "report.json").read_text())
+    assert environment["KAGGLE_KERNEL_RUN_TYPE"] == "Batch"
+    assert environment["PCAM_ALLOW_CPU"] == "1"
+    assert Path(environment["HOME"]) == done.folder
     (cwd,) = (e["data"] for e in done.log if e["stream_name"] == "stdout")
     assert cwd.split() == ["cwd", str(done.folder / "working"), str(done.folder / "temp")]
     (error,) = (e["data"] for e in done.log if e["stream_name"] == "stderr")
@@ -111,14 +89,27 @@ def test_a_stopped_kernel_takes_its_children_with_it(tmp_path, competition):
 
 
 @pytest.fixture
-def client_api(sandbox, monkeypatch):
-    """The official client, pointed at the sandbox."""
+def client_api(home, monkeypatch):
+    """A function that makes an official client of the sandbox that is open."""
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")  # which importing kaggle reads
     from kaggle.api.kaggle_api_extended import KaggleApi
 
     monkeypatch.setattr(KaggleApi, "args", ["--local"])
-    api = KaggleApi()
-    api.authenticate()
-    return api
+
+    def make_client():
+        api = KaggleApi()
+        api.authenticate()
+        return api
+
+    return make_client
+
+
+def call(sandbox, user, method, **request):
+    """The answer to a call of the protocol."""
+    url = f"{sandbox.url}/api/v1/any.Service/{method}"
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(url, json=request, auth=(user, sandbox.service.key)).json()
 
 
 def wait_until(condition):
@@ -210,16 +201,35 @@ def test_a_team_stands_by_its_best_and_late_ones_do_not_stand(solution):
 
 
 def test_versions_submissions_and_boards_outlive_the_sandbox(
-    open_sandbox, tmp_path, competition, solution
+    open_sandbox, client_api, tmp_path, solution
 ):
-    sandbox = open_sandbox("slow")
+    sandbox = open_sandbox("slow", teams=[("A", 0.9, 0.4), ("B", 0.1, 0.4)])
     push_kernel(Client(), "demo", runs=tmp_path / "runs")
+    api = client_api()
+    api.competition_submit(write_submission(tmp_path, solution), "the first", SLUG)
+    (before,) = api.competition_submissions(SLUG)
     sandbox.close()
-    again = open_sandbox()
+    again = open_sandbox(teams=[("A", 0.9, 0.4), ("B", 0.1, 0.4)])
     kernel = again.service.state["kernels"]["sandbox/pcam-demo"]
     assert [v["status"] for v in kernel["versions"]] == ["CANCEL_ACKNOWLEDGED"]
-    run = push_kernel(Client(), "demo", runs=tmp_path / "runs")
-    assert json.loads((run / "push.json").read_text())["version"] == 2
+    api = client_api()
+    (kept,) = api.competition_submissions(SLUG)
+    assert (kept.ref, kept.description, kept.public_score) == (1, "the first", "0.5000")
+    assert kept.to_dict() == before.to_dict()
+    board = [(row.team_name, row.score) for row in api.competition_leaderboard_view(SLUG)]
+    assert board == [("A", "0.9000"), ("sandbox", "0.5000"), ("B", "0.1000")]
+    content = (again.service.folder / "submissions" / "1.csv").read_bytes()
+    assert content == (tmp_path / "submission.csv").read_bytes()
+    assert api.competition_submit(str(tmp_path / "submission.csv"), "", SLUG).ref == 2
+    runs = tmp_path / "other runs"
+    record = json.loads((push_kernel(Client(), "demo", runs=runs) / "push.json").read_text())
+    assert record["version"] == 2
+
+
+def write_submission(folder, solution):
+    """A submission of ties, which scores 0.5: its path as text."""
+    write_rows(folder / "submission.csv", [(i, 0.5) for i, *_ in read_rows(solution)])
+    return str(folder / "submission.csv")
 
 
 def test_it_asks_for_credentials_and_listens_here_only(sandbox):
@@ -231,8 +241,9 @@ def test_it_asks_for_credentials_and_listens_here_only(sandbox):
     assert session.post(url, json=body).status_code == 401
     assert session.post(url, json=body, auth=("me", "wrong")).status_code == 401
     assert session.post(url, json=body, auth=("me", sandbox.service.key)).ok
-    for path in ("/file/x/y", "/data/00000000/train_labels.csv", "/solution.csv"):
+    for path in ("/file/x/y", "/data/00000000/train_labels.csv"):
         assert session.get(sandbox.url + path).status_code == 403
+    assert session.get(f"{sandbox.url}/solution.csv").status_code == 404
     signed = sandbox.service.sign("data", "train_labels.csv")
     assert session.get(signed).ok
     other = signed.replace("train_labels", "sample_submission")
@@ -243,7 +254,7 @@ def test_the_data_come_as_one_archive_and_a_cut_download_goes_on(
     sandbox, competition, tmp_path, client_api
 ):
     sandbox.script("data", Fault(cut=1000))
-    client_api.competition_download_files(SLUG, str(tmp_path / "down"))
+    client_api().competition_download_files(SLUG, str(tmp_path / "down"))
     assert sandbox.calls.count("data") == 2
     with zipfile.ZipFile(tmp_path / "down" / f"{SLUG}.zip") as archive:
         names = {p.relative_to(competition).as_posix() for p in competition.rglob("*.*")}
@@ -325,7 +336,7 @@ def test_a_version_names_the_inputs_that_it_runs_with(sandbox, client_api, tmp_p
     for number in (1, 2):
         (tmp_path / "script.py").write_text(f"print({number})")
         (tmp_path / "kernel-metadata.json").write_text(json.dumps(metadata))
-        answer = client_api.kernels_push(str(tmp_path))
+        answer = client_api().kernels_push(str(tmp_path))
         assert answer.version_number == number
         assert answer.invalid_competition_sources == ["titanic"]
         assert answer.invalid_dataset_sources == ["sandbox/no-such-dataset"]
@@ -340,31 +351,77 @@ def test_a_version_names_the_inputs_that_it_runs_with(sandbox, client_api, tmp_p
         assert answer["metadata"]["datasetDataSources"] == []
 
 
-def test_nobody_sees_another_s_kernel(sandbox, tmp_path, monkeypatch):
-    push_kernel(Client(), "demo", runs=tmp_path / "runs")
-    monkeypatch.delenv("KAGGLE_API_TOKEN")
-    monkeypatch.setenv("KAGGLE_USERNAME", "other")
-    words = ["-m", "kaggle", "kernels", "status", "sandbox/pcam-demo"]
-    result = run_python(words)
-    assert result.returncode == 1 and "Permission" in result.stdout + result.stderr
-
-
-def test_the_official_command_line_speaks_to_it(sandbox, tmp_path):
-    run = push_kernel(Client(), "demo", runs=tmp_path / "runs")
+def test_nobody_sees_another_s_kernel_dataset_or_submission(
+    open_sandbox, client_api, tmp_path, solution
+):
+    sandbox = open_sandbox("networks")
+    client = Client()
+    push_kernel(client, "demo", runs=tmp_path / "runs")
     sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
+    client_api().competition_submit(write_submission(tmp_path, solution), "mine", SLUG)
+    (tmp_path / "weights.npz").write_bytes(b"weights")
+    token = call(sandbox, "sandbox", "StartBlobUpload", name="weights.npz")["token"]
+    sandbox.service.uploads[token] = ("weights.npz", b"weights")
+    files = [{"token": token}]
+    dataset = {"ownerSlug": "sandbox", "slug": "weights", "title": "weights", "files": files}
+    assert call(sandbox, "sandbox", "CreateDataset", **dataset)["status"] == "ok"
+    kernel = {"userName": "sandbox", "kernelSlug": "pcam-demo"}
+    named = {"ownerSlug": "sandbox", "datasetSlug": "weights"}
+    hidden = [
+        ("GetKernel", kernel, "BUILD_ID"),
+        ("GetKernel", {**kernel, "versionLabel": "v1"}, "BUILD_ID"),
+        ("GetKernelSessionStatus", kernel, "COMPLETE"),
+        ("ListKernelSessionOutput", kernel, "submission.csv"),
+        ("ListKernelFiles", kernel, "submission.csv"),
+        ("GetDatasetStatus", named, "READY"),
+        ("ListDatasetFiles", named, "weights.npz"),
+        ("GetSubmission", {"ref": 1}, "mine"),
+        ("ListSubmissions", {"competitionName": SLUG}, "mine"),
+    ]
+    for method, request, text in hidden:
+        assert text in json.dumps(call(sandbox, "sandbox", method, **request))
+        answer = json.dumps(call(sandbox, "other", method, **request))
+        assert text not in answer, method
+        assert "denied" in answer or "Not found" in answer or answer == '{"submissions": []}'
+    for path in ("code/sandbox/pcam-demo", "api/v1/kernels/logs/stream/sandbox/pcam-demo"):
+        with requests.Session() as session:
+            session.trust_env = False
+            url, key = f"{sandbox.url}/{path}", sandbox.service.key
+            assert session.get(url, auth=("sandbox", key)).status_code == 200
+            assert session.get(url, auth=("other", key)).status_code == 403
+            assert session.get(url).status_code == 401
+    push = {"slug": "other/a-kernel", "newTitle": "a kernel", "text": "print()"}
+    sources = {
+        "kernelDataSources": ["sandbox/pcam-demo", "sandbox/pcam-demo/1"],
+        "datasetDataSources": ["sandbox/weights"],
+    }
+    answer = call(sandbox, "other", "SaveKernel", **push, **sources)
+    assert answer["invalidKernelSources"] == sources["kernelDataSources"]
+    assert answer["invalidDatasetSources"] == sources["datasetDataSources"]
+    assert call(sandbox, "other", "SaveKernel", **{**push, "slug": "sandbox/pcam-demo"}) == {
+        "error": "Kernel not found"
+    }
+    assert call(sandbox, "other", "CreateDataset", **dataset)["code"] == 403
+
+
+def test_the_official_command_line_speaks_to_it(sandbox, tmp_path, solution):
+    push_kernel(Client(), "demo", runs=tmp_path / "runs")
+    sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
+    path = write_submission(tmp_path, solution)
     for words, expected in [
         (["kernels", "status", "sandbox/pcam-demo"], "COMPLETE"),
         (["kernels", "files", "sandbox/pcam-demo"], "submission.csv"),
         (["kernels", "logs", "sandbox/pcam-demo"], "epoch  1/1"),
         (["competitions", "files", SLUG], "train_labels.csv"),
-        (["competitions", "leaderboard", SLUG, "--show"], ""),
         (["competitions", "submissions", SLUG], "No submissions found"),
+        (["competitions", "submit", SLUG, "-f", path, "-m", "a note"], "Successfully submitted"),
+        (["competitions", "submissions", SLUG], "a note"),
+        (["competitions", "leaderboard", SLUG, "--show"], r"sandbox .* 0\.5000"),
         (["quota"], "30"),
     ]:
         result = run_python(["-m", "kaggle", *words])
         assert result.returncode == 0, (words, result.stdout, result.stderr)
-        assert expected in result.stdout, (words, result.stdout)
-    assert run.exists()
+        assert re.search(expected, result.stdout), (words, result.stdout)
 
 
 def test_a_board_of_one_s_own_from_the_command_line(competition, solution, home):
