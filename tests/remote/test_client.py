@@ -230,12 +230,15 @@ def test_a_write_is_not_lost_where_no_connection_was_made(sandbox, open_proxy, m
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "by proxy"])
 def test_an_error_tells_whether_anything_was_sent(sandbox, direct, monkeypatch):
-    sandbox.script("data", Fault(drop=True, times=-1))
+    sandbox.script("GetCompetition", Fault(drop=True, times=-1))
     monkeypatch.setattr(transport, "PATIENCE", 0.1)
     session = transport.mount(requests.Session())
     session.trust_env = not direct
+    session.auth = ("me", sandbox.service.key)
+    server = sandbox.url if direct else "http://localhost"
+    path = "/api/v1/competitions.CompetitionApiService/GetCompetition"
     with pytest.raises(requests.ConnectionError) as error:
-        session.get(f"{sandbox.url if direct else 'http://localhost'}/data/x")
+        session.post(server + path, json={"competitionName": SLUG})
     assert not is_unsent(error.value)
     session.proxies = {"https": sandbox.url}  # where CONNECT is not known
     session.trust_env = False
