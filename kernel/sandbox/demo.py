@@ -1,12 +1,10 @@
 """The demo's competition: the shipped patches, and a sandbox to compete in."""
 
-import csv
 import datetime
 import hashlib
 import io
 import shutil
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +47,7 @@ def lay_out_demo(folder: Path) -> pd.DataFrame:
     if folder.exists():
         shutil.rmtree(folder)
     root = folder / "input" / "competitions" / COMPETITION
-    with open(SHIPPED / "labels.csv", encoding="utf-8", newline="") as file:
-        rows = {row["file"]: row for row in csv.DictReader(file)}
+    shipped = pd.read_csv(SHIPPED / "labels.csv", index_col="file")["label"]
     labels = {"train": {}, "test": {}}
     for split, split_labels in labels.items():
         (root / split).mkdir(parents=True)
@@ -58,13 +55,13 @@ def lay_out_demo(folder: Path) -> pd.DataFrame:
             with zipfile.ZipFile(archive) as patches:
                 for name in patches.namelist():
                     patch_id = write_tiff(patches.read(name), root / split)
-                    split_labels[patch_id] = int(rows[name]["label"])
-    write_csv(root / "train_labels.csv", labels["train"].items())
-    test = sorted(labels["test"].items())
-    write_csv(root / "sample_submission.csv", [(patch_id, 0) for patch_id, _ in test])
-    usage = ("Public", "Private")
-    solution = [(*row, usage[i % 2]) for i, row in enumerate(test)]
-    return pd.DataFrame(solution, columns=["id", "label", "Usage"])
+                    split_labels[patch_id] = int(shipped[name])
+    train = pd.DataFrame(labels["train"].items(), columns=["id", "label"])
+    test = pd.DataFrame(sorted(labels["test"].items()), columns=["id", "label"])
+    sample = test.assign(label=0)
+    for table, name in ((train, "train_labels.csv"), (sample, "sample_submission.csv")):
+        table.to_csv(root / name, index=False, lineterminator="\n")
+    return test.assign(Usage=["Private" if i % 2 else "Public" for i in range(len(test))])
 
 
 def write_tiff(jpeg: bytes, folder: Path) -> str:
@@ -73,11 +70,3 @@ def write_tiff(jpeg: bytes, folder: Path) -> str:
     patch_id = hashlib.sha1(pixels.tobytes()).hexdigest()
     Image.fromarray(pixels).save(folder / f"{patch_id}.tif")
     return patch_id
-
-
-def write_csv(path: Path, rows: Iterable[tuple]) -> None:
-    """Write ids and labels as CSV with LF line ends, as Kaggle does."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("id", "label"))
-        writer.writerows(rows)

@@ -27,7 +27,6 @@ ROUTES = {
     "upload": ("PUT", r"/upload/(\w+)", 4 << 30),
     "file": ("GET", r"/file/(\w+)/(.+)", 0),
     "data": ("GET", r"/data/(\w+)/(.+)", 0),
-    "code": ("GET", r"/code/([^/]+)/([^/]+)", 0),
     "logs": ("GET", r"/api/v1/kernels/logs/stream/([^/]+)/([^/]+)", 0),
 }
 DISCARDED = 1 << 20  # bytes of a refused body that are read, so that the client sees why
@@ -41,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     timeout = 60  # seconds without a byte, after which the connection is closed
 
     def respond(self) -> None:
-        """Answer one request. All that it must be is checked here, before its body is read."""
+        """Answer one request; all that it must be is checked before its body is read."""
         self.service = self.server.sandbox.service
         try:
             kind, parts, limit = self.find_route()
@@ -57,41 +56,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if len(body) < length:
             raise ConnectionAbortedError("the client left")
-        if kind == "call":
-            self.answer(parts[0], lambda: self.call(user, parts[0], body))
-        elif kind == "upload":
-            self.answer(kind, lambda: self.keep(parts[0], body))
-        elif kind in ("file", "data"):
-            self.answer(kind, lambda: self.service.find_file(kind, parts[1]))
-        else:
-            stream = self.stream_log if kind == "logs" else self.show_code
-            self.answer(kind, lambda: stream(user, *parts))
+        act = getattr(self, f"answer_{'file' if kind == 'data' else kind}")
+        self.answer(parts[0] if kind == "call" else kind, lambda: act(kind, user, body, *parts))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
 
     def find_route(self) -> tuple[str, tuple[str, ...], int]:
-        """The kind of a request, the parts of its address, the longest body.
-
-        Raises:
-            Refusal: 400, no address; 404, an unknown one; 405, not this command.
-        """
+        """The kind of a request, the parts of its address, the longest body."""
         try:
             path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         for kind, (command, pattern, limit) in ROUTES.items():
             if match := re.fullmatch(pattern, path):
-                if self.command not in (command, "HEAD" if command == "GET" else command):
+                if (self.command if self.command != "HEAD" else "GET") != command:
                     raise Refusal(405, f"Expected: {command}. Received: {self.command}")
                 return kind, match.groups(), limit
         raise Refusal(404, "Not found")
 
     def find_user(self, kind: str, part: str, path: str = "") -> str:
-        """The user that the credentials name; "" where the address itself is the credential.
-
-        Raises:
-            Refusal: 401 or 403, no or wrong credentials; 404, nothing of this name.
-        """
+        """The user that the credentials name; "" where the address itself is the credential."""
         if kind == "upload" and part not in self.service.uploads:
             raise Refusal(404, "Not found")
         if kind in ("file", "data"):
@@ -113,11 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return user
 
     def find_length(self, limit: int) -> int:
-        """The length of the body.
-
-        Raises:
-            Refusal: 400, it is not said; 413, it is too long.
-        """
+        """The length of the body."""
         usual = "" if self.command in ("POST", "PUT") else "0"
         length = self.headers.get("Content-Length", usual)
         if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,18}", length):
@@ -126,13 +106,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refusal(413, f"Expected: at most {limit} bytes. Received: {length}")
         return int(length)
 
-    def call(self, user: str, method: str, body: bytes) -> Answer:
+    def answer_call(self, kind: str, user: str, body: bytes, method: str) -> Answer:
         """Carry out a method of the protocol."""
         request = read_request(body)
         with self.service.lock:
             return METHODS[method](self.service, user, request)
 
-    def keep(self, token: str, body: bytes) -> bytes:
+    def answer_upload(self, kind: str, user: str, body: bytes, token: str) -> bytes:
         """Keep an uploaded file."""
         name, content = self.service.uploads[token]
         if self.headers.get("Content-Range", "").startswith("bytes */"):
@@ -140,18 +120,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.service.uploads[token] = (name, body)
         return b""
 
-    def show_code(self, user: str, owner: str, slug: str) -> bytes:
-        """A kernel's latest text."""
-        with self.service.lock:
-            found = find_version(self.service, user, {"userName": owner, "kernelSlug": slug})
-        return found[2]["request"].get("text", "").encode()
+    def answer_file(self, kind: str, user: str, body: bytes, signature: str, path: str) -> Path:
+        """A file of an output or of the competition."""
+        return self.service.find_file(kind, path)
 
-    def stream_log(self, user: str, owner: str, slug: str) -> bytes | None:
-        """Stream a running session's log as events until it ends; else it as JSON."""
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-        request = {"userName": owner, "kernelSlug": slug}
-        if "versionLabel" in query:
-            request["versionLabel"] = query["versionLabel"][0]
+    def answer_logs(self, kind: str, user: str, body: bytes, owner: str, slug: str) -> Answer:
+        """A session's log: a stream of events until it ends if it is running, else JSON."""
+        query = urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query)
+        request = {**dict(query), "userName": owner, "kernelSlug": slug}
         with self.service.lock:
             ref, number, version = find_version(self.service, user, request)
         session = self.service.sessions.get((ref, number))
@@ -161,18 +137,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        self.close_connection = True
-        closing, sent = self.server.sandbox.closing, 0
+        sent, is_over = 0, False
         with contextlib.suppress(ConnectionError):  # the reader left
-            while not closing.is_set():
-                done = session.status != "RUNNING"
-                for entry in session.log[sent:]:
-                    self.wfile.write(f"data: {json.dumps(entry)}\n\n".encode())
-                    sent += 1
-                if done:
-                    self.wfile.write(b"data: END_OF_LOG\n\n")
-                    break
-                closing.wait(0.05)
+            while not is_over and not self.server.sandbox.closing.wait(0.05):
+                is_over = session.status != "RUNNING"
+                events = [json.dumps(entry) for entry in session.log[sent:]]
+                sent += len(events)
+                for event in [*events, *(["END_OF_LOG"] if is_over else [])]:
+                    self.wfile.write(f"data: {event}\n\n".encode())
         return None
 
     def answer(self, name: str, carry_out: Callable[[], Answer]) -> None:
@@ -232,57 +204,50 @@ class Handler(http.server.BaseHTTPRequestHandler):
             headers: further headers.
             cut: int, close the connection after this many bytes, or None.
         """
-        headers, kind = dict(headers or {}), "application/octet-stream"
+        if result is None:
+            return
+        own = {"Content-Type": "application/octet-stream"}
         if isinstance(result, dict):
-            kind, result = "application/json", json.dumps(result).encode()
+            own, result = {"Content-Type": "application/json"}, json.dumps(result).encode()
         elif isinstance(result, str) and result.startswith("http"):
-            status, headers["Location"], result = 302, result, b""
+            status, own["Location"], result = 302, result, b""
         elif isinstance(result, str):
-            kind, result = "text/html", result.encode()
-        headers = {"Content-Type": kind, **headers}
-        if isinstance(result, Path):
-            with open(result, "rb") as file:
-                self.send_file(file, headers, cut)
-        elif result is not None:
-            self.send(status, headers, io.BytesIO(result), len(result), cut)
-
-    def send_file(self, file: BinaryIO, headers: dict[str, str], cut: int | None) -> None:
-        """Send a file, or the part of it that the client asked for."""
-        found = os.fstat(file.fileno())
-        size, start, stop, status = found.st_size, 0, found.st_size, 200
-        tag = f'"{found.st_mtime_ns:x}-{size:x}"'
-        modified = email.utils.formatdate(found.st_mtime, usegmt=True)
-        asked = re.fullmatch("bytes=([0-9]{1,18})-([0-9]{0,18})", self.headers.get("Range", ""))
-        if asked and self.headers.get("If-Range", tag) in (tag, modified):
-            start, stop = int(asked[1]), min(size, int(asked[2] or size) + 1)
-            status, shown = 206, f"{start}-{stop - 1}"
-            if start >= stop:
-                status, shown, start, stop = 416, "*", 0, 0
-            headers["Content-Range"] = f"bytes {shown}/{size}"
-        headers |= {"Accept-Ranges": "bytes", "ETag": tag, "Last-Modified": modified}
-        file.seek(start)
-        self.send(status, headers, file, stop - start, cut)
-
-    def send(
-        self, status: int, headers: dict[str, str], body: BinaryIO, length: int, cut: int | None
-    ) -> None:
-        """Send a head and `length` bytes of a body, or `cut` of them."""
-        self.request_version = self.protocol_version  # one of HTTP/0.9 would get no head
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        left = length if cut is None else min(cut, length)
-        if self.command == "HEAD":
-            left = 0
-        while left > 0 and (part := body.read(min(left, 1 << 20))):
-            self.wfile.write(part)
-            left -= len(part)
+            own, result = {"Content-Type": "text/html"}, result.encode()
+        with open(result, "rb") if isinstance(result, Path) else io.BytesIO(result) as body:
+            length = body.seek(0, os.SEEK_END)
+            body.seek(0)
+            if isinstance(result, Path):
+                status, length = self.seek_part(body, length, own)
+            self.request_version = self.protocol_version  # one of HTTP/0.9 would get no head
+            self.send_response(status)
+            for name, value in {**own, **(headers or {}), "Content-Length": str(length)}.items():
+                self.send_header(name, value)
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            left = 0 if self.command == "HEAD" else length if cut is None else min(cut, length)
+            while left > 0 and (part := body.read(min(left, 1 << 20))):
+                self.wfile.write(part)
+                left -= len(part)
         if cut is not None or left:
             self.close_connection = True
+
+    def seek_part(self, file: BinaryIO, size: int, headers: dict[str, str]) -> tuple[int, int]:
+        """Go to the part of a file that is asked for; the status and the bytes from there."""
+        changed = os.fstat(file.fileno())
+        tag = f'"{changed.st_mtime_ns:x}-{size:x}"'
+        modified = email.utils.formatdate(changed.st_mtime, usegmt=True)
+        headers |= {"Accept-Ranges": "bytes", "ETag": tag, "Last-Modified": modified}
+        asked = re.fullmatch("bytes=([0-9]{1,18})-([0-9]{0,18})", self.headers.get("Range", ""))
+        if not asked or self.headers.get("If-Range", tag) not in (tag, modified):
+            return 200, size
+        start, stop = int(asked[1]), min(size, int(asked[2] or size) + 1)
+        if start >= stop:
+            headers["Content-Range"] = f"bytes */{size}"
+            return 416, 0
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        file.seek(start)
+        return 206, stop - start
 
     def log_message(self, *arguments) -> None:
         """Print nothing: the terminal belongs to the commands."""

@@ -1,36 +1,16 @@
 """The sandbox's competition: what a submission scores, and both leaderboards."""
 
 import csv
-import dataclasses
 import datetime
 import io
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from pcam_kaggle.system.paths import COMPETITION
-
-DAILY_SUBMISSIONS = 5
 FINAL_DATE = "2019-03-30T23:59:00.000Z"  # of the teams that are there from the start
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """A submission as the boards see it.
-
-    Attributes:
-        team: str, the team's name.
-        date: str, when it was submitted.
-        scores: dict of part (Public, Private) to AUC; {} for one that failed.
-        late: bool, whether it was submitted after the deadline.
-    """
-
-    team: str
-    date: str
-    scores: dict
-    late: bool
 
 
 class Judge:
@@ -96,52 +76,36 @@ class Judge:
             for part, rows in both.groupby("Usage")
         }
 
-    def rank_teams(self, submissions: Iterable[Scored], part: str) -> list[tuple]:
+    def rank_teams(self, submissions: Iterable[dict], part: str) -> list[tuple]:
         """A board: (team's number, name, score as text, date), best first.
 
         A team that submitted in time stands by its best submission on the public part.
 
         Args:
-            submissions: all submissions.
+            submissions: all submissions, as the service keeps them.
             part: str, "Public" or "Private".
         """
-        column = 0 if part == "Public" else 1
         rows = [
-            (1_000_000 + i, name, scores[column], FINAL_DATE)
+            (1_000_000 + i, name, scores[part == "Private"], FINAL_DATE)
             for i, (name, *scores) in enumerate(self.teams)
         ]
         best = {}
-        for submission in submissions:
-            if submission.late or not submission.scores:
-                continue
-            team, score = submission.team, submission.scores["Public"]
-            if team not in best or score > best[team].scores["Public"]:
-                best[team] = submission
+        for kept in submissions:
+            if kept["scores"] and not kept["late"]:
+                team = best.setdefault(kept["teamName"], kept)
+                if kept["scores"]["Public"] > team["scores"]["Public"]:
+                    best[kept["teamName"]] = kept
         rows += [
-            (number_team(team), team, kept.scores[part], kept.date) for team, kept in best.items()
+            (make_number(team), team, kept["scores"][part], kept["date"])
+            for team, kept in best.items()
         ]
         rows.sort(key=lambda row: (-row[2], row[3]))
         return [(number, name, f"{score:.4f}", date) for number, name, score, date in rows]
 
-    def show_competition(self, num_teams: int) -> dict:
-        """The competition as GetCompetition answers it."""
-        return {
-            "id": 11848,
-            "ref": f"https://www.kaggle.com/competitions/{COMPETITION}",
-            "title": "Histopathologic Cancer Detection",
-            **({"deadline": f"{self.deadline.isoformat()}Z"} if self.deadline else {}),
-            "teamCount": num_teams,
-            "userHasEntered": True,
-            "maxDailySubmissions": DAILY_SUBMISSIONS,
-            "isKernelsSubmissionsOnly": False,
-            "submissionsDisabled": False,
-            "evaluationMetric": "AUC - ROC",
-        }
 
-
-def number_team(name: str) -> int:
-    """A team's number: the same for the same name."""
-    return 2_000_000 + sum(ord(c) * 31**i for i, c in enumerate(name)) % 1_000_000
+def make_number(name: str) -> int:
+    """A number of seven digits: the same for the same name."""
+    return 2_000_000 + zlib.crc32(name.encode()) % 1_000_000
 
 
 def read_solution(path: Path | pd.DataFrame) -> pd.DataFrame:

@@ -9,18 +9,14 @@ from slugify import slugify
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from .judge import number_team
+from .judge import make_number
 from .service import ALIVE, Refusal, Service, check_name, turn_page
 from .sessions import Session
 
 MAX_SOURCE = 1_000_000  # bytes
 MAX_SECONDS = 12 * 3600  # of a session
 MAX_SESSIONS = 2  # at a time with a GPU
-COPIED = (
-    *("language", "kernelType", "isPrivate", "enableGpu", "enableInternet"),
-    *("machineShape", "datasetDataSources", "kernelDataSources"),
-    *("competitionDataSources", "modelDataSources"),
-)
+SENT = ("slug", "newTitle", "text")  # what GetKernel shows in other words
 
 
 def save_kernel(service: Service, user: str, request: dict) -> dict:
@@ -53,7 +49,7 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
         "ref": f"/code/{ref}",
         "url": f"{service.url}/code/{ref}",
         "versionNumber": number,
-        "kernelId": number_team(ref),
+        "kernelId": make_number(ref),
         **invalid,
     }
 
@@ -120,7 +116,7 @@ def get_kernel(service: Service, user: str, request: dict) -> dict:
             "author": user,
             "slug": ref.split("/")[1],
             "currentVersionNumber": len(kernel["versions"]),
-            **{name: sent[name] for name in COPIED if name in sent},
+            **{name: value for name, value in sent.items() if name not in SENT},
         },
         "blob": {"source": sent.get("text", ""), "slug": ref.split("/")[1]},
     }
@@ -135,19 +131,16 @@ def get_kernel_session_status(service: Service, user: str, request: dict) -> dic
     return answer
 
 
-def list_output(
-    service: Service, user: str, request: dict
-) -> tuple[dict, list[tuple[str, Path]], dict]:
-    """A version's state, a page of its files as names and paths, and the next page."""
+def list_output(service: Service, user: str, request: dict) -> tuple[dict, dict[str, Path], dict]:
+    """A version's state, a page of its files by name, and the next page."""
     ref, number, version = find_version(service, user, request)
     working = locate_version(service, ref, number) / "working"
     if version["status"] in ALIVE:
-        return version, [], {}
+        return version, {}, {}
     if (ref, number) not in service.outputs:  # which do not change any more
-        files = sorted(path for path in working.rglob("*") if path.is_file())
-        service.outputs[ref, number] = files
+        service.outputs[ref, number] = sorted(filter(Path.is_file, working.rglob("*")))
     page, token = turn_page(service.outputs[ref, number], request)
-    return version, [(p.relative_to(working).as_posix(), p) for p in page], token
+    return version, {path.relative_to(working).as_posix(): path for path in page}, token
 
 
 def list_kernel_session_output(service: Service, user: str, request: dict) -> dict:
@@ -156,7 +149,7 @@ def list_kernel_session_output(service: Service, user: str, request: dict) -> di
     kernels = service.folder / "kernels"
     files = [
         {"fileName": name, "url": service.sign("file", path.relative_to(kernels).as_posix())}
-        for name, path in page
+        for name, path in page.items()
     ]
     return {"files": files, "log": json.dumps(version["log"]), **token}
 
@@ -164,5 +157,5 @@ def list_kernel_session_output(service: Service, user: str, request: dict) -> di
 def list_kernel_files(service: Service, user: str, request: dict) -> dict:
     """The names and sizes of the output's files."""
     _, page, token = list_output(service, user, request)
-    files = [{"name": name, "size": path.stat().st_size} for name, path in page]
+    files = [{"name": name, "size": path.stat().st_size} for name, path in page.items()]
     return {"files": files, **token}

@@ -2,6 +2,8 @@
 
 import json
 
+from pcam_kaggle.system.paths import COMPETITION
+
 from . import datasets, kernels, service, submissions
 
 METHODS = {
@@ -44,7 +46,7 @@ def read_request(body: bytes) -> dict:
     """The fields of a request that are set.
 
     Raises:
-        Refusal: 400, no JSON object, or a field of another type.
+        Refusal: 400, no JSON object, or a field of another type; 404, another competition.
     """
     try:
         request = json.loads(body or b"{}")
@@ -63,4 +65,6 @@ def read_request(body: bytes) -> dict:
             or (kind is list and any(type(one) is not item for one in value))
         ):
             raise service.Refusal(400, f"{name} is not of the expected type")
+    if request.get("competitionName", COMPETITION) != COMPETITION:
+        raise service.Refusal(404, "Not found")
     return request

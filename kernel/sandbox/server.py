@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from pcam_kaggle.system.paths import find_data
+
 from .faults import Fault
 from .handler import Handler
+from .judge import Judge
 from .service import Service
 
 PROXY_NAMES = ("HTTP_PROXY", "http_proxy")
@@ -33,7 +36,7 @@ class Server(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class Sandbox:
+class Sandbox(contextlib.AbstractContextManager):
     """A running stand-in for Kaggle; a context manager that stops all it started.
 
     Args:
@@ -68,7 +71,8 @@ class Sandbox:
         username: str = "sandbox",
         python: tuple = (sys.executable,),
     ):
-        self.service = Service(data, solution, folder, teams, deadline, username, python)
+        data, judge = find_data(data), Judge(solution, teams, deadline)
+        self.service = Service(data, judge, folder, username, python)
         self.calls: list[str] = []
         self.faults: dict[str, list[Fault]] = {}
         self.lock = threading.Lock()  # of these two
@@ -77,9 +81,6 @@ class Sandbox:
         self.server.sandbox = self
         self.service.url = self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *error):
         self.close()
@@ -121,12 +122,15 @@ class Sandbox:
     @contextlib.contextmanager
     def entered(self) -> Iterator["Sandbox"]:
         """Point this process's environment here for the length of a block."""
-        before = {name: os.environ.get(name) for name in self.environment()}
+        ours = self.environment()
+        before = {name: os.environ.pop(name) for name in ours if name in os.environ}
+        os.environ.update({name: value for name, value in ours.items() if value})
         try:
-            set_environment(self.environment())
             yield self
         finally:
-            set_environment(before)
+            for name in ours:
+                os.environ.pop(name, None)
+            os.environ.update(before)
 
     def script(self, method: str, *faults: Fault) -> None:
         """Let the next calls of a method fail, one fault after the other.
@@ -148,11 +152,3 @@ class Sandbox:
             if fault.times != 1:
                 faults.insert(0, dataclasses.replace(fault, times=fault.times - 1))
             return fault
-
-
-def set_environment(variables: dict[str, str | None]) -> None:
-    """Set variables of this process; None unsets one."""
-    for name, value in variables.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value

@@ -7,11 +7,10 @@ import secrets
 import threading
 import urllib.parse
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from pcam_kaggle.system.files import read_json, write_beside, write_json
-from pcam_kaggle.system.paths import COMPETITION, find_data
+from pcam_kaggle.system.paths import COMPETITION
 
 from .judge import Judge
 from .sessions import Session, list_files
@@ -40,8 +39,10 @@ class Service:
     URL to go to (str), or bytes.
 
     Args:
-        data, solution, folder, teams, deadline, python: as `Sandbox` takes them.
+        judge: the Judge of submissions.
         username: str, the user that a token stands for.
+        data: Path of the competition's folder.
+        folder, python: as `Sandbox` takes them.
 
     Attributes:
         state: dict with "kernels", "datasets" and "submissions", all of it JSON in the
@@ -52,38 +53,22 @@ class Service:
         key: str, what opens this sandbox.
 
     Raises:
-        FileNotFoundError, ValueError: data or a solution that is none.
+        ValueError: a state that is none.
     """
 
-    def __init__(
-        self,
-        data: Path,
-        solution: Path,
-        folder: Path,
-        teams: Iterable[tuple],
-        deadline: datetime.datetime | None,
-        username: str,
-        python: tuple,
-    ):
-        self.data = find_data(data).absolute()
-        self.judge = Judge(solution, teams, deadline)
-        self.folder = folder.absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.username, self.python, self.url = username, python, ""
+    def __init__(self, data: Path, judge: Judge, folder: Path, username: str, python: tuple):
+        self.data, self.folder = data.absolute(), folder.absolute()
+        self.judge, self.username, self.python, self.url = judge, username, python, ""
         self.key = secrets.token_hex(16)
-        self.state = {"kernels": {}, "datasets": {}, "submissions": []}
         self.sessions: dict[tuple, Session] = {}
         self.uploads: dict[str, tuple[str, bytes | None]] = {}
         self.outputs: dict[tuple, list[Path]] = {}
-        self.lock = threading.RLock()
-        self.zipping = threading.Lock()
+        self.lock, self.zipping = threading.RLock(), threading.Lock()
         self.archive: Path | None = None
-        self.load()
-
-    def load(self) -> None:
-        """Resume the state that an earlier sandbox has left in the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "state.json"
-        if path.exists():
+        self.state = {"kernels": {}, "datasets": {}, "submissions": []}
+        if path.exists():  # what an earlier sandbox has left
             self.state = read_json(path)
         for kernel in self.state["kernels"].values():
             for version in kernel["versions"]:
@@ -124,6 +109,10 @@ class Service:
                 self.archive = self.folder / ARCHIVE
         return self.archive
 
+    def rank_teams(self, part: str) -> list[tuple]:
+        """A board, as `Judge.rank_teams` returns it."""
+        return self.judge.rank_teams(self.state["submissions"], part)
+
     def save(self) -> None:
         """Keep the state on disk."""
         with self.lock:
@@ -157,13 +146,10 @@ def get_accelerator_quota_statistics(service: Service, user: str, request: dict)
     """The week's GPU hours, less those that sessions have run here or have reserved."""
     used, reserved = 0, 0
     for (ref, number), session in service.sessions.items():
-        version = service.state["kernels"][ref]["versions"][number - 1]
-        if not version["request"].get("enableGpu"):
-            continue
-        if session.status in ALIVE:
-            reserved += session.timeout or 0
-        else:
-            used += session.seconds
+        if service.state["kernels"][ref]["versions"][number - 1]["request"].get("enableGpu"):
+            is_alive = session.status in ALIVE
+            reserved += session.timeout if is_alive else 0
+            used += 0 if is_alive else session.seconds
     now = datetime.datetime.now(datetime.UTC)
     saturday = now.date() + datetime.timedelta(days=(5 - now.weekday() - 1) % 7 + 1)
     return {
@@ -186,16 +172,6 @@ def check_name(name: str, pattern: re.Pattern = NAME) -> str:
     if not pattern.fullmatch(name):
         raise Refusal(400, f"{name!r} is not a valid name")
     return name
-
-
-def check_competition(request: dict) -> None:
-    """Refuse any other competition.
-
-    Raises:
-        Refusal: 404.
-    """
-    if request.get("competitionName") != COMPETITION:
-        raise Refusal(404, "Not found")
 
 
 def turn_page(items: list, request: dict) -> tuple[list, dict]:

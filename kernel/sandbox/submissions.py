@@ -8,32 +8,33 @@ import zipfile
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from .judge import DAILY_SUBMISSIONS, Scored
-from .service import ARCHIVE, FILE, Refusal, Service, check_competition, check_name, turn_page
+from .service import ARCHIVE, FILE, Refusal, Service, check_name, turn_page
 from .sessions import list_files, utc_now
 
+DAILY_SUBMISSIONS = 5
 BOARD = ("Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount")
 BOARD += ("TeamMemberUserNames",)
 
 
 def get_competition(service: Service, user: str, request: dict) -> dict:
     """The competition."""
-    check_competition(request)
-    num_teams = len(service.judge.rank_teams(list_scored(service), "Public"))
-    return service.judge.show_competition(num_teams)
-
-
-def list_scored(service: Service) -> list[Scored]:
-    """All submissions as the judge ranks them."""
-    return [
-        Scored(kept["teamName"], kept["date"], kept["scores"], kept["late"])
-        for kept in service.state["submissions"]
-    ]
+    deadline = service.judge.deadline
+    return {
+        "id": 11848,
+        "ref": f"https://www.kaggle.com/competitions/{COMPETITION}",
+        "title": "Histopathologic Cancer Detection",
+        **({"deadline": f"{deadline.isoformat()}Z"} if deadline else {}),
+        "teamCount": len(service.rank_teams("Public")),
+        "userHasEntered": True,
+        "maxDailySubmissions": DAILY_SUBMISSIONS,
+        "isKernelsSubmissionsOnly": False,
+        "submissionsDisabled": False,
+        "evaluationMetric": "AUC - ROC",
+    }
 
 
 def list_data_files(service: Service, user: str, request: dict) -> dict:
     """The competition's files, page by page."""
-    check_competition(request)
     files = sorted(list_files(service.data), key=lambda path: (len(path.parts), path))
     page, more = turn_page(files, request)
     names = [(path, path.relative_to(service.data).as_posix()) for path in page]
@@ -42,7 +43,6 @@ def list_data_files(service: Service, user: str, request: dict) -> dict:
 
 def download_data_file(service: Service, user: str, request: dict) -> str:
     """The URL of one file of the competition."""
-    check_competition(request)
     name = request.get("fileName", "")
     path = pathlib.PurePosixPath(name)
     if path.is_absolute() or not service.data.joinpath(path).is_file() or ".." in path.parts:
@@ -52,7 +52,6 @@ def download_data_file(service: Service, user: str, request: dict) -> str:
 
 def download_data_files(service: Service, user: str, request: dict) -> str:
     """The URL of all files of the competition as one archive."""
-    check_competition(request)
     return service.sign("data", ARCHIVE)
 
 
@@ -89,16 +88,14 @@ def find_upload(service: Service, token: str | None) -> tuple[str, bytes]:
 
 def create_submission(service: Service, user: str, request: dict) -> dict:
     """Take a submission and score it."""
-    check_competition(request)
     name, content = find_upload(service, request.get("blobFileTokens"))
     if not get_submission_limits(service, user, request)["numAllowedNow"]:
         raise Refusal(400, "You have reached the daily submission limit")
     ref = len(service.state["submissions"]) + 1
-    scores, problem = {}, ""
     try:
-        scores = service.judge.score(content)
+        scores, problem = service.judge.score(content), ""
     except ValueError as error:
-        problem = str(error)
+        scores, problem = {}, str(error)
     submission = {
         "ref": ref,
         "date": utc_now(),
@@ -111,8 +108,9 @@ def create_submission(service: Service, user: str, request: dict) -> dict:
         "scores": scores,
         "errorDescription": problem,
     }
-    (service.folder / "submissions").mkdir(exist_ok=True)
-    (service.folder / "submissions" / f"{ref}.csv").write_bytes(content)
+    folder = service.folder / "submissions"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{ref}.csv").write_bytes(content)
     service.state["submissions"].append(submission)
     service.save()
     return {"message": "Successfully submitted", "ref": ref}
@@ -133,15 +131,13 @@ def show_submission(service: Service, submission: dict) -> dict:
 def get_submission(service: Service, user: str, request: dict) -> dict:
     """One submission."""
     for submission in service.state["submissions"]:
-        is_own = submission["submittedBy"] == user
-        if is_own and submission["ref"] == request.get("ref"):
+        if (submission["submittedBy"], submission["ref"]) == (user, request.get("ref")):
             return show_submission(service, submission)
     raise Refusal(404, "Not found")
 
 
 def list_submissions(service: Service, user: str, request: dict) -> dict:
     """The user's submissions, newest first."""
-    check_competition(request)
     own = [s for s in service.state["submissions"] if s["submittedBy"] == user]
     page, more = turn_page(own[::-1], request)
     return {"submissions": [show_submission(service, s) for s in page], **more}
@@ -149,10 +145,9 @@ def list_submissions(service: Service, user: str, request: dict) -> dict:
 
 def get_leaderboard(service: Service, user: str, request: dict) -> dict:
     """The private board once it is open, else, or if asked for, the public one."""
-    check_competition(request)
     private = service.judge.closed and not request.get("overridePublic")
     part = service.judge.parts[-1] if private else "Public"
-    rows = service.judge.rank_teams(list_scored(service), part)
+    rows = service.rank_teams(part)
     names = ("teamId", "teamName", "score", "submissionDate")
     page, more = turn_page([dict(zip(names, row)) for row in rows], request)
     return {"submissions": page, **more}
@@ -160,11 +155,10 @@ def get_leaderboard(service: Service, user: str, request: dict) -> dict:
 
 def download_leaderboard(service: Service, user: str, request: dict) -> bytes:
     """The public board as a zipped CSV."""
-    check_competition(request)
     table, content = io.StringIO(), io.BytesIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(BOARD)
-    rows = service.judge.rank_teams(list_scored(service), "Public")
+    rows = service.rank_teams("Public")
     for rank, (number, name, score, date) in enumerate(rows, 1):
         writer.writerow((rank, number, name, date, score, 1, name))
     with zipfile.ZipFile(content, "w") as archive:

@@ -20,7 +20,7 @@ from kernel.folders import ROOT
 from kernel.remote.client import Client
 from kernel.remote.push import push_kernel
 from kernel.sandbox.faults import Fault
-from kernel.sandbox.judge import Judge, Scored, read_solution, read_teams
+from kernel.sandbox.judge import Judge, read_solution, read_teams
 from kernel.sandbox.kernels import get_kernel
 from kernel.sandbox.server import Sandbox
 from kernel.sandbox.sessions import Session
@@ -189,10 +189,14 @@ def test_a_team_stands_by_its_best_and_late_ones_do_not_stand(solution):
     judge = Judge(solution, [("A", 0.7, 0.7)])
     day = "2026-01-01"
     submissions = [
-        Scored("me", day, {"Public": 0.6, "Private": 0.9}, late=False),
-        Scored("me", day, {"Public": 0.8, "Private": 0.5}, late=False),
-        Scored("late", day, {"Public": 1.0}, late=True),
-        Scored("error", day, {}, late=False),
+        {"teamName": team, "date": day, "scores": scores, "late": team == "late"}
+        for team, scores in (
+            ("me", {"Public": 0.6, "Private": 0.9}),
+            ("me", {"Public": 0.8, "Private": 0.5}),
+            ("me", {"Public": 0.8, "Private": 0.7}),
+            ("late", {"Public": 1.0}),
+            ("error", {}),
+        )
     ]
     public = judge.rank_teams(submissions, "Public")
     assert [row[1:3] for row in public] == [("me", "0.8000"), ("A", "0.7000")]
@@ -365,7 +369,7 @@ def test_nobody_sees_another_s_kernel_dataset_or_submission(
     files = [{"token": token}]
     dataset = {"ownerSlug": "sandbox", "slug": "weights", "title": "weights", "files": files}
     assert call(sandbox, "sandbox", "CreateDataset", **dataset)["status"] == "ok"
-    kernel = {"userName": "sandbox", "kernelSlug": "pcam-demo"}
+    key, kernel = sandbox.service.key, {"userName": "sandbox", "kernelSlug": "pcam-demo"}
     named = {"ownerSlug": "sandbox", "datasetSlug": "weights"}
     hidden = [
         ("GetKernel", kernel, "BUILD_ID"),
@@ -383,13 +387,14 @@ def test_nobody_sees_another_s_kernel_dataset_or_submission(
         answer = json.dumps(call(sandbox, "other", method, **request))
         assert text not in answer, method
         assert "denied" in answer or "Not found" in answer or answer == '{"submissions": []}'
-    for path in ("code/sandbox/pcam-demo", "api/v1/kernels/logs/stream/sandbox/pcam-demo"):
-        with requests.Session() as session:
-            session.trust_env = False
-            url, key = f"{sandbox.url}/{path}", sandbox.service.key
-            assert session.get(url, auth=("sandbox", key)).status_code == 200
-            assert session.get(url, auth=("other", key)).status_code == 403
-            assert session.get(url).status_code == 401
+    with requests.Session() as session:
+        session.trust_env = False
+        url = f"{sandbox.url}/api/v1/kernels/logs/stream/sandbox/pcam-demo"
+        for auth, status in ((None, 401), (("other", "x"), 401), (("other", key), 403)):
+            answer = session.get(url, auth=auth)
+            assert answer.status_code == status and "epoch" not in answer.text
+        assert "epoch" in session.get(url, auth=("sandbox", key)).text
+        assert session.get(f"{sandbox.url}/code/sandbox/pcam-demo").status_code == 404
     push = {"slug": "other/a-kernel", "newTitle": "a kernel", "text": "print()"}
     sources = {
         "kernelDataSources": ["sandbox/pcam-demo", "sandbox/pcam-demo/1"],
