@@ -93,6 +93,16 @@ def test_unknown_keys_are_ignored_and_needed_ones_are_named(old_run):
         read_record(old_run, PushRecord)
 
 
+@pytest.mark.parametrize(
+    "key, value",
+    [("version", "2"), ("pushed", None), ("settings", [1]), ("dataset_sources", "a/b")],
+)
+def test_a_value_of_another_type_is_named(old_run, key, value):
+    (old_run / "push.json").write_text(json.dumps({**OLD_PUSH, key: value}))
+    with pytest.raises(ValueError, match=rf"push\.json: expected {key} of type .* Received"):
+        read_record(old_run, PushRecord)
+
+
 def test_a_run_under_an_old_name_is_listed_and_found(old_run, monkeypatch, capsys):
     runs = old_run.parent
     monkeypatch.setattr(build, "RUNS", runs)

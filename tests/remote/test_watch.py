@@ -1,5 +1,7 @@
 """Waiting for the version that was pushed."""
 
+import json
+
 import pytest
 
 from kernel.records import StatusRecord, read_record
@@ -104,6 +106,44 @@ def test_a_stuck_queue_is_given_up_and_the_run_continues(sandbox, push):
     sandbox.script("GetKernelSessionStatus", Fault(patch={"status": "QUEUED"}, times=-1))
     with pytest.raises(KaggleError, match="still queued after.*was not cancelled"):
         wait_for_kernel(client, run, queue_seconds=0.5)
+
+
+def test_only_the_time_in_the_queue_counts_for_its_limit(sandbox, push):
+    client, run = push()
+    states = ("QUEUED", 1), ("RUNNING", 20), ("QUEUED", 1)  # the last one is out of date
+    for state, times in states:
+        sandbox.script("GetKernelSessionStatus", Fault(patch={"status": state}, times=times))
+    assert wait_for_kernel(client, run, queue_seconds=0.4) == "COMPLETE"
+    assert sandbox.calls.count("GetKernelSessionStatus") > 22
+
+
+@pytest.mark.parametrize("pushed", ["2999-01-01T00:00:00+00:00", "", "soon", "2020-01-01"])
+def test_a_push_at_a_strange_time_is_waited_for_without_negative_times(sandbox, push, pushed):
+    client, run = push()
+    record = json.loads((run / "push.json").read_text())
+    (run / "push.json").write_text(json.dumps({**record, "pushed": pushed}))
+    lines = []
+    assert wait_for_kernel(client, run, say=lines.append) == "COMPLETE"
+    assert lines[0].startswith("0:00:00 ")
+
+
+def test_a_new_kernel_that_does_not_show_yet_counts_as_queued(sandbox, push, monkeypatch):
+    client, run = push()
+    denied = Fault(403, {"code": 403, "message": "denied"}, times=2)
+    sandbox.script("GetKernelSessionStatus", denied)
+    assert wait_for_kernel(client, run) == "COMPLETE"
+    monkeypatch.setattr(watch, "SHOW_SECONDS", 0)
+    sandbox.script("GetKernelSessionStatus", denied)
+    with pytest.raises(KaggleError, match="HTTP 403, denied"):
+        wait_for_kernel(client, run)
+
+
+def test_a_null_state_counts_as_queued(sandbox, push):
+    client, run = push()
+    sandbox.script("GetKernelSessionStatus", Fault(patch={"status": None}))
+    lines = []
+    assert wait_for_kernel(client, run, say=lines.append) == "COMPLETE"
+    assert lines[0].endswith("v1 QUEUED")
 
 
 def test_a_run_that_never_ends_is_given_up(open_sandbox, push, monkeypatch):
