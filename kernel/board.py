@@ -57,8 +57,11 @@ def read_board(runs: Path = RUNS) -> list[BoardRow]:
         return []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            return [BoardRow(**row) for row in csv.DictReader(file, restval="")]
-    except (TypeError, UnicodeDecodeError, csv.Error):
+            rows = [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
+        if not all(all(row[name] for name in KEY) for row in rows):
+            raise csv.Error("a row without its key")
+        return [BoardRow(**row) for row in rows]
+    except (UnicodeDecodeError, csv.Error):
         raise ValueError(
             f"{path}: expected the table as build.py wrote it, UTF-8 with commas and the "
             f"columns {', '.join(COLUMNS)}. Received: another, perhaps saved by a "
