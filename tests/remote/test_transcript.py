@@ -4,10 +4,13 @@ import dataclasses
 import io
 import json
 import platform
+import re
 from pathlib import Path
 
+import hypothesis
 import pytest
 import requests
+from hypothesis import strategies
 from replay import Replay, read_transcript
 
 import build
@@ -161,6 +164,28 @@ def test_names_are_hidden_where_they_are_fields_and_in_all_texts(home):
         "createUrl": "http://storage.invalid/file-1.csv",
         "nextPageToken": "token-1",
     }
+
+
+# Without the words of the test's own texts.
+NAMES = strategies.text(
+    strategies.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1
+).filter(lambda name: name.lower() not in "https www.kaggle.com/code user- team- data stream_name")
+
+
+@hypothesis.settings(
+    max_examples=300, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(author=NAMES, team=NAMES, before=strategies.sampled_from(["", " ", "\n", "by "]))
+def test_no_name_passes_in_a_log_however_it_is_written(home, author, team, before):
+    hider = Hider()
+    hider.learn({"author": author, "teamName": team})
+    entries = [{"data": f"{before}{name}\n{name.upper()}, /{name}/"} for name in (author, team)]
+    for plain in (True, False):
+        hidden = hider.hide(json.dumps(entries, ensure_ascii=plain))
+        for entry, name in zip(json.loads(hidden), (author, team)):
+            rest = re.sub(r"(?:user|team)-\d|hidden", "", entry["data"])
+            is_word = name.isalpha() and len(name.encode()) > 2
+            assert not is_word or name not in re.split(r"[\s,/]+", rest)
 
 
 def test_other_teams_names_are_hidden_as_fields_only(home):
