@@ -49,6 +49,8 @@ SITE = {"code", "c", "competitions", "datasets", "kernels", "models"}  # no owne
 OWNED = re.compile(r"(?:https?://[^/]+)?/?(?:(?:code|datasets)/)?([\w-]+)/[\w-]+(?:/\d+)?/?")
 URL = re.compile(r"""https?://[^\s"'<>\\]+""")
 PAGE = re.compile(r"/(?:code|c|competitions|datasets|kernels)/[\w/-]*")
+# Where a word may start: not within another, but after an escape, as in "\\nname".
+WORD_START = r"(?:(?<![a-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
@@ -110,7 +112,7 @@ class Hider:
     def __init__(self):
         self.placeholders: dict[tuple[str, object], object] = {}
         self.words: dict[str, str] = {}  # to be replaced in all texts
-        self.words[str(Path.home())] = "~"
+        self.hide_everywhere(str(Path.home()), "~")
         if owner := find_owner():
             self.name("user", owner)
 
@@ -122,8 +124,19 @@ class Hider:
             found = number if kind == "number" else f"{kind}-{number}"
             self.placeholders[kind, value] = found
         if own and isinstance(value, str):
-            self.words.setdefault(value, found)
+            self.hide_everywhere(value, found)
         return found
+
+    def hide_everywhere(self, word: str, placeholder: str) -> None:
+        """Replace a word in all texts, also where they are JSON.
+
+        Not a short one without letters, or one of a letter or two: it would match anything.
+        """
+        size = len(word.encode("utf-8", "replace"))
+        if size >= 16 or (size > 2 and re.search(r"[^\W\d_]", word)):
+            for ascii_only in (True, False):
+                self.words.setdefault(json.dumps(word, ensure_ascii=ascii_only)[1:-1], placeholder)
+            self.words.setdefault(word, placeholder)
 
     def learn_credentials(self, header: str) -> None:
         """Take the user's name and the secret from a header Authorization."""
@@ -131,9 +144,8 @@ class Hider:
         if scheme == "Basic":
             user, _, secret = base64.b64decode(value).decode("utf-8", "replace").partition(":")
             self.name("user", user)
-            self.words[secret] = "secret"
-        if value:
-            self.words[value] = "secret"
+            self.hide_everywhere(secret, "secret")
+        self.hide_everywhere(value, "secret")
 
     def learn(self, content: object, own: bool = True, key: str = "") -> None:
         """Take names from the fields that hold them."""
@@ -178,10 +190,14 @@ class Hider:
     def hide_words(self, text: str) -> str:
         """A text without addresses, secrets and own names."""
         text = EMAIL.sub("someone@example.org", URL.sub(lambda url: self.hide_url(url[0]), text))
-        known = {word.lower(): placeholder for word, placeholder in self.words.items() if word}
-        words = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
-        pattern = rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])"
-        return re.sub(pattern, lambda word: known[word[0].lower()], text, flags=re.IGNORECASE)
+        words = "|".join(map(re.escape, sorted(self.words, key=len, reverse=True)))
+        known = {word.lower(): placeholder for word, placeholder in self.words.items()}
+        return re.sub(
+            rf"{WORD_START}(?:{words})(?![a-z0-9])",
+            lambda found: known.get(found[0].lower(), "hidden"),
+            text,
+            flags=re.IGNORECASE,
+        )
 
     def hide_url(self, url: str) -> str:
         """The address of a page without host, names and query; of a file only its kind."""

@@ -24,6 +24,7 @@ TRANSIENT = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 # Repeating one of these would push, submit or create twice.
 WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
 LOG_STREAM = "/kernels/logs/stream/"
+STREAM_START = 2_048  # bytes
 # What a body that was cut raises.
 CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 # What zipfile raises for an archive that is cut, changed, empty or encrypted.
@@ -125,9 +126,13 @@ def announce_pause(state: tenacity.RetryCallState) -> None:
 
 
 def observe_stream(response: requests.Response, content: bytes) -> None:
-    """Let the observer see what was read of a stream before it was left."""
+    """Let the observer see the first lines that were read of a stream.
+
+    All of it, a few hundred times in a run, would fill the observer's file.
+    """
     if observe:
-        response._content = content
+        start = content[:STREAM_START]
+        response._content = start[: start.rfind(b"\n") + 1]
         observe(response.request, response)
 
 

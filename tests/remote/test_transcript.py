@@ -4,10 +4,13 @@ import dataclasses
 import io
 import json
 import platform
+import re
 from pathlib import Path
 
+import hypothesis
 import pytest
 import requests
+from hypothesis import strategies
 from replay import Replay, read_transcript
 
 import build
@@ -117,15 +120,17 @@ def test_each_exchange_is_written_when_it_is_over_faults_included(sandbox, tmp_p
     assert transport.observe is None
 
 
-def test_the_log_of_a_running_kernel_is_recorded_as_far_as_it_was_read(sandbox, home, tmp_path):
+def test_the_first_lines_of_a_running_kernel_s_log_are_recorded(sandbox, home, tmp_path):
     path = tmp_path / "transcript.jsonl"
-    events = f'data: {{"data": "epoch 1 in {home}"}}\n\ndata: {{"da'
+    events = f'data: {{"data": "epoch 1 in {home}"}}\n\n' + "data: more\n" * 999
     with recording(path):
         client = Client()
         sandbox.script("logs", Fault(200, events, {"Content-Type": "text/event-stream"}))
         assert client.read_live_log("sandbox/pcam-demo", 1) == [f"epoch 1 in {home}"]
     (line,) = [line for line in read_transcript(path)[1] if "/logs/" in line["path"]]
-    assert line["answer"] == 'data: {"data": "epoch 1 in ~"}\n\ndata: {"da'
+    start, *rest = line["answer"].splitlines()
+    assert start == 'data: {"data": "epoch 1 in ~"}' and {*rest} == {"", "data: more"}
+    assert len(line["answer"]) < 2_048
     assert line["path"] == "/v1/kernels/logs/stream/user-1/pcam-demo"
 
 
@@ -161,6 +166,28 @@ def test_names_are_hidden_where_they_are_fields_and_in_all_texts(home):
         "createUrl": "http://storage.invalid/file-1.csv",
         "nextPageToken": "token-1",
     }
+
+
+# Without the words of the test's own texts.
+NAMES = strategies.text(
+    strategies.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1
+).filter(lambda name: name.lower() not in "https www.kaggle.com/code user- team- data stream_name")
+
+
+@hypothesis.settings(
+    max_examples=300, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(author=NAMES, team=NAMES, before=strategies.sampled_from(["", " ", "\n", "by "]))
+def test_no_name_passes_in_a_log_however_it_is_written(home, author, team, before):
+    hider = Hider()
+    hider.learn({"author": author, "teamName": team})
+    entries = [{"data": f"{before}{name}\n{name.upper()}, /{name}/"} for name in (author, team)]
+    for plain in (True, False):
+        hidden = hider.hide(json.dumps(entries, ensure_ascii=plain))
+        for entry, name in zip(json.loads(hidden), (author, team)):
+            rest = re.sub(r"(?:user|team)-\d|hidden", "", entry["data"])
+            is_word = name.isalpha() and len(name.encode()) > 2
+            assert not is_word or name not in re.split(r"[\s,/]+", rest)
 
 
 def test_other_teams_names_are_hidden_as_fields_only(home):
