@@ -57,9 +57,10 @@ def read_board(runs: Path = RUNS) -> list[BoardRow]:
         return []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
-        if not all(all(row[name] for name in KEY) for row in rows):
-            raise csv.Error("a row without its key")
+            reader = csv.DictReader(file)
+            rows = [{name: row.get(name) or "" for name in COLUMNS} for row in reader]
+        if not set(KEY) <= set(reader.fieldnames or ()):
+            raise csv.Error("columns are missing")
         return [BoardRow(**row) for row in rows]
     except (UnicodeDecodeError, csv.Error):
         raise ValueError(

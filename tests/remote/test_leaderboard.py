@@ -169,11 +169,10 @@ def test_other_teams_names_never_end_or_control_the_output(open_sandbox, tmp_pat
     [
         lambda text: text.replace(",", ";").encode(),
         lambda text: text.encode("utf-16"),
-        lambda text: text.replace("\n", ",extra\n").encode(),
-        lambda text: text.replace("date", "Datum").encode(),
+        lambda text: text.replace("service", "Dienst").encode(),
         lambda text: text.replace("demo", "\xe9").encode("cp1252"),
     ],
-    ids=["semicolons", "utf-16", "a column more", "another name", "cp1252"],
+    ids=["semicolons", "utf-16", "another name", "cp1252"],
 )
 def test_a_table_that_another_program_has_saved_is_refused_by_name(tmp_path, change):
     add_to_board(BoardRow(service="sandbox", recipe="demo", build_id="0123456789"), tmp_path)
