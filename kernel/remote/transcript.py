@@ -75,7 +75,7 @@ class Transcript:
         if not self.file.closed:
             try:
                 self.file.write(json.dumps(line).encode() + b"\n")
-            except OSError as error:  # a full disk: the run goes on
+            except OSError as error:  # a full disk: the command continues
                 print(f"the transcript ends here: {error.strerror}", file=sys.stderr)
                 self.file.close()
 
