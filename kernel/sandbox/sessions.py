@@ -96,12 +96,12 @@ class Session:
         """Copy a folder, or link its files if they are more than `copy_limit` bytes."""
         files = list_files(source)
         is_small = sum(path.stat().st_size for path in files) <= self.copy_limit
-        place.mkdir(parents=True)
+        for folder in {source, *(path.parent for path in files)}:
+            (place / folder.relative_to(source)).mkdir(parents=True, exist_ok=True)
         for path in files:
             if self.status != "QUEUED":  # it was stopped
                 return
             copied = place / path.relative_to(source)
-            copied.parent.mkdir(parents=True, exist_ok=True)
             if is_small or not link_file(path, copied):
                 shutil.copyfile(path, copied)
 
@@ -213,7 +213,7 @@ def list_files(folder: Path) -> list[Path]:
 def link_file(path: Path, place: Path) -> bool:
     """Make a hard link; return False where there can be none, as on another disk."""
     try:
-        os.link(path.resolve(), place)
+        os.link(path.resolve() if path.is_symlink() else path, place)
     except OSError:
         return False
     return True

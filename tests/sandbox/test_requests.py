@@ -183,6 +183,18 @@ def test_a_time_out_that_no_session_can_have_is_refused(sandbox, seconds):
     assert sandbox.service.state["kernels"] == {}
 
 
+@pytest.mark.parametrize(
+    "label", ["", "1", "v0", "v2", "v-1", "v²", "v٣", "v" + "9" * 5000, "../v1"]
+)
+def test_a_version_that_is_none_is_not_found(sandbox, label):
+    request = {"slug": "sandbox/one-kernel", "newTitle": "one kernel", "text": "print()"}
+    assert call(sandbox, "SaveKernel", request)[1]["versionNumber"] == 1
+    named = {"userName": "sandbox", "kernelSlug": "one-kernel"}
+    for method in ("GetKernel", "GetKernelSessionStatus", "ListKernelSessionOutput"):
+        assert call(sandbox, method, {**named, "versionLabel": "v1"})[0] == 200
+        assert call(sandbox, method, {**named, "versionLabel": label})[0] == 404
+
+
 def test_a_signed_address_opens_its_own_file_only(sandbox):
     own, path = "train_labels.csv", "/api/v1/a.B/DownloadDataFile"
     for name in ("../solution.csv", "/etc/passwd", "", ".", "train", f"train/../{own}"):
