@@ -6,6 +6,7 @@ AWS Builders' Library, "Making retries safe with idempotent APIs"; Kaggle takes 
 token, so the outcome is recognized by its content.)
 """
 
+import dataclasses
 import datetime
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 from pcam_kaggle.system.files import read_json, write_json
 
-from ..records import now
+from ..records import make_record, now
 from .client import Client
 from .errors import KaggleError, LostAnswer
 
@@ -24,6 +25,29 @@ MIN_LOOKS = 3  # after a note that is older than that
 TEMPORARY_FAILURE = 75  # exit code, EX_TEMPFAIL of sysexits.h
 
 Outcome = TypeVar("Outcome")
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """A write that was sent, or is about to be, and whose outcome is not recorded yet.
+
+    Attributes:
+        what: str, "push" or "submission".
+        expected: str, the outcome in words.
+        page: str, the URL where the user can look for it.
+        known: list of int, the numbers that are no outcome: they were there before.
+        mark: str, what the outcome is recognized by.
+        content: dict, what is to be recorded with the outcome.
+        started: str, when it was sent (UTC, ISO 8601).
+    """
+
+    what: str
+    expected: str
+    page: str
+    known: list
+    mark: str
+    content: dict
+    started: str = ""
 
 
 class Undecided(KaggleError):
@@ -40,9 +64,9 @@ def locate_note(runs: Path, name: str) -> Path:
 def send_once(
     client: Client,
     path: Path,
-    note: dict,
+    note: Note,
     send: Callable[[], Outcome],
-    find: Callable[[dict], Outcome | None],
+    find: Callable[[Note], Outcome | None],
     say: Callable[[str], None],
 ) -> Outcome:
     """Send a write under a note, which the caller removes once it has recorded the outcome.
@@ -50,7 +74,7 @@ def send_once(
     Args:
         client: Client.
         path: Path of the note, as `locate_note` returns it.
-        note: dict, what identifies the outcome; the time is added.
+        note: Note, without the time.
         send: function that sends the write and returns its outcome.
         find: function of a note that returns the outcome, or None while it does not show.
         say: function that prints a line.
@@ -60,7 +84,7 @@ def send_once(
         KaggleError: the write was refused; the note is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    note = {**note, "started": now()}
+    note = dataclasses.replace(note, started=now())
     write_json(path, note)
     try:
         return send()
@@ -75,10 +99,10 @@ def send_once(
 def recover(
     client: Client,
     path: Path,
-    find: Callable[[dict], Outcome | None],
+    find: Callable[[Note], Outcome | None],
     say: Callable[[str], None],
     send_anyway: bool = False,
-) -> tuple[dict, Outcome] | None:
+) -> tuple[Note, Outcome] | None:
     """Find what became of an earlier write that was never settled.
 
     Args:
@@ -89,12 +113,13 @@ def recover(
         The note and the outcome; None where there is no note (any more).
 
     Raises:
+        ValueError: a note that was damaged; names it.
         Undecided: no outcome shows.
     """
     if not path.exists():
         return None
-    note = read_json(path)
-    say(f"the {note['what']} of {note['started'][:19]}Z was interrupted; searching for it")
+    note = make_record(Note, read_json(path), path)
+    say(f"the {note.what} of {note.started[:19]}Z was interrupted; searching for it")
     try:
         return note, wait_for_outcome(client, note, find)
     except Undecided:
@@ -105,13 +130,13 @@ def recover(
     return None
 
 
-def wait_for_outcome(client: Client, note: dict, find: Callable[[dict], Outcome | None]) -> Outcome:
+def wait_for_outcome(client: Client, note: Note, find: Callable[[Note], Outcome | None]) -> Outcome:
     """The outcome of a noted write, waited for up to SHOW_SECONDS after it was sent.
 
     Raises:
         Undecided: none shows.
     """
-    started = datetime.datetime.fromisoformat(note["started"])
+    started = datetime.datetime.fromisoformat(note.started)
     age = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
     patience = SHOW_SECONDS * client.pace
     until = time.monotonic() + min(patience, max(0, patience - age))
@@ -123,9 +148,9 @@ def wait_for_outcome(client: Client, note: dict, find: Callable[[dict], Outcome 
         num_looks += 1
         if num_looks >= MIN_LOOKS and time.monotonic() > until:
             raise Undecided(
-                f"the {note['what']} was sent and {client.service} does not show it: it may have "
-                f"been carried out or not. Expected: {note['expected']}. Try: look at "
-                f"{note['page']}. If it is there, repeat the command; if it is not, repeat it with "
+                f"the {note.what} was sent and {client.service} does not show it: it may have "
+                f"been carried out or not. Expected: {note.expected}. Try: look at "
+                f"{note.page}. If it is there, repeat the command; if it is not, repeat it with "
                 "--send-anyway"
             )
         time.sleep(LOOK_SECONDS * client.pace)

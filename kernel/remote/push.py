@@ -24,7 +24,7 @@ from .client import Client
 from .competition import check_joined
 from .errors import KaggleError
 from .networks import choose_attached
-from .once import locate_note, recover, send_once
+from .once import Note, locate_note, recover, send_once
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
 from .versions import (
     ALIVE,
@@ -163,7 +163,7 @@ class Push:
         found = recover(self.client, self.note_path, self.find_version, self.say, send_anyway)
         if found:
             note, made = found
-            self.finish(make_record(PushRecord, note["record"], self.note_path), made)
+            self.finish(make_record(PushRecord, note.content["record"], self.note_path), made)
 
     def find_recorded(self, stored: object) -> tuple[Path, PushRecord] | None:
         """The latest recorded push of the same build and inputs that need not be repeated.
@@ -279,15 +279,15 @@ class Push:
         Returns:
             Path of the run.
         """
-        note = {
-            "what": "push",
-            "known": get_version(stored),
-            "source": hash_source(draft.bundle.source),
-            "metadata": draft.metadata,
-            "record": dataclasses.asdict(draft.record),
-            "expected": f"a version of {self.kernel_id} after version {get_version(stored)}",
-            "page": draft.record.url,
-        }
+        known = get_version(stored)
+        note = Note(
+            what="push",
+            expected=f"a version of {self.kernel_id} after version {known}",
+            page=draft.record.url,
+            known=[known],
+            mark=hash_source(draft.bundle.source),
+            content={"record": dataclasses.asdict(draft.record), "metadata": draft.metadata},
+        )
 
         def save():
             seconds = round(draft.record.timeout_hours * 3600)
@@ -313,13 +313,14 @@ class Push:
         )
         return self.finish(draft.record, patiently(send))
 
-    def find_version(self, note: dict) -> Made | None:
+    def find_version(self, note: Note) -> Made | None:
         """The new version that the push of a note has made, or None while none shows."""
         latest = get_version(find_kernel(self.client, self.kernel_id))
-        for version in range(latest, note["known"], -1):
+        for version in range(latest, max(note.known), -1):
             stored = find_kernel(self.client, self.kernel_id, version)
-            if stored and hash_source(get_source(stored)) == note["source"]:
-                same = compare_sources(list_sources(stored), note["metadata"]) is not None
+            if stored and hash_source(get_source(stored)) == note.mark:
+                metadata = note.content["metadata"]
+                same = compare_sources(list_sources(stored), metadata) is not None
                 return Made(version, make_page_url(self.kernel_id), same)
         return None
 

@@ -21,7 +21,7 @@ from ..runs import check_account, check_kernel, check_service
 from .client import Client
 from .errors import KaggleError
 from .manifest import find_wrong
-from .once import locate_note, recover, send_once
+from .once import Note, locate_note, recover, send_once
 from .output import check_build
 
 MAX_MESSAGE = 500  # characters
@@ -74,7 +74,7 @@ def submit_predictions(
         recovered = recover(client, note_path, search, say, send_anyway)
         if recovered:
             note, found = recovered
-            finish_submission(client, run, note_path, found, note["message"])
+            finish_submission(client, run, note_path, found, note.content["message"])
         found = find_recorded(client, run, build) or find_submission(client, build)
         if found:
             say(f"this build was already submitted (submission {found.ref})")
@@ -226,9 +226,9 @@ def has_failed(found: object) -> bool:
     return found.status is not None and found.status.name == "ERROR"
 
 
-def find_sent(client: Client, note: dict):
+def find_sent(client: Client, note: Note):
     """The submission that an attempt has made, or None while it does not show."""
-    return next((f for f in list_same(client, note["build"]) if f.ref not in note["known"]), None)
+    return next((f for f in list_same(client, note.mark) if f.ref not in note.known), None)
 
 
 def find_recorded(client: Client, run: Path, build: str):
@@ -315,12 +315,12 @@ def send_submission(
             raise KaggleError(f"Kaggle refused the submission: {answer.message}")
         return answer
 
-    note = {
-        "what": "submission",
-        "message": message,
-        "build": build,
-        "known": known,
-        "expected": f"a submission whose description has {build}",
-        "page": f"https://www.kaggle.com/c/{COMPETITION}/submissions",
-    }
+    note = Note(
+        what="submission",
+        expected=f"a submission whose description has {build}",
+        page=f"https://www.kaggle.com/c/{COMPETITION}/submissions",
+        known=known,
+        mark=build,
+        content={"message": message},
+    )
     return send_once(client, note_path, note, send, functools.partial(find_sent, client), say)

@@ -13,7 +13,7 @@ from ..runs import list_runs
 from .client import Client
 from .datasets import is_networks
 from .errors import KaggleError
-from .once import Undecided, wait_for_outcome
+from .once import Note, Undecided, wait_for_outcome
 
 ALIVE = ("QUEUED", "RUNNING")
 
@@ -51,12 +51,15 @@ def find_latest(client: Client, kernel_id: str, runs: Path, anyway: bool):
     recorded = max(
         [record.version for _, record in list_pushes(client, kernel_id, runs)], default=0
     )
-    note = {
-        "what": f"push of version {recorded}",
-        "started": now(),
-        "expected": f"{kernel_id} with version {recorded}, as recorded in {runs}",
-        "page": make_page_url(kernel_id),
-    }
+    note = Note(
+        what=f"push of version {recorded}",
+        expected=f"{kernel_id} with version {recorded}, as recorded in {runs}",
+        page=make_page_url(kernel_id),
+        known=[],
+        mark="",
+        content={},
+        started=now(),
+    )
 
     def find(note):
         stored = find_kernel(client, kernel_id)

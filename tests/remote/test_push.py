@@ -306,6 +306,16 @@ def test_two_accounts_share_a_clone(open_sandbox, runs, monkeypatch):
     assert submit_predictions(other, second, runs=runs) == 2
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"what": "push"}', '{"what": 3}'])
+def test_a_note_that_was_damaged_is_named_and_nothing_is_sent(sandbox, runs, text):
+    note = runs / ".sending" / "push-sandbox-sandbox-pcam-demo.json"
+    note.parent.mkdir(parents=True)
+    note.write_text(text)
+    with pytest.raises(ValueError, match=r"pcam-demo\.json: expected"):
+        push_kernel(Client(), "demo", runs=runs)
+    assert count_pushes(sandbox) == 0
+
+
 def test_a_folder_of_runs_that_cannot_be_written_stops_before_anything_is_sent(sandbox, runs):
     runs.mkdir()
     (runs / ".sending").write_text("no folder")

@@ -254,7 +254,7 @@ def test_it_asks_for_credentials_and_listens_here_only(sandbox):
     assert session.get(other).status_code == 403
 
 
-def test_the_data_come_as_one_archive_and_a_cut_download_goes_on(
+def test_the_data_come_as_one_archive_and_a_cut_download_is_continued(
     sandbox, competition, tmp_path, client_api
 ):
     sandbox.script("data", Fault(cut=1000))
