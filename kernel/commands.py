@@ -18,6 +18,7 @@ from .records import PushRecord, StatusRecord, SubmissionRecord, read_record
 from .remote.client import Client
 from .remote.errors import KaggleError
 from .remote.leaderboard import show_leaderboard
+from .remote.once import Undecided
 from .remote.output import download_output
 from .remote.push import push_kernel
 from .remote.scores import fetch_scores
@@ -26,7 +27,7 @@ from .remote.transcript import recording
 from .remote.versions import ALIVE
 from .remote.watch import RunFailed, update_status, wait_for_kernel
 from .remote.weights import publish_weights
-from .runs import find_folder, find_run, list_runs
+from .runs import find_folder, find_run, list_records
 
 RUN_KEYS = ("service", "recipe", "build_id", "kernel", "version", "pushed")
 SCORE_KEYS = ("cv_auc", "public_score", "private_score")
@@ -121,6 +122,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
 
     Raises:
         RunFailed: the kernel failed, whether or not it left a submission.
+        Undecided: a push or a submission may have been sent, and does not show.
     """
     seconds, failure = {}, None
 
@@ -147,7 +149,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
         with step("leaderboard"):
             do_leaderboard(client, run, scores, runs)
     except (ValueError, OSError) as error:
-        if failure is None:
+        if failure is None or isinstance(error, Undecided):
             raise
         print(f"what it left could not be submitted: {error}", flush=True)
     if failure:
@@ -197,20 +199,22 @@ def do_leaderboard(client: Client, run: Path, scores: SubmissionRecord, runs: Pa
 
 
 def show_runs(args: argparse.Namespace, runs: Path) -> None:
-    """What was pushed, with states and scores; asks only about runs that are alive."""
-    folders, client, unreached = list_runs(runs), None, None
-    for run in folders:
-        record = read_record(run, PushRecord)
-        if find_state(run) not in ALIVE or unreached:
+    """What was pushed, with states and scores; asks only about own runs that are alive."""
+    pairs, client, unreached = list_records(runs), None, None
+    for run, record in pairs:
+        if find_state(run) not in ALIVE or not record.kernel:
             continue
         try:
             client = client or Client()
-            if client.service == record.service:
+            owner = record.kernel.split("/")[0]
+            if (client.service, client.username) == (record.service, owner):
                 update_status(client, record, run)
         except KaggleError as error:
             unreached = error
+            if error.status not in (403, 404):  # of this run only
+                break
     rows = find_rows(runs)
-    shown = [describe_run(run, rows) for run in folders]
+    shown = [describe_run(run, rows) for run, _ in pairs]
     if args.json:
         print_json({"runs": shown, "unreached": unreached and str(unreached)})
         return
@@ -232,8 +236,8 @@ def find_state(run: Path) -> str:
 
 
 def find_rows(runs: Path) -> dict[tuple, BoardRow]:
-    """The rows of the board by service and build id."""
-    return {(row.service, row.build_id): row for row in read_board(runs)}
+    """The rows of the board by service and submission."""
+    return {(row.service, row.submission): row for row in read_board(runs)}
 
 
 def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
@@ -247,7 +251,8 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
     record = read_record(run, PushRecord)
     status = read_record(run, StatusRecord) or StatusRecord()
     submission = read_record(run, SubmissionRecord)
-    row = rows.get((record.service, record.build_id), BoardRow())
+    number = str(submission.submission) if submission else ""
+    row = rows.get((record.service, number), BoardRow())
     return {
         "run": run.name,
         **{name: getattr(record, name) for name in RUN_KEYS},

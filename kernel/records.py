@@ -35,7 +35,6 @@ class PushRecord:
         expected_hours: float, hours of GPU that the run is estimated to take, or None.
         dataset_sources: tuple of "owner/slug", the attached datasets.
         kernel_sources: tuple of "owner/slug", the attached outputs of kernels.
-        model_sources: tuple of the attached Kaggle models.
         commit: str, the repository's commit, or None without git.
         dirty: bool, whether files differed from the commit, or None without git.
     """
@@ -53,7 +52,6 @@ class PushRecord:
     expected_hours: float | None = None
     dataset_sources: tuple = ()
     kernel_sources: tuple = ()
-    model_sources: tuple = ()
     commit: str | None = None
     dirty: bool | None = None
 
@@ -225,3 +223,12 @@ def write_record(run: Path, record: object) -> None:
 def now() -> str:
     """The time, UTC, as text that sorts."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def measure_age(time: str) -> float:
+    """Seconds since a time of `now`; 0 where the clock was set back or the time is none."""
+    try:
+        then = datetime.datetime.fromisoformat(time)
+        return max(0, (datetime.datetime.now(datetime.UTC) - then).total_seconds())
+    except (ValueError, TypeError):  # TypeError: a time without its zone
+        return 0

@@ -10,10 +10,16 @@ from .folders import ROOT, RUNS
 from .records import PushRecord, read_record
 
 
+def list_records(runs: Path = RUNS) -> list[tuple[Path, PushRecord]]:
+    """Folders of all pushed runs with their records, the latest push last."""
+    folders = [path.parent for path in runs.glob("*/push.json")]
+    pairs = [(run, read_record(run, PushRecord)) for run in folders]
+    return sorted(pairs, key=lambda pair: (pair[1].pushed, pair[0].name))
+
+
 def list_runs(runs: Path = RUNS) -> list[Path]:
     """Folders of all pushed runs, the latest push last."""
-    found = [path.parent for path in runs.glob("*/push.json")]
-    return sorted(found, key=lambda run: read_record(run, PushRecord).pushed)
+    return [run for run, _ in list_records(runs)]
 
 
 def find_run(name: str | None = None, runs: Path = RUNS) -> Path:
@@ -27,21 +33,20 @@ def find_run(name: str | None = None, runs: Path = RUNS) -> Path:
     Raises:
         ValueError: nothing was pushed, or not that; names what was.
     """
-    found = list_runs(runs)
+    found = list_records(runs)
     if not found:
         raise ValueError(
             f"nothing was pushed yet: no {runs}/*/push.json. Try: python build.py push RECIPE"
         )
     if name is None:
-        return found[-1]
-    for run in reversed(found):
-        record = read_record(run, PushRecord)
+        return found[-1][0]
+    for run, record in reversed(found):
         slug = record.kernel.split("/")[1] if record.kernel else None
         if name in (run.name, record.build_id, slug, str(run), str(run.absolute())):
             return run
         if name.rstrip("/\\").endswith(run.name):
             return run
-    raise ValueError(unknown("run", name, [run.name for run in found]))
+    raise ValueError(unknown("run", name, [run.name for run, _ in found]))
 
 
 def find_folder(name: str, runs: Path = RUNS) -> Path:

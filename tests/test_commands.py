@@ -111,6 +111,39 @@ def test_a_failed_run_that_left_a_submission_is_scored_and_fails_the_command(
     assert count_submissions(sandbox) == 1
 
 
+def test_a_lost_submission_of_a_failed_run_is_for_the_user_to_decide(open_sandbox, runs, capsys):
+    sandbox = open_sandbox("first")
+    sandbox.script("CreateSubmission", Fault(drop=True))
+    assert build.main(["run", "demo"]) == 75
+    assert "may have been sent" in capsys.readouterr().err
+
+
+def test_runs_shows_the_scores_of_each_submission(open_sandbox, runs, capsys):
+    sandbox = open_sandbox("first")
+    assert build.main(["run", "demo"]) == 1
+    sandbox.service.python = (*sandbox.service.python[:2], "networks")
+    assert build.main(["push", "demo", "--wait"]) == 0
+    capsys.readouterr()
+    assert build.main(["runs", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["runs"]
+    assert first["submission"] == 1 and first["public_score"] is not None
+    assert second["submission"] is None is second["public_score"]
+
+
+def test_runs_asks_about_own_runs_only_and_about_each(open_sandbox, runs, capsys, monkeypatch):
+    open_sandbox("slow")
+    push_kernel(Client(), "demo", runs=runs)
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", "other")
+    own = push_kernel(Client(), "demo", runs=runs)
+    build.main(["runs"])
+    text = capsys.readouterr().out
+    assert "last seen" not in text
+    (first, second) = list_runs(runs)
+    assert second == own and not (first / "status.json").exists()
+    assert json.loads((second / "status.json").read_text())["state"] in ("QUEUED", "RUNNING")
+
+
 def test_run_resumes_what_a_failed_run_left(open_sandbox, runs, capsys):
     sandbox = open_sandbox("first")
     assert build.main(["run", "demo"]) == 1

@@ -17,11 +17,7 @@ PLACEHOLDER = "your-kaggle-username"  # the owner in the template
 
 
 def write_kernel(
-    recipe: str,
-    overrides: dict | None = None,
-    dist: Path = DIST,
-    owner: str | None = None,
-    dataset_sources: tuple = (),
+    recipe: str, overrides: dict | None = None, dist: Path = DIST, metadata: dict | None = None
 ) -> tuple[Path, Bundle]:
     """Write a recipe's kernel as a folder that `kaggle kernels push -p` takes.
 
@@ -29,7 +25,7 @@ def write_kernel(
         recipe: its name.
         overrides: dict of typed settings.
         dist: Path under which the folder <slug>/ is made.
-        owner, dataset_sources: as `fill_metadata` takes them.
+        metadata: dict of kernel-metadata.json; None for what `fill_metadata` returns.
 
     Returns:
         Path of the script, and its Bundle.
@@ -39,7 +35,7 @@ def write_kernel(
         BundleError: a source that cannot be bundled.
     """
     bundle = bundle_kernel(recipe, overrides)
-    metadata = fill_metadata(recipe, overrides, owner, dataset_sources)
+    metadata = metadata or fill_metadata(recipe, overrides)
     folder = dist / make_slug(recipe, overrides)
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / metadata["code_file"]

@@ -3,7 +3,7 @@
 from pcam_kaggle.system.paths import COMPETITION
 
 from .client import Client
-from .errors import KaggleError
+from .errors import KaggleError, LostAnswer
 
 
 class GpuBusy(KaggleError):
@@ -15,6 +15,7 @@ def check_answer(answer: object, metadata: dict, client: Client) -> None:
 
     Raises:
         GpuBusy: the account's GPUs are taken.
+        LostAnswer: it has no version number.
         KaggleError: all else.
     """
     error = answer.error or ""
@@ -30,7 +31,7 @@ def check_answer(answer: object, metadata: dict, client: Client) -> None:
         raise KaggleError(f"{client.service} refused the push: {error}")
     check_inputs(answer, metadata, client.service)
     if not answer.version_number:
-        raise KaggleError("the answer to the push has no version number")
+        raise LostAnswer("the answer to the push has no version number.")
     where = (answer.ref or answer.url or "").rstrip("/")
     slug = metadata["id"].split("/")[1]
     if where and not where.split("?")[0].endswith(slug):

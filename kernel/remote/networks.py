@@ -11,8 +11,8 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
 from ..folders import RUNS
-from ..records import PushRecord, read_record, read_result
-from ..runs import list_runs
+from ..records import read_result
+from ..runs import list_records
 from .client import Client
 from .datasets import NETWORKS, list_dataset_files, publish_files
 from .manifest import matches
@@ -108,8 +108,7 @@ def find_networks(bundle: Bundle, service: str, runs: Path = RUNS) -> Networks |
         ValueError: a file that was damaged since it was fetched; names it.
     """
     wanted = identify_networks(bundle.source)
-    for run in reversed(list_runs(runs)):
-        record = read_record(run, PushRecord)
+    for run, record in reversed(list_records(runs)):
         if record.service == service and record.kernel and identify_run(run) == wanted:
             paths = list_networks(run)
             if paths:

@@ -7,7 +7,6 @@ token, so the outcome is recognized by its content.)
 """
 
 import dataclasses
-import datetime
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TypeVar
 
 from pcam_kaggle.system.files import read_json, write_json
 
-from ..records import make_record, now
+from ..records import make_record, measure_age, now
 from .client import Client
 from .errors import KaggleError, LostAnswer
 
@@ -131,26 +130,37 @@ def recover(
 
 
 def wait_for_outcome(client: Client, note: Note, find: Callable[[Note], Outcome | None]) -> Outcome:
-    """The outcome of a noted write, waited for up to SHOW_SECONDS after it was sent.
+    """The outcome of a noted write.
 
     Raises:
         Undecided: none shows.
     """
-    started = datetime.datetime.fromisoformat(note.started)
-    age = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
+    outcome = wait_until_shown(client, lambda: find(note), note.started)
+    if outcome is None:
+        raise Undecided(
+            f"the {note.what} may have been sent, and {client.service} does not show it. Expected: "
+            f"{note.expected}. Try: look at {note.page}. If it is there, repeat the command; if it "
+            "is not, repeat it with --send-anyway"
+        )
+    return outcome
+
+
+def wait_until_shown(
+    client: Client, find: Callable[[], Outcome | None], sent: str
+) -> Outcome | None:
+    """What the service shows of a write, waited for up to SHOW_SECONDS after it was sent.
+
+    Args:
+        client: Client.
+        find: function that returns it, or None while it does not show.
+        sent: str, when it was sent (UTC, ISO 8601).
+    """
     patience = SHOW_SECONDS * client.pace
-    until = time.monotonic() + min(patience, max(0, patience - age))
+    until = time.monotonic() + max(0, patience - measure_age(sent))
     num_looks = 0
-    while True:
-        outcome = find(note)
-        if outcome is not None:
-            return outcome
+    while (found := find()) is None:
         num_looks += 1
         if num_looks >= MIN_LOOKS and time.monotonic() > until:
-            raise Undecided(
-                f"the {note.what} was sent and {client.service} does not show it: it may have "
-                f"been carried out or not. Expected: {note.expected}. Try: look at "
-                f"{note.page}. If it is there, repeat the command; if it is not, repeat it with "
-                "--send-anyway"
-            )
+            return None
         time.sleep(LOOK_SECONDS * client.pace)
+    return found

@@ -19,7 +19,8 @@ from ..locks import locked
 from ..records import PushRecord, ResultRecord, SubmissionRecord, now, read_record, write_record
 from ..runs import check_account, check_kernel, check_service
 from .client import Client
-from .errors import KaggleError
+from .competition import PAGE, check_joined
+from .errors import KaggleError, LostAnswer
 from .manifest import find_wrong
 from .once import Note, locate_note, recover, send_once
 from .output import check_build
@@ -60,14 +61,14 @@ def submit_predictions(
         KaggleError: a run that predicts nothing, an output of another build, no
             submissions left today, a competition not joined or closed.
     """
-    record = check_service(run, client.service)
-    if record.kernel:
-        check_kernel(run, client)
-    path = run / "submission.csv"
-    result = check_output(run, record)
-    build = name_build(run, result)
-    message = make_message(record, result, build, message)
     with locked(runs, run.name, say):
+        record = check_service(run, client.service)
+        if record.kernel:
+            check_kernel(run, client)
+        path = run / "submission.csv"
+        result = check_output(run, record)
+        build = name_build(run, result)
+        message = make_message(record, result, build, message)
         check_against_sample(client, path, run)
         note_path = locate_note(runs, f"submit-{run.name}")
         search = functools.partial(find_sent, client)
@@ -79,7 +80,7 @@ def submit_predictions(
         if found:
             say(f"this build was already submitted (submission {found.ref})")
             return finish_submission(client, run, note_path, found, found.description)
-        check_allowed(client, say)
+        check_allowed(client)
         found = send_submission(client, path, message, build, note_path, say)
         return finish_submission(client, run, note_path, found, message)
 
@@ -252,21 +253,14 @@ def find_recorded(client: Client, run: Path, build: str):
     return types.SimpleNamespace(ref=record.submission, description=record.message)
 
 
-def check_allowed(client: Client, say: Callable[[str], None]) -> None:
-    """Refuse to submit where Kaggle would, and warn where it might.
+def check_allowed(client: Client) -> None:
+    """Refuse to submit where Kaggle would.
 
     Raises:
-        KaggleError: closed, or no submission left today.
+        KaggleError: not joined, closed, or no submission left today.
     """
-    competition = client.call("competitions", "get_competition", competition_name=COMPETITION)
-    page = f"https://www.kaggle.com/c/{COMPETITION}"
-    if competition.submissions_disabled:
-        raise KaggleError(f"{COMPETITION} no longer accepts submissions. See {page}")
-    if not competition.user_has_entered:
-        say(
-            f"{client.username} seems not to have joined {COMPETITION}. Accept the "
-            f"rules, once, at {page}/rules"
-        )
+    if check_joined(client).submissions_disabled:
+        raise KaggleError(f"{COMPETITION} no longer accepts submissions. See {PAGE}")
     limits = client.call("competitions", "get_submission_limits", competition_name=COMPETITION)
     if limits.num_allowed_now < 1:
         midnight = datetime.datetime.now(datetime.UTC).replace(
@@ -311,14 +305,16 @@ def send_submission(
             blob_file_tokens=token,
             submission_description=message,
         )
+        if not answer.ref and "Successfully" in (answer.message or "Successfully"):
+            raise LostAnswer("the answer to the submission has no number.")
         if not answer.ref:
-            raise KaggleError(f"Kaggle refused the submission: {answer.message}")
+            raise KaggleError(f"{client.service} refused the submission: {answer.message}")
         return answer
 
     note = Note(
         what="submission",
         expected=f"a submission whose description has {build}",
-        page=f"https://www.kaggle.com/c/{COMPETITION}/submissions",
+        page=f"{PAGE}/submissions",
         known=known,
         mark=build,
         content={"message": message},

@@ -1,19 +1,14 @@
 """What Kaggle keeps of a kernel: its latest version, its text, the state of each."""
 
 import ast
-from pathlib import Path
 
 from pcam_kaggle.system.files import short_hash
 
 from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
-from ..folders import RUNS
-from ..records import PushRecord, now, read_record
-from ..runs import list_runs
 from .client import Client
 from .datasets import is_networks
 from .errors import KaggleError
-from .once import Note, Undecided, wait_for_outcome
 
 ALIVE = ("QUEUED", "RUNNING")
 
@@ -34,50 +29,6 @@ def find_kernel(client: Client, kernel_id: str, version: int | None = None):
         if error.status in (403, 404):  # Kaggle says 403 where there is no such kernel
             return None
         raise
-
-
-def find_latest(client: Client, kernel_id: str, runs: Path, anyway: bool):
-    """A kernel's latest version, as `find_kernel`; an answer that is out of date is not taken.
-
-    Args:
-        client: Client.
-        kernel_id: str, "owner/slug".
-        runs: Path of the folder of runs.
-        anyway: bool, take it in the end.
-
-    Raises:
-        Undecided: a version that was pushed from here does not show.
-    """
-    recorded = max(
-        [record.version for _, record in list_pushes(client, kernel_id, runs)], default=0
-    )
-    note = Note(
-        what=f"push of version {recorded}",
-        expected=f"{kernel_id} with version {recorded}, as recorded in {runs}",
-        page=make_page_url(kernel_id),
-        known=[],
-        mark="",
-        content={},
-        started=now(),
-    )
-
-    def find(note):
-        stored = find_kernel(client, kernel_id)
-        return stored if get_version(stored) >= recorded else None
-
-    try:
-        return wait_for_outcome(client, note, find) if recorded else find_kernel(client, kernel_id)
-    except Undecided:
-        if not anyway:
-            raise
-    return find_kernel(client, kernel_id)
-
-
-def list_pushes(client: Client, kernel_id: str, runs: Path = RUNS) -> list[tuple[Path, PushRecord]]:
-    """The runs of a kernel with their records, the latest push first."""
-    records = [(run, read_record(run, PushRecord)) for run in reversed(list_runs(runs))]
-    wanted = (client.service, kernel_id)
-    return [pair for pair in records if (pair[1].service, pair[1].kernel) == wanted]
 
 
 def get_version(stored: object) -> int:
@@ -122,29 +73,6 @@ def compare_sources(sources: dict[str, list[str]], metadata: dict) -> bool | Non
             return None
         resumed = resumed or has_networks
     return resumed
-
-
-def recall_max_hours(
-    client: Client, stored: object, kernel_id: str, runs: Path = RUNS
-) -> float | None:
-    """The max_hours that `push` chose for the latest version, with which it is built again.
-
-    Args:
-        client: Client.
-        stored: what `find_kernel` returned.
-        kernel_id: str, "owner/slug".
-        runs: Path of the folder of runs.
-
-    Returns:
-        float, as the record of the version's push says, or as its text says where there
-        is no such record; None where the user chose it.
-    """
-    if stored is None:
-        return None
-    for _, record in list_pushes(client, kernel_id, runs):
-        if record.version == get_version(stored):
-            return record.max_hours
-    return read_overrides(get_source(stored)).get("max_hours")
 
 
 def read_overrides(source: str) -> dict:

@@ -1,12 +1,11 @@
 """One version on Kaggle: its state, its log as it grows, its end."""
 
-import datetime
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..records import PushRecord, StatusRecord, now, read_record, write_record
+from ..records import PushRecord, StatusRecord, measure_age, now, read_record, write_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
@@ -60,7 +59,7 @@ def wait_for_kernel(
             since = now_seconds
         if state != before or now_seconds - said > SILENT_SECONDS * client.pace:
             said = now_seconds
-            say(f"{format_time(measure_age(record))} {name_version(record)} {state}")
+            say(f"{format_time(measure_age(record.pushed))} {name_version(record)} {state}")
         if state == "RUNNING":
             lines = client.read_live_log(record.kernel, record.version)
             num_shown = say_new_lines(lines, num_shown, say)
@@ -81,7 +80,7 @@ def update_status(client: Client, record: PushRecord, run: Path) -> str:
     try:
         state = ask_state(client, record.kernel, record.version)
     except KaggleError as error:
-        if error.status != 403 or measure_age(record) > SHOW_SECONDS * client.pace:
+        if error.status != 403 or measure_age(record.pushed) > SHOW_SECONDS * client.pace:
             raise
         state = "QUEUED"  # a kernel that was just made does not show yet
     earlier = read_record(run, StatusRecord)
@@ -112,15 +111,6 @@ def check_patience(state: str, seconds: float, record: PushRecord, queue_seconds
             f"{name_version(record)} has run for longer than its time-out of "
             f"{record.timeout_hours:g} h. {advice}"
         )
-
-
-def measure_age(record: PushRecord) -> float:
-    """Seconds since a push; 0 where the clock was set back or the time is not known."""
-    try:
-        pushed = datetime.datetime.fromisoformat(record.pushed)
-        return max(0, (datetime.datetime.now(datetime.UTC) - pushed).total_seconds())
-    except (ValueError, TypeError):
-        return 0
 
 
 def say_new_lines(lines: list[str], num_shown: int, say: Callable[[str], None]) -> int:

@@ -16,7 +16,7 @@ from kernel.records import PushRecord, read_record
 from kernel.remote import push as push_module
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
-from kernel.remote.once import wait_for_outcome
+from kernel.remote.once import Undecided, wait_for_outcome
 from kernel.remote.output import download_output
 from kernel.remote.push import push_kernel
 from kernel.remote.quota import expect_hours
@@ -253,15 +253,31 @@ def test_a_stale_answer_is_waited_for_and_never_acted_on(open_sandbox, runs):
 
 
 def test_a_kernel_that_was_deleted_on_the_service_is_pushed_if_asked(sandbox, runs):
-    client = Client()
-    run = push_kernel(client, "demo", runs=runs)
+    client, lines = Client(), []
+    first = push_kernel(client, "demo", runs=runs)
     wait_for(sandbox)
     sandbox.service.state["kernels"].clear()
-    with pytest.raises(KaggleError, match="with version 1, as recorded in .*--send-anyway"):
-        push_kernel(client, "demo", runs=runs)
-    again = push_kernel(client, "demo", runs=runs, send_anyway=True)
-    assert again != run and read_record(again, PushRecord).version == 1
-    assert count_pushes(sandbox) == 2
+    sandbox.service.sessions.clear()
+    words = r"does not show version 1 of .*Received: version none.*deleted.*--send-anyway"
+    with pytest.raises(Undecided, match=words):
+        push_kernel(client, "demo", runs=runs, say=lines.append)
+    assert "sandbox does not show version 1 of sandbox/pcam-demo" in lines[0]
+    again = push_kernel(client, "demo", {"epochs": 3}, runs=runs, send_anyway=True)
+    wait_for(sandbox)
+    # Of the same number as the deleted one, which has another text.
+    assert read_record(again, PushRecord).version == 1
+    third = push_kernel(client, "demo", runs=runs)
+    assert read_record(third, PushRecord).version == 2
+    assert len({first, again, third}) == 3 == count_pushes(sandbox)
+
+
+def test_an_answer_without_a_number_is_searched_for(sandbox, runs):
+    sandbox.script("SaveKernel", Fault(patch={"versionNumber": None}))
+    not_shown = Fault(403, {"code": 403, "message": "denied"})
+    first = push_kernel(Client(), "demo", runs=runs)
+    sandbox.script("GetKernel", not_shown)
+    assert push_kernel(Client(), "demo", runs=runs) == first
+    assert len(list_versions(sandbox)) == 1 == count_pushes(sandbox)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +386,6 @@ def test_a_rate_limit_is_waited_for(sandbox, runs):
             "does not know all inputs .*Received: competition: no-such",
         ),
         (Fault(patch={"invalidDatasetSources": ["a/b"]}), "dataset: a/b"),
-        (Fault(patch={"versionNumber": 0}), "no version number"),
         (Fault(patch={"ref": "/code/sandbox/pcam-demo-2x"}), "the other kernel of that title"),
         (Fault(403, {"code": 403, "message": "denied"}), "HTTP 403, denied"),
         (Fault(401, {"code": 401, "message": "who"}), "the credentials were refused"),

@@ -5,6 +5,7 @@ import threading
 import pytest
 from conftest import SLUG, run_python
 
+from kernel.locks import locked
 from kernel.records import PushRecord, ResultRecord, SubmissionRecord, read_record, write_record
 from kernel.remote import once
 from kernel.remote import scores as scores_module
@@ -243,25 +244,47 @@ def test_the_output_of_another_build_is_never_submitted(finish, submit):
     [
         ("GetCompetition", {"submissionsDisabled": True}, "no longer accepts submissions"),
         ("GetSubmissionLimits", {"numAllowedNow": 0, "numToday": 5}, "5 were made"),
-        ("CreateSubmission", {"ref": 0, "message": "Too late"}, "refused.*Too late"),
+        ("GetCompetition", {"userHasEntered": False}, "has not joined.*accept them at .*/rules"),
     ],
 )
-def test_what_is_not_allowed_is_said_before_anything_is_lost(finish, submit, method, fault, words):
+def test_what_is_not_allowed_is_said_before_anything_is_sent(finish, submit, method, fault, words):
     sandbox, client, run = finish()
     sandbox.script(method, Fault(patch=fault))
     with pytest.raises(KaggleError, match=words):
         submit(client, run)
+    assert list_sent(sandbox) == [] and "StartSubmissionUpload" not in sandbox.calls
 
 
-def test_rules_that_are_not_accepted_are_named(finish, submit, capsys):
+def test_a_refusal_inside_an_answer_can_be_repeated(finish, submit):
     sandbox, client, run = finish()
-    sandbox.script("GetCompetition", Fault(patch={"userHasEntered": False}))
-    denied = "Permission 'competitions.participate' was denied"
-    sandbox.script("StartSubmissionUpload", Fault(403, {"code": 403, "message": denied}))
-    with pytest.raises(KaggleError, match="accept its rules"):
+    sandbox.script("CreateSubmission", Fault(200, {"ref": 0, "message": "Too late"}))
+    with pytest.raises(KaggleError, match="sandbox refused the submission: Too late"):
         submit(client, run)
-    assert list_sent(sandbox) == []
-    assert "seems not to have joined" in capsys.readouterr().out
+    assert submit(client, run) == 1 == len(list_sent(sandbox))
+
+
+def test_an_answer_without_a_number_is_searched_for(finish, submit):
+    sandbox, client, run = finish()
+    sandbox.script("CreateSubmission", Fault(patch={"ref": None}))
+    assert submit(client, run) == 1 == len(list_sent(sandbox))
+
+
+def test_a_submission_that_changes_while_the_command_waits_is_refused(finish, submit):
+    sandbox, client, run = finish()
+    refused = []
+
+    def submit_here():
+        with pytest.raises(KaggleError, match="was changed") as error:
+            submit(client, run)
+        refused.append(error)
+
+    with locked(run.parent, run.name):
+        thread = threading.Thread(target=submit_here)
+        thread.start()
+        path = run / "submission.csv"
+        path.write_text(path.read_text().replace("0.", "0.0"))
+    thread.join()
+    assert refused and list_sent(sandbox) == []
 
 
 def test_the_daily_limit_is_real(finish, submit):
