@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib
+import os
 import sys
 
 from kernel.arguments import make_parser
@@ -33,6 +34,8 @@ def main(words: list[str] | None = None) -> int:
     try:
         getattr(importlib.import_module(f"kernel.{module}"), function)(args, RUNS)
         return 0
+    except BrokenPipeError:  # such as of `build.py list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         print(f"build.py: error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)

@@ -205,7 +205,9 @@ def add_json(command: argparse.ArgumentParser) -> None:
 
 def add_message(command: argparse.ArgumentParser) -> None:
     """[--message TEXT]"""
-    command.add_argument("--message", help="description of the submission; the build id is added")
+    command.add_argument(
+        "--message", type=parse_message, help="description of the submission; the build id is added"
+    )
 
 
 def add_record(command: argparse.ArgumentParser) -> None:
@@ -268,6 +270,13 @@ def parse_hours(text: str) -> float:
     if not 0.6 <= hours <= 12:  # a run ends itself half an hour earlier
         raise argparse.ArgumentTypeError(f"expected 0.6 to 12 hours. Received: {text}")
     return hours
+
+
+def parse_message(text: str) -> str:
+    """A submission's description, with room for the build id."""
+    if len(text) > 450:
+        raise argparse.ArgumentTypeError(f"expected at most 450 characters. Received: {len(text)}")
+    return text
 
 
 def parse_count(text: str) -> int:

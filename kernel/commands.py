@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .board import BoardRow, read_board
 from .folders import DATA
-from .records import PushRecord, StatusRecord, SubmissionRecord, read_record
+from .records import PushRecord, SubmissionRecord, read_record, read_status
 from .remote.client import Client
 from .remote.errors import KaggleError
 from .remote.leaderboard import show_leaderboard
@@ -27,12 +27,12 @@ from .remote.transcript import recording
 from .remote.versions import ALIVE
 from .remote.watch import RunFailed, update_status, wait_for_kernel
 from .remote.weights import publish_weights
-from .runs import find_folder, find_run, list_records
+from .runs import find_folder, find_run, is_own, list_records
 
 RUN_KEYS = ("service", "recipe", "build_id", "kernel", "version", "pushed")
 SCORE_KEYS = ("cv_auc", "public_score", "private_score")
 RANK_KEYS = ("public_rank", "private_rank", "num_teams")
-HEADER = ("pushed", "run", "version", "state", "cv", "public", "private", "rank")
+HEADER = ("pushed", "run", "account", "version", "state", "cv", "public", "private", "rank")
 
 
 def push(args: argparse.Namespace, runs: Path) -> None:
@@ -46,10 +46,11 @@ def push(args: argparse.Namespace, runs: Path) -> None:
 
 def status(args: argparse.Namespace, runs: Path) -> None:
     """A run's state."""
-    run, failure = find_run(args.name, runs), None
+    client, failure = Client(), None
+    run = find_run(args.name, runs, client)
     say = say_aside if args.json else print
     try:
-        wait_for_kernel(Client(), run, args.wait, 60 * args.queue_timeout, say)
+        wait_for_kernel(client, run, args.wait, 60 * args.queue_timeout, say)
     except RunFailed as error:
         failure = error
     if args.json:
@@ -60,20 +61,21 @@ def status(args: argparse.Namespace, runs: Path) -> None:
 
 def output(args: argparse.Namespace, runs: Path) -> None:
     """A run's output."""
-    run = find_run(args.name, runs)
-    do_output(Client(), run, runs, args.only)
+    client = Client()
+    do_output(client, find_run(args.name, runs, client), runs, args.only)
 
 
 def submit(args: argparse.Namespace, runs: Path) -> None:
     """A run's submission and its scores."""
-    run = find_run(args.name, runs)
     with recording(args.record):
-        do_submit(Client(), run, args, runs)
+        client = Client()
+        do_submit(client, find_run(args.name, runs, client), args, runs)
 
 
 def leaderboard(args: argparse.Namespace, runs: Path) -> None:
     """A run's place among the teams."""
-    run, client = find_run(args.name, runs), Client()
+    client = Client()
+    run = find_run(args.name, runs, client)
     do_leaderboard(client, run, fetch_scores(client, run), runs)
 
 
@@ -202,12 +204,11 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
     """What was pushed, with states and scores; asks only about own runs that are alive."""
     pairs, client, unreached = list_records(runs), None, None
     for run, record in pairs:
-        if find_state(run) not in ALIVE or not record.kernel:
+        if read_status(run).state not in ALIVE or not record.kernel:
             continue
         try:
             client = client or Client()
-            owner = record.kernel.split("/")[0]
-            if (client.service, client.username) == (record.service, owner):
+            if is_own(record, client):
                 update_status(client, record, run)
         except KaggleError as error:
             unreached = error
@@ -230,11 +231,6 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
         print(f"states as they were last seen: {unreached}")
 
 
-def find_state(run: Path) -> str:
-    """A run's last known state."""
-    return (read_record(run, StatusRecord) or StatusRecord()).state
-
-
 def find_rows(runs: Path) -> dict[tuple, BoardRow]:
     """The rows of the board by service and submission."""
     return {(row.service, row.submission): row for row in read_board(runs)}
@@ -249,7 +245,7 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
         public_rank, private_rank and num_teams.
     """
     record = read_record(run, PushRecord)
-    status = read_record(run, StatusRecord) or StatusRecord()
+    status = read_status(run)
     submission = read_record(run, SubmissionRecord)
     number = str(submission.submission) if submission else ""
     row = rows.get((record.service, number), BoardRow())
@@ -279,11 +275,18 @@ def list_cells(run: dict, is_old: bool) -> tuple:
     return (
         run["pushed"][:16].replace("T", " "),
         run["run"],
+        describe_account(run),
         f"v{run['version']}" if run["version"] else "-",
         f"{run['state']} (last seen)" if is_old and run["state"] in ALIVE else run["state"],
         *("" if score is None else f"{score:.4f}" for score in scores),
         str(run["private_rank"] or run["public_rank"] or ""),
     )
+
+
+def describe_account(run: dict) -> str:
+    """Whose a run is, with the service if it is not Kaggle; "" for a blend on Kaggle."""
+    owner = (run["kernel"] or "").split("/")[0]
+    return owner if run["service"] == "Kaggle" else f"{owner} ({run['service']})".strip()
 
 
 def say_aside(text: str) -> None:

@@ -25,6 +25,7 @@ class PushRecord:
         recipe: str, the recipe's name; of a blend "blend 2x mean".
         build_id: str, ten hex digits.
         pushed: str, the time (UTC, ISO 8601).
+        requested: str, when `push` found it again, or "".
         settings: dict of the user's overrides, or None for a blend.
         kernel: str, "owner/slug", or None for a blend, which has no kernel.
         version: int, the kernel's version, or None for a blend.
@@ -43,6 +44,7 @@ class PushRecord:
     recipe: str
     build_id: str
     pushed: str = ""
+    requested: str = ""
     settings: dict | None = None
     kernel: str | None = None
     version: int | None = None
@@ -179,6 +181,14 @@ def make_record(kind: type[Record], content: dict, path: Path) -> Record:
             )
         values[field.name] = value
     return kind(**values)
+
+
+def read_status(run: Path) -> StatusRecord:
+    """A run's last known state; that of a new one where none is known, or it was damaged."""
+    try:
+        return read_record(run, StatusRecord) or StatusRecord()
+    except ValueError:  # the service is asked again
+        return StatusRecord()
 
 
 def read_content(run: Path, name: str) -> dict:

@@ -2,6 +2,7 @@
 
 import pathlib
 import subprocess
+import sys
 from pathlib import Path
 
 from pcam_kaggle.system.settings import unknown
@@ -11,10 +12,18 @@ from .records import PushRecord, read_record
 
 
 def list_records(runs: Path = RUNS) -> list[tuple[Path, PushRecord]]:
-    """Folders of all pushed runs with their records, the latest push last."""
-    folders = [path.parent for path in runs.glob("*/push.json")]
-    pairs = [(run, read_record(run, PushRecord)) for run in folders]
-    return sorted(pairs, key=lambda pair: (pair[1].pushed, pair[0].name))
+    """Folders of all pushed runs with their records, the latest push last.
+
+    One that was requested again counts from then on. A record that cannot be read is left out,
+    which is said on standard error.
+    """
+    pairs = []
+    for path in runs.glob("*/push.json"):
+        try:
+            pairs.append((path.parent, read_record(path.parent, PushRecord)))
+        except ValueError as error:
+            print(f"left out: {error}. Try: delete it, then push again", file=sys.stderr)
+    return sorted(pairs, key=lambda pair: (pair[1].requested or pair[1].pushed, pair[0].name))
 
 
 def list_runs(runs: Path = RUNS) -> list[Path]:
@@ -22,13 +31,15 @@ def list_runs(runs: Path = RUNS) -> list[Path]:
     return [run for run, _ in list_records(runs)]
 
 
-def find_run(name: str | None = None, runs: Path = RUNS) -> Path:
+def find_run(name: str | None = None, runs: Path = RUNS, client: object = None) -> Path:
     """The folder of a pushed run.
 
     Args:
         name: str, the folder's name or path, the build id, or the kernel's slug (its
             latest run); None for the latest of all.
         runs: Path of the folder of runs.
+        client: Client, or what has its `service` and `username`, whose runs are preferred;
+            or None.
 
     Raises:
         ValueError: nothing was pushed, or not that; names what was.
@@ -38,15 +49,26 @@ def find_run(name: str | None = None, runs: Path = RUNS) -> Path:
         raise ValueError(
             f"nothing was pushed yet: no {runs}/*/push.json. Try: python build.py push RECIPE"
         )
+    if client:
+        found.sort(key=lambda pair: is_own(pair[1], client))
     if name is None:
         return found[-1][0]
+    places = {pathlib.Path(name).resolve(), (runs.parent / name).resolve()}
     for run, record in reversed(found):
         slug = record.kernel.split("/")[1] if record.kernel else None
-        if name in (run.name, record.build_id, slug, str(run), str(run.absolute())):
+        if name in (run.name, record.build_id, slug) or run.resolve() in places:
             return run
-        if name.rstrip("/\\").endswith(run.name):
-            return run
+    if (runs / name / "run.json").is_file():
+        raise ValueError(
+            f"{name} was made at home. Expected: a pushed run. Try: python build.py push RECIPE"
+        )
     raise ValueError(unknown("run", name, [run.name for run, _ in found]))
+
+
+def is_own(record: PushRecord, client: object) -> bool:
+    """Whether a push belongs to a service and an account; a blend has no account."""
+    owner = record.kernel.split("/")[0] if record.kernel else client.username
+    return (record.service, owner) == (client.service, client.username)
 
 
 def find_folder(name: str, runs: Path = RUNS) -> Path:
@@ -85,8 +107,8 @@ def check_account(run: Path, owner: str, username: str) -> None:
     """
     if owner != username:
         raise ValueError(
-            f"{run.name} belongs to the account {owner}. Expected: its credentials. Received: "
-            f"those of {username}"
+            f"{run.name} belongs to the account {owner}. Expected: the credentials of {owner}. "
+            f"Received: those of {username}. Try: python build.py runs, which lists your own"
         )
 
 

@@ -79,7 +79,7 @@ def test_run_is_all_steps_and_each_can_be_repeated_alone(sandbox, runs, capsys):
     capsys.readouterr()
     assert build.main(["runs"]) == 0
     header, row = capsys.readouterr().out.splitlines()
-    assert header.split()[:3] == ["pushed", "run", "version"]
+    assert header.split()[:3] == ["pushed", "run", "account"]
     assert run.name in row and "COMPLETE" in row and "0.9731" in row
 
 
@@ -237,6 +237,57 @@ def test_runs_say_in_json_why_a_state_is_old(open_sandbox, runs, capsys):
     assert content["unreached"].startswith("GetKernelSessionStatus: HTTP 401")
     (row,) = content["runs"]
     assert (row["state"], row["seen"]) == ("QUEUED", None)
+
+
+def test_a_damaged_record_of_another_run_stops_nothing(sandbox, runs, capsys):
+    push_kernel(Client(), "demo", {"epochs": 1}, runs=runs)
+    other = push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
+    (other / "push.json").write_text("{")
+    assert build.main(["run", "demo", "epochs=1"]) == 0
+    assert build.main(["runs"]) == 0
+    error = capsys.readouterr().err
+    assert f"left out: {other / 'push.json'}: expected a JSON object" in error
+    (run,) = list_runs(runs)
+    (run / "status.json").write_text("[]")
+    assert build.main(["status"]) == 0
+
+
+def test_the_run_that_was_requested_last_is_the_latest(sandbox, runs):
+    first = push_kernel(Client(), "demo", {"epochs": 1}, runs=runs)
+    second = push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
+    assert find_run(None, runs) == second
+    assert push_kernel(Client(), "demo", {"epochs": 1}, runs=runs) == first == find_run(None, runs)
+
+
+def test_own_runs_are_preferred_and_a_path_is_taken_literally(sandbox, runs, monkeypatch):
+    client = Client()
+    own = push_kernel(client, "demo", runs=runs)
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", "other")
+    theirs = push_kernel(Client(), "demo", runs=runs)
+    for name in (None, "pcam-demo", own.name.rpartition("-")[2]):
+        assert find_run(name, runs) == theirs == find_run(name, runs, Client())
+        assert find_run(name, runs, client) == own
+    for name in (f"/nowhere/{own.name}", f"runs/demo/{own.name}"):
+        with pytest.raises(ValueError, match="unknown run"):
+            find_run(name, runs)
+
+
+def test_a_message_that_is_too_long_is_refused_before_anything_is_sent(sandbox, runs, capsys):
+    with pytest.raises(SystemExit):
+        build.main(["run", "demo", "--message", "x" * 451])
+    assert "expected at most 450 characters" in capsys.readouterr().err and sandbox.calls == []
+
+
+def test_a_reader_that_leaves_is_no_error(home):
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import build; build.main(['list'])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    process.wait()
 
 
 def test_a_run_is_found_by_any_of_its_names(sandbox, runs):

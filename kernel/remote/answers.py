@@ -30,7 +30,8 @@ def check_answer(answer: object, metadata: dict, client: Client) -> None:
     if error:
         raise KaggleError(f"{client.service} refused the push: {error}")
     check_inputs(answer, metadata, client.service)
-    if not answer.version_number:
+    version = answer.version_number
+    if type(version) is not int or version < 1:
         raise LostAnswer("the answer to the push has no version number.")
     where = (answer.ref or answer.url or "").rstrip("/")
     slug = metadata["id"].split("/")[1]

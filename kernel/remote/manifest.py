@@ -4,11 +4,49 @@ from pathlib import Path
 
 from pcam_kaggle.system.files import hash_file
 
-from ..records import ResultRecord
+from ..records import PushRecord, ResultRecord, read_record
+from .errors import KaggleError
 
 # Written again after every network, before run.json: a run that is killed in between
 # leaves them newer than their entries.
 REWRITTEN = ("submission.csv", "oof.csv", "history.csv")
+
+
+class Incomplete(KaggleError):
+    """Files are missing or damaged, or their URLs no longer valid."""
+
+
+def check_build(run: Path, record: PushRecord) -> ResultRecord:
+    """The run.json of a folder, if the pushed code has written it.
+
+    Raises:
+        Incomplete: no run.json at all.
+        KaggleError: another build id, or a text that was edited.
+    """
+    try:
+        found = read_record(run, ResultRecord)
+    except ValueError:
+        found = None
+    if found is None or not found.build_id or not is_sound(found):
+        raise Incomplete(
+            f"{run / 'run.json'}: expected the run.json of a kernel. Received: something else. "
+            "Try: python build.py output downloads it again"
+        )
+    if found.build_id != record.build_id or found.edited:
+        state = f"{found.build_id}{', edited since' if found.edited else ''}"
+        raise KaggleError(
+            f"this output is from another run. Expected: build {record.build_id}, as pushed. "
+            f"Received: build {state}"
+        )
+    return found
+
+
+def is_sound(result: ResultRecord) -> bool:
+    """Whether what a run.json lists are names, with sizes and hashes or without."""
+    entries = [entry for entry in (result.manifest or {}).values() if entry is not None]
+    return all(isinstance(name, str) for name in (*result.files, *result.not_trained)) and all(
+        isinstance(entry, dict) and isinstance(entry.get("size"), int) for entry in entries
+    )
 
 
 def matches(path: Path, entry: object) -> bool:
@@ -19,10 +57,11 @@ def matches(path: Path, entry: object) -> bool:
         entry: dict with size in bytes and sha256 in hex digits; None where runs of
             earlier versions kept the name only.
     """
-    if entry is None or not path.is_file():
-        return entry is None and path.is_file()
-    same_size = isinstance(entry, dict) and entry.get("size") == path.stat().st_size
-    return same_size and entry.get("sha256") == hash_file(path)
+    if not path.is_file():
+        return False
+    if entry is None:
+        return True
+    return entry.get("size") == path.stat().st_size and entry.get("sha256") == hash_file(path)
 
 
 def holds(run: Path, name: str, result: ResultRecord) -> bool:

@@ -91,7 +91,7 @@ def send_once(
         say(f"{error} Searching for it.")
         return wait_for_outcome(client, note, find)
     except KaggleError:
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise
 
 
@@ -117,15 +117,25 @@ def recover(
     """
     if not path.exists():
         return None
-    note = make_record(Note, read_json(path), path)
-    say(f"the {note.what} of {note.started[:19]}Z was interrupted; searching for it")
+    try:
+        note = make_record(Note, read_json(path), path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. Something may have been sent and not recorded. Try: look at Kaggle's page, "
+            "then delete this file"
+        ) from None
+    seconds = max(0, SHOW_SECONDS * client.pace - measure_age(note.started))
+    say(
+        f"the {note.what}, {note.started[:16].replace('T', ' ')} UTC, was interrupted; searching "
+        f"for it for up to {seconds / 60:.0f} min"
+    )
     try:
         return note, wait_for_outcome(client, note, find)
     except Undecided:
         if not send_anyway:
             raise
     say("it does not show; sending again, as asked")
-    path.unlink()
+    path.unlink(missing_ok=True)
     return None
 
 

@@ -4,7 +4,7 @@ import fnmatch
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import tenacity
@@ -17,7 +17,7 @@ from ..records import FILES, PushRecord, ResultRecord, read_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
-from .manifest import find_wrong, holds
+from .manifest import Incomplete, check_build, find_wrong, holds
 from .versions import ALIVE, identify_version
 from .watch import describe_end, name_version, read_log, update_status
 
@@ -27,10 +27,7 @@ PAUSE_SECONDS = 10
 # What this program writes into a run's folder; a kernel's files of these names get a prefix.
 OWN = {*FILES.values(), LOG, "sample_submission.csv", "leaderboard.png"} - {"run.json"}
 PREFIX = "kernel-"
-
-
-class Incomplete(KaggleError):
-    """Files are missing or damaged, or their URLs no longer valid."""
+MAX_NAME = 200  # bytes of a part of a name, with room for those of temporary files
 
 
 def download_output(
@@ -53,7 +50,7 @@ def download_output(
         run: Path of the run.
         runs: Path of the folder of runs.
         only: patterns such as "*.csv"; only files that match one are downloaded, and
-            run.json. None: all files and the log.
+            run.json. Without any, all files and the log are.
         say: function that prints a line.
 
     Returns:
@@ -68,12 +65,13 @@ def download_output(
     record = check_kernel(run, client)
     with locked(runs, run.name, say):
         if is_fetched(run, record):
+            choose_names([*read_record(run, ResultRecord).files, LOG], only)
             return 0
         state = update_status(client, record, run)
         if state in ALIVE:
             raise KaggleError(
-                f"{name_version(record)} is {state}. Expected: a version that has ended, whose "
-                "output shows. Try: python build.py status --wait"
+                f"{name_version(record)} is {state}. Expected: a version that has ended. Try: "
+                f"python build.py status {run.name} --wait"
             )
         partial = run / "partial-output"
         patiently = tenacity.Retrying(
@@ -131,7 +129,7 @@ def download_files(
     partial.mkdir(exist_ok=True)
     urls = list_urls(client, record, partial, say)
     result = fetch_result(client, record, state, urls, partial)
-    chosen = choose_names(urls, only, result)
+    chosen = choose_names([*urls, *result.files], only)
     wanted = [name for name in chosen if not holds(run, name, result)]
     needed = [name for name in wanted if name in urls and not holds(partial, name, result)]
     check_space(run, needed, result)
@@ -183,15 +181,28 @@ def list_urls(
     """
     version = identify_version(record.kernel, record.version)
     files = client.call_pages("kernels", "list_kernel_session_output", "files", **version)
-    urls = {}
-    for file in files:
-        name = place_file(folder, file.file_name).relative_to(folder).as_posix()
-        if name.lower() in OWN:
-            say(f"{name} of the kernel is saved as {PREFIX}{name}: this program writes one, too")
-            name = f"{PREFIX}{name}"
-        if not name.split("/")[-1].startswith((PARTIAL, ".")):  # "." starts the lock's name
-            urls[name] = file.url
-    return urls
+    urls = {place_file(folder, file.file_name): file.url for file in files}
+    urls = {path.relative_to(folder).as_posix(): url for path, url in urls.items()}
+    found = {}
+    for name, url in urls.items():
+        first, *rest = name.split("/")
+        if first.lower() in OWN or first.startswith(PARTIAL) or (rest and first == "run.json"):
+            say(f"{name} of the kernel is saved as {PREFIX}{name}: this program uses that name")
+            while (name := f"{PREFIX}{name}") in urls:
+                pass
+        base = name.split("/")[-1]
+        if not can_save(name):
+            say(f"left out, since it cannot be saved: {name[:100]!a}")
+        elif not base.startswith((PARTIAL, ".")):  # "." starts the name of the lock
+            found[name] = url
+    return found
+
+
+def can_save(name: str) -> bool:
+    """Whether a file can have this name on any system."""
+    parts = name.encode("utf-8", "surrogatepass").split(b"/")
+    is_text = not any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
+    return is_text and all(len(part) <= MAX_NAME for part in parts)
 
 
 def fetch_result(
@@ -201,28 +212,32 @@ def fetch_result(
 
     Raises:
         Incomplete: it is not listed although the version is complete, or is damaged.
-        KaggleError: there is none, or one of another build.
+        KaggleError: there is none, or one of another build, or that lists files outside the
+            folder.
     """
-    path = folder / "run.json"
+    path, name = folder / "run.json", folder.parent.name
     path.unlink(missing_ok=True)
     if "run.json" not in urls:
         raise (Incomplete if state == "COMPLETE" else KaggleError)(
             f"{describe_end(client, record, state)}. Its output lacks run.json: no network was "
             "finished. Expected: the run.json of a kernel, written after the first network. "
-            f"See {record.url}. Try: python build.py status shows its log; push --resume continues "
-            "with the network in training, if one was saved"
+            f"See {record.url}. Try: python build.py status {name} shows its log; push "
+            "--resume continues with the network in training, if one was saved"
         )
     download_file(client, urls["run.json"], path)
-    return check_build(folder, record)
+    result = check_build(folder, record)
+    for name in result.files:
+        place_file(folder, name)
+    return result
 
 
-def choose_names(urls: dict[str, str], only: Sequence[str], result: ResultRecord) -> list[str]:
+def choose_names(names: Iterable[str], only: Sequence[str]) -> list[str]:
     """The names that match a pattern, all without patterns; run.json apart.
 
     Raises:
         KaggleError: patterns that match nothing.
     """
-    names = sorted({*urls, *result.files} - {"run.json"})
+    names = sorted({*names} - {"run.json"})
     if not only:
         return names
     chosen = [name for name in names if any(fnmatch.fnmatchcase(name, glob) for glob in only)]
@@ -268,8 +283,7 @@ def check_files(
         what = " and ".join(f"{verb} {', '.join(names)}" for verb, names in wrong.items() if names)
         raise Incomplete(
             f"the output of {name_version(record)} {what}. Expected: the files that run.json "
-            f"lists. The run's folder is unchanged. See {record.url}. Try: repeat python build.py "
-            "output"
+            f"lists. The run's folder is unchanged. See {record.url}. Try: the same command again"
         )
     if newer:
         say(f"newer than run.json, since the run was ended in between: {', '.join(newer)}")
@@ -302,31 +316,6 @@ def say_left_out(names: list[str], result: ResultRecord, say: Callable[[str], No
 def shorten(names: list[str]) -> str:
     """The first names of a list."""
     return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
-
-
-def check_build(run: Path, record: PushRecord) -> ResultRecord:
-    """The run.json of a folder, if the pushed code has written it.
-
-    Raises:
-        Incomplete: no run.json at all.
-        KaggleError: another build id, or a text that was edited.
-    """
-    try:
-        found = read_record(run, ResultRecord)
-    except ValueError:
-        found = None
-    if found is None or not found.build_id:
-        raise Incomplete(
-            f"{run / 'run.json'}: expected the run.json of a kernel. Received: something else. "
-            "Try: repeat python build.py output"
-        )
-    if found.build_id != record.build_id or found.edited:
-        state = f"{found.build_id}{', edited since' if found.edited else ''}"
-        raise KaggleError(
-            f"this output is from another run. Expected: build {record.build_id}, as "
-            f"pushed. Received: build {state}. Nothing of it was kept."
-        )
-    return found
 
 
 def move_files(partial: Path, run: Path, names: list[str]) -> int:

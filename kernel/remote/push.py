@@ -14,7 +14,7 @@ from ..bundle.page import Bundle, bundle_kernel
 from ..bundle.recipes import read_recipe
 from ..folders import DIST, RUNS
 from ..locks import locked
-from ..records import PushRecord, make_record, now
+from ..records import PushRecord, ResultRecord, make_record, now, read_record, write_record
 from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
@@ -40,6 +40,7 @@ from .versions import (
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
+MAX_LOOKS = 10  # at versions on Kaggle, the latest first, for one that is the same build
 
 
 def push_kernel(
@@ -89,6 +90,7 @@ def push_kernel(
         if found is None:
             return push.send(stored, hours)
         run, record = found
+        write_record(run, dataclasses.replace(record, requested=now()))
         say(f"version {record.version} already has this build; not pushed again")
         if hours and hours != record.timeout_hours:
             say(f"its time-out of {record.timeout_hours:g} h stays")
@@ -133,51 +135,79 @@ class Push:
         Raises:
             Undecided: no new version shows.
         """
-        found = recover(self.client, self.note_path, self.find_sent, self.say, send_anyway)
-        if found:
+        pushed = [
+            record.pushed for _, record in list_pushes(self.client, self.kernel_id, self.runs)
+        ]
+
+        def find(note):
+            if note.content["record"]["pushed"] in pushed:  # killed before the note was removed
+                return ()
+            return self.find_sent(note)
+
+        found = recover(self.client, self.note_path, find, self.say, send_anyway)
+        if found and found[1]:
             self.finish(*found)
+        elif found:
+            self.note_path.unlink(missing_ok=True)
 
     def find_same(self, stored: object) -> tuple[Path, PushRecord] | None:
         """A version of the same build that need not be pushed again, with its record.
 
-        The recorded ones are looked at first, the latest push first, then the latest version on
-        Kaggle, which another machine may have pushed, and which is then recorded.
+        The recorded ones are looked at first, the latest push first, then the latest versions on
+        Kaggle, which another machine may have pushed; one of them is then recorded.
 
         Args:
             stored: what `find_latest` returned.
         """
-        latest = get_version(stored)
-        settings = json.loads(json.dumps(self.overrides))
+        settings, seen = json.loads(json.dumps(self.overrides)), set()
         for run, record in list_pushes(self.client, self.kernel_id, self.runs):
             if (record.recipe, record.settings) != (self.name, settings):
                 continue
-            bundle = self.bundle(record.max_hours)
-            if bundle.build_id != record.build_id:
+            if self.bundle(record.max_hours).build_id != record.build_id:
                 continue
+            seen.add(record.version)
             kept = find_kernel(self.client, self.kernel_id, record.version)
-            if kept and self.can_take(kept, record.version, bundle):
+            if self.can_take(kept, record.version, record.max_hours, run):
                 return run, record
-        max_hours = None
-        if has_max_hours(self.recipe) and "max_hours" not in self.overrides:
-            max_hours = recall_max_hours(self.client, stored, self.kernel_id, self.runs)
-        bundle = self.bundle(max_hours)
-        if stored is None or not self.can_take(stored, latest, bundle):
-            return None
-        timeout = max_hours + MARGIN if max_hours else MAX_HOURS
-        record = self.make_record(bundle, list_sources(stored), timeout, max_hours)
-        record = dataclasses.replace(record, version=latest)
-        return record_push(self.runs, record), record
+        latest = get_version(stored)
+        for version in sorted(
+            {*range(max(1, latest - MAX_LOOKS), latest + 1)} - seen, reverse=True
+        ):
+            kept = find_kernel(self.client, self.kernel_id, version)
+            max_hours = None
+            if has_max_hours(self.recipe) and "max_hours" not in self.overrides:
+                max_hours = recall_max_hours(self.client, kept, version, self.kernel_id, self.runs)
+            if self.can_take(kept, version, max_hours):
+                timeout = max_hours + MARGIN if max_hours else MAX_HOURS
+                bundle, sources = self.bundle(max_hours), list_sources(kept)
+                record = self.make_record(bundle, sources, timeout, max_hours)
+                record = dataclasses.replace(record, version=version)
+                return record_push(self.runs, record), record
+        return None
 
-    def can_take(self, kept: object, version: int, bundle: Bundle) -> bool:
+    def can_take(
+        self, kept: object, version: int, max_hours: float | None, run: Path | None = None
+    ) -> bool:
         """Whether a version has the same text and inputs and need not be repeated.
 
-        With `resume` it has to have networks attached, and to be under way.
+        With `resume` it has to have networks attached, and not to lack others, as far as its
+        output has been downloaded.
+
+        Args:
+            kept: what `find_kernel` returned of the version.
+            version: int, its number.
+            max_hours: float, the setting of that name that was chosen for it, or None.
+            run: Path of its run, or None.
         """
+        if kept is None or not is_same_source(kept, self.bundle(max_hours)):
+            return False
         resumed = compare_sources(list_sources(kept), self.metadata)
-        if not is_same_source(kept, bundle) or resumed is None or (self.resume and not resumed):
+        if resumed is None or (self.resume and not resumed):
             return False
         state = ask_state(self.client, self.kernel_id, version)
-        return state in ALIVE or (state == "COMPLETE" and not self.resume)
+        result = read_record(run, ResultRecord) if run else None
+        lacks = result is not None and (result.not_trained or not result.complete)
+        return state in ALIVE or (state == "COMPLETE" and not (self.resume and lacks))
 
     def bundle(self, max_hours: float | None = None) -> Bundle:
         """The page, with the max_hours that was chosen for it, or None."""
@@ -238,7 +268,7 @@ class Push:
         def send():
             sent = dataclasses.replace(record, pushed=now())
             note = Note(
-                what="push",
+                what=f"push of build {bundle.build_id}",
                 expected=f"a version of {self.kernel_id} after version {known}",
                 page=record.url,
                 known=[known],
@@ -299,7 +329,7 @@ class Push:
         """
         version, url, is_complete = made
         if not is_complete:
-            self.note_path.unlink()
+            self.note_path.unlink(missing_ok=True)
             raise KaggleError(
                 f"version {version} of {self.kernel_id} has other inputs than were sent, and will "
                 f"fail. Expected: those in kernel-metadata.json. See {url}. Try: correct that and "
@@ -307,7 +337,7 @@ class Push:
             )
         content = {**note.content["record"], "version": version, "url": url}
         run = record_push(self.runs, make_record(PushRecord, content, self.note_path))
-        self.note_path.unlink()
+        self.note_path.unlink(missing_ok=True)
         return run
 
 

@@ -56,12 +56,15 @@ def find_latest(
     return found or find_kernel(client, kernel_id)
 
 
-def recall_max_hours(client: Client, stored: object, kernel_id: str, runs: Path) -> float | None:
-    """The max_hours that `push` chose for the latest version, with which it is built again.
+def recall_max_hours(
+    client: Client, kept: object, version: int, kernel_id: str, runs: Path
+) -> float | None:
+    """The max_hours that `push` chose for a version, with which it is built again.
 
     Args:
         client: Client.
-        stored: what `find_kernel` returned.
+        kept: what `find_kernel` returned of the version.
+        version: int, its number.
         kernel_id: str, "owner/slug".
         runs: Path of the folder of runs.
 
@@ -69,12 +72,10 @@ def recall_max_hours(client: Client, stored: object, kernel_id: str, runs: Path)
         float, as the record of the version's push says, or as its text says where there
         is no such record; None where the user chose it.
     """
-    if stored is None:
-        return None
     for _, record in list_pushes(client, kernel_id, runs):
-        if record.version == get_version(stored):
+        if record.version == version:
             return record.max_hours
-    return read_overrides(get_source(stored)).get("max_hours")
+    return read_overrides(get_source(kept)).get("max_hours") if kept else None
 
 
 def record_push(runs: Path, record: PushRecord) -> Path:

@@ -31,7 +31,7 @@ def fetch_scores(client: Client, run: Path, say: Callable[[str], None] = print) 
     check_service(run, client.service)
     record = read_record(run, SubmissionRecord)
     if record is None:
-        raise KaggleError(f"{run.name} was not submitted. Try: python build.py submit")
+        raise KaggleError(f"{run.name} was not submitted. Try: python build.py submit {run.name}")
     check_account(run, record.account or client.username, client.username)
     until = time.monotonic() + SCORE_SECONDS
     said = False

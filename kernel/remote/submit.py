@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import functools
-import re
+import math
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +17,12 @@ from pcam_kaggle.system.paths import COMPETITION
 from ..folders import RUNS
 from ..locks import locked
 from ..records import PushRecord, ResultRecord, SubmissionRecord, now, read_record, write_record
-from ..runs import check_account, check_kernel, check_service
+from ..runs import check_account, check_kernel, check_service, list_records
 from .client import Client
 from .competition import PAGE, check_joined
 from .errors import KaggleError, LostAnswer
-from .manifest import find_wrong
+from .manifest import check_build, find_wrong
 from .once import Note, locate_note, recover, send_once
-from .output import check_build
 
 MAX_MESSAGE = 500  # characters
 
@@ -56,7 +55,8 @@ def submit_predictions(
         int, the submission's number.
 
     Raises:
-        ValueError: a submission.csv that does not match the competition's sample.
+        ValueError: a submission.csv that does not match the competition's sample; a run of
+            another account.
         Undecided: an attempt was interrupted or its answer lost, and no submission shows.
         KaggleError: a run that predicts nothing, an output of another build, no
             submissions left today, a competition not joined or closed.
@@ -65,33 +65,57 @@ def submit_predictions(
         record = check_service(run, client.service)
         if record.kernel:
             check_kernel(run, client)
+        earlier = read_record(run, SubmissionRecord)
+        if earlier and earlier.account:
+            check_account(run, earlier.account, client.username)
         path = run / "submission.csv"
         result = check_output(run, record)
         build = name_build(run, result)
         message = make_message(record, result, build, message)
         check_against_sample(client, path, run)
-        note_path = locate_note(runs, f"submit-{run.name}")
-        search = functools.partial(find_sent, client)
-        recovered = recover(client, note_path, search, say, send_anyway)
-        if recovered:
-            note, found = recovered
-            finish_submission(client, run, note_path, found, note.content["message"])
-        found = find_recorded(client, run, build) or find_submission(client, build)
-        if found:
-            say(f"this build was already submitted (submission {found.ref})")
-            return finish_submission(client, run, note_path, found, found.description)
-        check_allowed(client)
-        found = send_submission(client, path, message, build, note_path, say)
-        return finish_submission(client, run, note_path, found, message)
+        name = f"submit-{client.service}-{client.username}-{build.partition('=')[2]}"
+        with locked(runs, name, say):  # another run may be of the same build
+            note_path = locate_note(runs, name)
+            found = settle_submission(client, build, note_path, runs, say, send_anyway)
+            if found:
+                say(f"this build was already submitted (submission {found.ref})")
+            else:
+                check_allowed(client)
+                found = send_submission(client, path, message, build, note_path, say)
+            return finish_submission(client, run, note_path, found)
 
 
-def finish_submission(
-    client: Client, run: Path, note_path: Path, found: object, message: str
-) -> int:
-    """Record a submission, unless it is, and remove the note of its sending; its number."""
+def settle_submission(
+    client: Client,
+    build: str,
+    note_path: Path,
+    runs: Path,
+    say: Callable[[str], None],
+    send_anyway: bool,
+):
+    """The submission of a build that was recorded, interrupted or made elsewhere, or None."""
+    found = find_recorded(client, build, runs)
+    if found is None:
+        recovered = recover(
+            client, note_path, functools.partial(find_sent, client), say, send_anyway
+        )
+        found = recovered[1] if recovered else find_submission(client, build)
+    return found
+
+
+def finish_submission(client: Client, run: Path, note_path: Path, found: object) -> int:
+    """Record a submission, unless it is, and remove the note of its sending; its number.
+
+    Args:
+        client: Client.
+        run: Path of the run.
+        note_path: Path of the note.
+        found: the submission, with its number `ref` and its `description`.
+    """
     earlier = read_record(run, SubmissionRecord)
     if earlier is None or earlier.submission != found.ref:
-        write_record(run, SubmissionRecord(found.ref, client.username, message, now()))
+        record = SubmissionRecord(found.ref, client.username, found.description, now())
+        write_record(run, record)
     note_path.unlink(missing_ok=True)
     return found.ref
 
@@ -102,8 +126,9 @@ def check_output(run: Path, record: PushRecord) -> ResultRecord:
     Raises:
         KaggleError: no output, one of another build, or one that predicts nothing.
     """
+    remedy = f"Try: python build.py output {run.name}"
     if not (run / "run.json").is_file():
-        raise KaggleError(f"{run / 'run.json'} is not there. Try: python build.py output")
+        raise KaggleError(f"{run / 'run.json'} is not there. {remedy}")
     result = check_build(run, record)
     if "submission.csv" not in result.files:
         raise KaggleError(
@@ -112,13 +137,12 @@ def check_output(run: Path, record: PushRecord) -> ResultRecord:
             "the run.json of a study names its winner's settings"
         )
     if not (run / "submission.csv").is_file():
-        raise KaggleError(f"{run / 'submission.csv'} is not there. Try: python build.py output")
+        raise KaggleError(f"{run / 'submission.csv'} is not there. {remedy}")
     _, damaged, _ = find_wrong(run, result, ["submission.csv"])
     if damaged:
         raise KaggleError(
-            f"{run / 'submission.csv'} was changed. Expected: the file that run.json lists, or of "
-            "an unfinished run a later one. Received: another size or sha256. Try: python "
-            "build.py output, which downloads it again"
+            f"{run / 'submission.csv'} was changed. Expected: the size and sha256 in run.json. "
+            f"Received: others. {remedy}, which downloads it again"
         )
     return result
 
@@ -144,17 +168,18 @@ def make_message(record: PushRecord, result: ResultRecord, build: str, message: 
         settings = result.settings or {}  # a blend has none
         words = [record.recipe]
         if settings.get("num_folds"):
-            num_folds = len(settings.get("folds", ())) or settings["num_folds"]
+            num_folds = len(settings.get("folds") or ()) or settings["num_folds"]
             words.append(f"{num_folds}x")
         if settings.get("tta"):
             words.append(settings["tta"])
         if build != f"build={record.build_id}":
             words.append("unfinished")
         auc = result.oof_auc
-        words.append(f"cv={auc:.4f}" if auc is not None else "cv=unknown")
+        known = auc is not None and math.isfinite(auc)
+        words.append(f"cv={auc:.4f}" if known else "cv=unknown")
         message = " ".join(words)
     if not has_build(message, build):
-        message = f"{message} {build}"
+        message = f"{message} {build}".strip()
     if len(message) > MAX_MESSAGE:
         raise ValueError(
             f"--message: expected at most {MAX_MESSAGE} characters with the build id. "
@@ -205,8 +230,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def has_build(description: str, build: str) -> bool:
-    """Whether a description carries a build, as `name_build` returns it, and no longer one."""
-    return re.search(rf"{re.escape(build)}(?![\w-])", description) is not None
+    """Whether a description ends with a build, as `name_build` returns it."""
+    return description.split()[-1:] == [build]
 
 
 def list_same(client: Client, build: str) -> list:
@@ -232,25 +257,26 @@ def find_sent(client: Client, note: Note):
     return next((f for f in list_same(client, note.mark) if f.ref not in note.known), None)
 
 
-def find_recorded(client: Client, run: Path, build: str):
-    """The submission of a build in a run's submit.json, unless it failed, or None.
+def find_recorded(client: Client, build: str, runs: Path):
+    """The account's submission of a build in the submit.json of any run, or None.
 
-    Raises:
-        ValueError: it was submitted with the credentials of another account.
+    One that failed is not returned.
     """
-    record = read_record(run, SubmissionRecord)
-    if record is None or not has_build(record.message, build):
-        return None
-    check_account(run, record.account or client.username, client.username)
-    try:
-        found = client.call("competitions", "get_submission", ref=record.submission)
-    except KaggleError as error:
-        if error.status not in (403, 404):
-            raise
-    else:
-        if has_failed(found):
-            return None
-    return types.SimpleNamespace(ref=record.submission, description=record.message)
+    for run, push in reversed(list_records(runs)):
+        record = read_record(run, SubmissionRecord)
+        if record is None or push.service != client.service or not has_build(record.message, build):
+            continue
+        if record.account not in ("", client.username):
+            continue
+        try:
+            found = client.call("competitions", "get_submission", ref=record.submission)
+        except KaggleError as error:
+            if error.status not in (403, 404):
+                raise
+            found = None  # it does not show yet
+        if found is None or not has_failed(found):
+            return types.SimpleNamespace(ref=record.submission, description=record.message)
+    return None
 
 
 def check_allowed(client: Client) -> None:
@@ -305,11 +331,12 @@ def send_submission(
             blob_file_tokens=token,
             submission_description=message,
         )
-        if not answer.ref and "Successfully" in (answer.message or "Successfully"):
+        said = answer.message or ""
+        if answer.ref == 0 and said and "success" not in said.lower():
+            raise KaggleError(f"{client.service} refused the submission: {said}")
+        if type(answer.ref) is not int or answer.ref < 1:
             raise LostAnswer("the answer to the submission has no number.")
-        if not answer.ref:
-            raise KaggleError(f"{client.service} refused the submission: {answer.message}")
-        return answer
+        return types.SimpleNamespace(ref=answer.ref, description=message)
 
     note = Note(
         what="submission",
@@ -317,6 +344,6 @@ def send_submission(
         page=f"{PAGE}/submissions",
         known=known,
         mark=build,
-        content={"message": message},
+        content={},
     )
     return send_once(client, note_path, note, send, functools.partial(find_sent, client), say)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..records import PushRecord, StatusRecord, measure_age, now, read_record, write_record
+from ..records import PushRecord, StatusRecord, measure_age, now, read_status, write_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
@@ -17,6 +17,7 @@ GRACE_SECONDS = 1_800  # over the version's own time-out before we stop waiting
 POLL_SECONDS = 20
 SILENT_SECONDS = 300  # after which the state is printed again
 SHOWN_LINES = 20  # of the log, at a time
+SHOWN_CHARACTERS = 500  # of a line
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -83,8 +84,8 @@ def update_status(client: Client, record: PushRecord, run: Path) -> str:
         if error.status != 403 or measure_age(record.pushed) > SHOW_SECONDS * client.pace:
             raise
         state = "QUEUED"  # a kernel that was just made does not show yet
-    earlier = read_record(run, StatusRecord)
-    failure = earlier.failure if earlier and earlier.state == state else ""
+    earlier = read_status(run)
+    failure = earlier.failure if earlier.state == state else ""
     write_record(run, StatusRecord(state, now(), failure))
     return state
 
@@ -119,7 +120,7 @@ def say_new_lines(lines: list[str], num_shown: int, say: Callable[[str], None]) 
     if len(new) > SHOWN_LINES:
         say(f"         ... {len(new) - SHOWN_LINES} lines")
     for line in new[-SHOWN_LINES:]:
-        say(f"         {line}")
+        say(f"         {line[:SHOWN_CHARACTERS]}")
     return max(num_shown, len(lines))
 
 
@@ -163,7 +164,7 @@ def parse_log(log: str | None) -> list[tuple[str, str]]:
     """A log as pairs (stream name, text); what is not as expected is kept as text."""
     try:
         entries = json.loads(log or "[]")
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         entries = log
     if not isinstance(entries, list):
         entries = [str(log)]

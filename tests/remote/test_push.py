@@ -1,6 +1,8 @@
 """Pushing: sent once, refused in plain words, recorded."""
 
+import dataclasses
 import json
+import shutil
 import threading
 
 import pytest
@@ -24,6 +26,7 @@ from kernel.remote.scores import fetch_scores
 from kernel.remote.submit import submit_predictions
 from kernel.remote.versions import find_kernel, read_overrides
 from kernel.remote.watch import wait_for_kernel
+from kernel.runs import find_run
 from kernel.sandbox.faults import Fault
 
 SLOW_DOWN = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
@@ -99,7 +102,9 @@ def test_the_same_push_again_finds_the_version(open_sandbox, runs, tmp_path):
     (tmp_path / "sandbox/kernels/sandbox/pcam-demo/v1/go").touch()
     wait_for(sandbox)
     push_kernel(client, "demo", runs=runs)
-    assert count_pushes(sandbox) == 1 and read_record(run, PushRecord) == before
+    after = read_record(run, PushRecord)
+    assert count_pushes(sandbox) == 1 and after.requested > before.pushed
+    assert dataclasses.replace(after, requested="") == before
 
 
 def test_a_version_that_failed_is_pushed_again(open_sandbox, runs):
@@ -130,7 +135,7 @@ def test_other_settings_are_another_run(sandbox, runs):
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(500, after=True), Fault(drop=True, after=True), Fault(hang=2, after=True)],
+    [Fault(500, after=True), Fault(drop=True, after=True), Fault(hang=4, after=True)],
     ids=["500", "drop", "hang"],
 )
 def test_a_lost_answer_is_resolved_by_looking(sandbox, runs, fault):
@@ -169,7 +174,7 @@ def test_a_push_that_arrives_late_is_waited_for_by_the_next_command(
     sandbox = open_sandbox("slow")
     monkeypatch.setattr("kernel.remote.once.SHOW_SECONDS", 500)
     client = Client()
-    sandbox.script("SaveKernel", Fault(wait=1.5))
+    sandbox.script("SaveKernel", Fault(wait=3))
     with pytest.raises(KaggleError):  # as after a kill half a second into the push
         monkeypatch.setattr("kernel.remote.once.wait_for_outcome", interrupt)
         push_kernel(client, "demo", runs=runs)
@@ -219,15 +224,44 @@ def test_a_finished_build_is_found_after_pushes_of_others(sandbox, runs):
     first = push_kernel(client, "demo", runs=runs)
     wait_for(sandbox)
     download_output(client, first, runs)
-    before = {path: path.read_bytes() for path in first.iterdir()}
-    push_kernel(client, "demo", {"epochs": 3}, runs=runs)
+    before = {path: path.read_bytes() for path in first.iterdir() if path.name != "push.json"}
+    other = push_kernel(client, "demo", {"epochs": 3}, runs=runs)
     wait_for(sandbox, number=2)
+    assert find_run(None, runs) == other
     save_by_hand(client, sandbox)
     wait_for(sandbox, number=3)
     assert push_kernel(client, "demo", runs=runs) == first
     assert len(list_versions(sandbox)) == 3
-    assert before == {path: path.read_bytes() for path in first.iterdir()}
+    assert before == {path: path.read_bytes() for path in before} and find_run(None, runs) == first
+    shutil.rmtree(runs)  # as in another clone
+    again = push_kernel(client, "demo", runs=runs)
+    assert again == first and len(list_versions(sandbox)) == 3
+    assert read_record(again, PushRecord).version == 1
+    download_output(client, first, runs)
     assert submit_predictions(client, first, runs=runs) == 1
+
+
+def test_a_push_that_was_recorded_before_the_kill_is_settled_without_the_service(
+    open_sandbox, runs, monkeypatch
+):
+    sandbox = open_sandbox("slow")
+    client = Client()
+    nothing = answer_as_now(client)
+    note = runs / ".sending" / "push-sandbox-sandbox-pcam-demo.json"
+    kept = []
+    original = push_module.send_once
+
+    def keep_note(*words):
+        made = original(*words)
+        kept.append(note.read_bytes())
+        return made
+
+    monkeypatch.setattr(push_module, "send_once", keep_note)
+    run = push_kernel(client, "demo", runs=runs)
+    note.write_bytes(kept[0])  # as after a kill between the record and the removal
+    sandbox.script("GetKernel", nothing)
+    assert push_kernel(client, "demo", runs=runs) == run
+    assert not note.exists() and count_pushes(sandbox) == 1
 
 
 def answer_as_now(client):

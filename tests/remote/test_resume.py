@@ -100,6 +100,19 @@ def test_a_resumed_version_that_runs_is_not_pushed_again(left, resume):
     assert record.version == 2 and record.dataset_sources == tuple(read_sources(sandbox)[0])
 
 
+def test_a_resumed_version_that_is_complete_is_taken_until_networks_are_found_missing(left):
+    sandbox, client, run = left
+    sandbox.service.python = (*sandbox.service.python[:2], "networks")
+    second = push(sandbox, client, run.parent, resume=True)
+    assert push(sandbox, client, run.parent, resume=True) == second
+    download_output(client, second, run.parent)
+    assert push(sandbox, client, run.parent, resume=True) == second
+    result = json.loads((second / "run.json").read_text())
+    (second / "run.json").write_text(json.dumps({**result, "not_trained": ["fold 2 seed 2"]}))
+    assert push(sandbox, client, run.parent, resume=True) != second
+    assert len(list_versions(sandbox)) == 3
+
+
 def test_networks_of_other_settings_are_not_taken(left):
     sandbox, client, run = left
     with pytest.raises(ValueError, match="Received: one of other code or settings"):

@@ -85,7 +85,7 @@ def test_a_message_of_one_s_own_carries_the_build(finish, submit):
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(500, after=True), Fault(drop=True, after=True), Fault(hang=2, after=True)],
+    [Fault(500, after=True), Fault(drop=True, after=True), Fault(hang=4, after=True)],
     ids=["500", "drop", "hang"],
 )
 def test_a_lost_answer_is_resolved_by_looking(finish, submit, fault):
@@ -112,7 +112,7 @@ def test_a_submission_that_arrives_late_is_waited_for_by_the_next_command(
 ):
     sandbox, client, run = finish()
     monkeypatch.setattr(once, "SHOW_SECONDS", 500)
-    sandbox.script("CreateSubmission", Fault(wait=1.5))
+    sandbox.script("CreateSubmission", Fault(wait=3))
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
@@ -126,6 +126,30 @@ def test_a_submission_that_arrives_late_is_waited_for_by_the_next_command(
     assert sandbox.calls.count("CreateSubmission") == 1
     assert read_record(run, SubmissionRecord).message == sent["description"]
     assert sent["description"].startswith("the first")
+
+
+def test_two_runs_of_one_build_submit_it_once(open_sandbox, submit, tmp_path):
+    sandbox, client = open_sandbox("late"), Client()
+    pushed = []
+    for number in (1, 2):  # the first one has failed with its results whole
+        pushed.append(push_kernel(client, "demo", runs=tmp_path / "runs"))
+        sandbox.service.sessions["sandbox/pcam-demo", number].thread.join()
+        download_output(client, pushed[-1], tmp_path / "runs")
+    first, second = pushed
+    sandbox.script("ListSubmissions", Fault(200, {"submissions": []}, times=-1))
+    assert submit(client, first) == 1 == submit(client, second)
+    assert len(list_sent(sandbox)) == 1
+    assert read_record(second, SubmissionRecord).submission == 1
+
+
+def test_a_description_that_mentions_a_build_is_not_taken_for_it(finish, submit):
+    sandbox, client, run = finish()
+    build = f"build={read_record(run, PushRecord).build_id}"
+    note = run.parent / ".sending" / "hand.json"
+    for i, text in enumerate((f"not {build}, all zeros", f"{build}-0123456789", f"x{build}")):
+        send_submission(client, run / "submission.csv", text, f"other{i}", note, print)
+    assert submit(client, run, f"better than {build}?") == 4
+    assert list_sent(sandbox)[-1]["description"] == f"better than {build}? {build}"
 
 
 def test_a_list_that_is_out_of_date_sends_nothing_again(finish, submit):
