@@ -92,7 +92,10 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:
         ValueError: nothing to resume, or a kernel that failed.
     """
     given = args.data or os.environ.get("PCAM_INPUT") or find_downloaded(runs)
-    found = find_data(given)
+    try:
+        found = find_data(given)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; or python build.py download") from None
     bundle = bundle_kernel(args.recipe, args.overrides)
     out = open_output(args.out or runs / folder.format(bundle.build_id)).absolute()
     if getattr(args, "resume", False):

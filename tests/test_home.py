@@ -51,7 +51,8 @@ def test_train_runs_the_built_file_keeps_its_results_and_resumes(
 def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
     out = tmp_path / "out"
     assert run_build("train", "demo", "--data", tmp_path, "--out", out) == 1
-    assert "competition data not found" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "competition data not found" in error and "build.py download" in error
     assert not out.exists()
 
 
