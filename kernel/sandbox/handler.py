@@ -9,12 +9,15 @@ import json
 import os
 import re
 import secrets
+import shutil
+import tempfile
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from .faults import Fault
+from pcam_kaggle.system.files import write_beside
+
 from .kernels import find_version
 from .methods import METHODS, read_request
 from .service import NAME, Refusal
@@ -25,10 +28,12 @@ Answer = dict | str | bytes | Path | None  # JSON, a URL or a page, a file; None
 ROUTES = {
     "call": ("POST", r"/api/v1/[\w.]+/(\w+)", 8 << 20),
     "upload": ("PUT", r"/upload/(\w+)", 4 << 30),
-    "file": ("GET", r"/file/(\w+)/(.+)", 0),
-    "data": ("GET", r"/data/(\w+)/(.+)", 0),
+    "file": ("GET", r"/(file|data)/(\w+)/(.+)", 0),
     "logs": ("GET", r"/api/v1/kernels/logs/stream/([^/]+)/([^/]+)", 0),
+    "page": ("GET", r"/code/([^/]+)/([^/]+)", 0),
 }
+PAGE = "This sandbox stands in for Kaggle on localhost. It has no pages: use build.py or kaggle."
+IN_MEMORY = 8 << 20  # bytes of a body; a longer one is kept in a temporary file
 DISCARDED = 1 << 20  # bytes of a refused body that are read, so that the client sees why
 
 
@@ -52,12 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.settimeout(1)
             with contextlib.suppress(OSError):
                 self.rfile.read(DISCARDED)
-            return
-        body = self.rfile.read(length)
-        if len(body) < length:
-            raise ConnectionAbortedError("the client left")
-        act = getattr(self, f"answer_{'file' if kind == 'data' else kind}")
-        self.answer(parts[0] if kind == "call" else kind, lambda: act(kind, user, body, *parts))
+        else:
+            self.answer(kind, user, length, parts)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
 
@@ -74,15 +75,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return kind, match.groups(), limit
         raise Refusal(404, "Not found")
 
-    def find_user(self, kind: str, part: str, path: str = "") -> str:
+    def find_user(self, kind: str, part: str, signature: str = "", path: str = "") -> str:
         """The user that the credentials name; "" where the address itself is the credential."""
         if kind == "upload" and part not in self.service.uploads:
             raise Refusal(404, "Not found")
-        if kind in ("file", "data"):
-            expected = self.service.make_signature(kind, path)
-            if not secrets.compare_digest(part.encode(), expected.encode()):
+        if kind == "file":
+            expected = self.service.make_signature(part, path)
+            if not secrets.compare_digest(signature.encode(), expected.encode()):
                 raise Refusal(403, "The address is not signed")
-        if kind in ("upload", "file", "data") or part == "IntrospectToken":
+        if kind in ("upload", "file", "page") or (kind, part) == ("call", "IntrospectToken"):
             return ""
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
         user, key = self.service.username, value
@@ -106,25 +107,59 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refusal(413, f"Expected: at most {limit} bytes. Received: {length}")
         return int(length)
 
-    def answer_call(self, kind: str, user: str, body: bytes, method: str) -> Answer:
+    def answer(self, kind: str, user: str, length: int, parts: tuple[str, ...]) -> None:
+        """Answer with what a call returns, with its error, or with a fault."""
+        sandbox = self.server.sandbox
+        try:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=self.service.folder) as body:
+                if copy_bytes(self.rfile, body, length):
+                    raise ConnectionAbortedError("the client left")
+                body.seek(0)
+                fault = sandbox.take_fault(parts[0] if kind in ("call", "file") else kind)
+                if sandbox.closing.wait(fault.wait):
+                    raise ConnectionAbortedError("the sandbox is closed")
+                act = getattr(self, f"answer_{kind}")
+                result = act(user, body, *parts) if fault.is_carried_out else None
+        except Refusal as refusal:
+            self.refuse(refusal)
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:  # a full disk
+            self.close_connection = True
+            self.refuse(Refusal(500, str(error)))
+        else:
+            if fault.drop or fault.hang:
+                sandbox.closing.wait(fault.hang)
+                self.close_connection = True
+            elif fault.status:
+                self.reply(fault.status, fault.body, fault.headers)
+            else:
+                self.reply(200, {**result, **fault.patch} if fault.patch else result, cut=fault.cut)
+
+    def answer_call(self, user: str, body: BinaryIO, method: str) -> Answer:
         """Carry out a method of the protocol."""
-        request = read_request(body)
+        request = read_request(body.read())
         with self.service.lock:
             return METHODS[method](self.service, user, request)
 
-    def answer_upload(self, kind: str, user: str, body: bytes, token: str) -> bytes:
+    def answer_upload(self, user: str, body: BinaryIO, token: str) -> bytes:
         """Keep an uploaded file."""
-        name, content = self.service.uploads[token]
+        path = self.service.uploads[token]
         if self.headers.get("Content-Range", "").startswith("bytes */"):
-            raise Refusal(308 if content is None else 200, "")
-        self.service.uploads[token] = (name, body)
+            raise Refusal(200 if path.exists() else 308, "")
+        with write_beside(path) as partial, open(partial, "wb") as file:
+            shutil.copyfileobj(body, file)
         return b""
 
-    def answer_file(self, kind: str, user: str, body: bytes, signature: str, path: str) -> Path:
+    def answer_file(self, user: str, body: BinaryIO, kind: str, signature: str, path: str) -> Path:
         """A file of an output or of the competition."""
         return self.service.find_file(kind, path)
 
-    def answer_logs(self, kind: str, user: str, body: bytes, owner: str, slug: str) -> Answer:
+    def answer_page(self, *arguments) -> str:
+        """What a kernel's address shows in a browser."""
+        return PAGE
+
+    def answer_logs(self, user: str, body: BinaryIO, owner: str, slug: str) -> Answer:
         """A session's log: a stream of events until it ends if it is running, else JSON."""
         query = urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query)
         request = {**dict(query), "userName": owner, "kernelSlug": slug}
@@ -146,39 +181,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 for event in [*events, *(["END_OF_LOG"] if is_over else [])]:
                     self.wfile.write(f"data: {event}\n\n".encode())
         return None
-
-    def answer(self, name: str, carry_out: Callable[[], Answer]) -> None:
-        """Answer with what a call returns, with its error, or with a fault."""
-        sandbox = self.server.sandbox
-        fault = sandbox.take_fault(name)
-        if fault and sandbox.closing.wait(fault.wait):
-            self.close_connection = True
-            return
-        try:
-            result = carry_out() if fault is None or fault.is_carried_out else {}
-        except Refusal as refusal:
-            self.refuse(refusal)
-        except OSError as error:  # a full disk
-            self.refuse(Refusal(500, str(error)))
-        else:
-            if fault:
-                self.fail(fault, result)
-            else:
-                self.reply(200, result)
-
-    def fail(self, fault: Fault, result: Answer) -> None:
-        """Answer with a fault."""
-        if fault.patch is not None:
-            self.reply(200, {**result, **fault.patch})
-            return
-        if fault.hang:
-            self.server.sandbox.closing.wait(fault.hang)
-        if fault.drop or fault.hang:
-            self.close_connection = True
-        elif fault.cut or (fault.wait and not fault.after):
-            self.reply(200, result, cut=fault.cut)
-        else:
-            self.reply(fault.status, fault.body, fault.headers)
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer with an error as Kaggle writes it."""
@@ -226,9 +228,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header("Connection", "close")
             self.end_headers()
             left = 0 if self.command == "HEAD" else length if cut is None else min(cut, length)
-            while left > 0 and (part := body.read(min(left, 1 << 20))):
-                self.wfile.write(part)
-                left -= len(part)
+            left = copy_bytes(body, self.wfile, left)
         if cut is not None or left:
             self.close_connection = True
 
@@ -251,3 +251,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments) -> None:
         """Print nothing: the terminal belongs to the commands."""
+
+
+def copy_bytes(source: BinaryIO, target: BinaryIO, length: int) -> int:
+    """Copy up to `length` bytes; how many were missing."""
+    while length > 0 and (part := source.read(min(length, 1 << 20))):
+        target.write(part)
+        length -= len(part)
+    return length

@@ -40,7 +40,9 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
     number = len(kernel["versions"]) + 1
     folder = locate_version(service, ref, number)
     shutil.rmtree(folder, ignore_errors=True)
-    session = Session(folder, text, mounts, timeout, service.python)
+    session = Session(
+        folder, text, mounts, timeout, service.python, ended=lambda: service.refresh(ref, number)
+    )
     service.sessions[ref, number] = session
     kernel["versions"].append({"request": request, "status": "QUEUED", "failure": "", "log": []})
     session.thread.start()

@@ -4,7 +4,7 @@ import json
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from . import datasets, kernels, service, submissions
+from . import kernels, service, submissions
 
 METHODS = {
     "IntrospectToken": service.introspect_token,
@@ -26,9 +26,9 @@ METHODS = {
     "GetLeaderboard": submissions.get_leaderboard,
     "DownloadLeaderboard": submissions.download_leaderboard,
     "StartBlobUpload": submissions.start_upload,
-    "CreateDataset": datasets.create_dataset,
-    "GetDatasetStatus": datasets.get_dataset_status,
-    "ListDatasetFiles": datasets.list_dataset_files,
+    "CreateDataset": submissions.create_dataset,
+    "GetDatasetStatus": submissions.get_dataset_status,
+    "ListDatasetFiles": submissions.list_dataset_files,
 }
 # The fields that are no text.
 INTEGERS = "id priority sessionTimeoutSeconds pageSize page ref contentLength datasetVersionNumber"

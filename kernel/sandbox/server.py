@@ -105,18 +105,15 @@ class Sandbox(contextlib.AbstractContextManager):
 
     def list_instructions(self) -> Iterator[str]:
         """How to use it, as lines for a terminal."""
+        variables = {**self.environment(), "KAGGLE_API_TOKEN": None}.items()
         yield f"sandbox   {self.url}, on this machine only"
         yield f"data      {self.service.data}"
         yield f"state     {self.service.folder}"
         yield "To point build.py or the kaggle command here (the key opens this sandbox"
         yield "only; choose any user name: each is a team), in a shell:"
-        shown = {**self.environment(), "KAGGLE_API_TOKEN": None}
-        for name, value in shown.items():
-            yield f"  export {name}={value}" if value else f"  unset {name}"
+        yield from (f"  export {k}={v}" if v else f"  unset {k}" for k, v in variables)
         yield "or in PowerShell:"
-        for name, value in shown.items():
-            if name.upper() == name:
-                yield f'  $env:{name} = "{value or ""}"'
+        yield from (f'  $env:{k} = "{v or ""}"' for k, v in variables if k == k.upper())
         yield "Ctrl-C stops it and every kernel that it runs."
 
     @contextlib.contextmanager
@@ -141,13 +138,13 @@ class Sandbox(contextlib.AbstractContextManager):
         with self.lock:
             self.faults.setdefault(method, []).extend(faults)
 
-    def take_fault(self, method: str) -> Fault | None:
-        """Record a call; the fault that is due, or None."""
+    def take_fault(self, method: str) -> Fault:
+        """Record a call; the fault that is due."""
         with self.lock:
             self.calls.append(method)
             faults = self.faults.get(method)
             if not faults:
-                return None
+                return Fault()
             fault = faults.pop(0)
             if fault.times != 1:
                 faults.insert(0, dataclasses.replace(fault, times=fault.times - 1))

@@ -4,6 +4,7 @@ import datetime
 import hmac
 import re
 import secrets
+import shutil
 import threading
 import urllib.parse
 import zipfile
@@ -34,9 +35,8 @@ class Refusal(Exception):
 class Service:
     """The sandbox's kernels, datasets and submissions.
 
-    The methods of the protocol, in the modules beside this one, are functions of this
-    state, the user's name and the request as a dict. They return the answer: a dict, a
-    URL to go to (str), or bytes.
+    The methods of the protocol (`METHODS`) are functions of this state, the user's name and
+    the request as a dict. They return the answer: a dict, a URL to go to (str), or bytes.
 
     Args:
         judge: the Judge of submissions.
@@ -48,7 +48,7 @@ class Service:
         state: dict with "kernels", "datasets" and "submissions", all of it JSON in the
             protocol's own words, as kept in state.json.
         sessions: dict of (kernel, version) to Session, of this sandbox.
-        uploads: dict of token to a file's name and content, None until it is there.
+        uploads: dict of token to the Path where the uploaded file is put.
         outputs: dict of (kernel, version) to the paths of its files, once it has ended.
         key: str, what opens this sandbox.
 
@@ -61,11 +61,12 @@ class Service:
         self.judge, self.username, self.python, self.url = judge, username, python, ""
         self.key = secrets.token_hex(16)
         self.sessions: dict[tuple, Session] = {}
-        self.uploads: dict[str, tuple[str, bytes | None]] = {}
+        self.uploads: dict[str, Path] = {}
         self.outputs: dict[tuple, list[Path]] = {}
         self.lock, self.zipping = threading.RLock(), threading.Lock()
         self.archive: Path | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.folder / "uploads", ignore_errors=True)
         path = self.folder / "state.json"
         self.state = {"kernels": {}, "datasets": {}, "submissions": []}
         if path.exists():  # what an earlier sandbox has left
@@ -109,23 +110,21 @@ class Service:
                 self.archive = self.folder / ARCHIVE
         return self.archive
 
-    def rank_teams(self, part: str) -> list[tuple]:
-        """A board, as `Judge.rank_teams` returns it."""
-        return self.judge.rank_teams(self.state["submissions"], part)
-
     def save(self) -> None:
         """Keep the state on disk."""
         with self.lock:
-            for key in list(self.sessions):
-                self.refresh(*key)
             write_json(self.folder / "state.json", self.state)
 
     def refresh(self, ref: str, number: int) -> dict:
-        """A version's state, brought up to date with its session."""
-        version = self.state["kernels"][ref]["versions"][number - 1]
-        session = self.sessions.get((ref, number))
-        if session:
-            version.update(status=session.status, failure=session.failure, log=list(session.log))
+        """A version's state, brought up to date with its session, and kept once that has ended."""
+        with self.lock:
+            version = self.state["kernels"][ref]["versions"][number - 1]
+            before = version["status"]
+            if session := self.sessions.get((ref, number)):
+                log = list(session.log)
+                version.update(status=session.status, failure=session.failure, log=log)
+            if before in ALIVE and version["status"] not in ALIVE:
+                self.save()
         return version
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """Sessions: a pushed script in a process of its own, as on Kaggle.
 
-A session is a double of Kaggle's for people's own code, no jail: its script can read what its
-user can read, `/proc` included, and can reach the network. What is kept from it by mistake:
-the input is a copy, or hard links that Python refuses to write to; its process and the one
-that started it have no credential in their environment.
+Its script runs as the user, without a security boundary: it can read what the user can,
+`/proc` included, and reach the network. It is guarded against mistakes only: the input is a
+copy, or hard links that Python refuses to write to, and neither its process nor that
+process's parent has credentials in its environment.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -51,6 +52,7 @@ class Session:
         timeout: float | None = None,
         python: tuple = (sys.executable,),
         copy_limit: int = COPY_LIMIT,
+        ended: Callable[[], object] = lambda: None,
     ):
         """Make its folders.
 
@@ -63,9 +65,10 @@ class Session:
             copy_limit: int, bytes up to which a folder is copied; the files of a larger one
                 are hard links: the script can remove them from its input only, but a program
                 that it starts could still change the content of the caller's own.
+            ended: called once it has ended.
         """
         self.folder, self.timeout, self.python = folder, timeout, python
-        self.mounts, self.copy_limit = mounts, copy_limit
+        self.mounts, self.copy_limit, self.ended = mounts, copy_limit, ended
         self.status, self.failure, self.log = "QUEUED", "", []
         self.process = None
         # A kernel that sees this lock free ends: this process, which holds it, was killed.
@@ -85,12 +88,13 @@ class Session:
             failure = self.run_script()
         except OSError as error:  # a full disk
             failure = f"The session could not start: {error}"
-        # Of what it was given, only what other sessions made is worth the room.
+        # The copy of the competition's data would fill the disk, run by run.
         shutil.rmtree(self.folder / "input" / "competitions", ignore_errors=True)
         with self.ending:
             if self.status in ("QUEUED", "RUNNING"):
                 self.failure = failure
                 self.status = "ERROR" if failure else "COMPLETE"
+        self.ended()
 
     def mount(self, source: Path, place: Path) -> None:
         """Copy a folder, or link its files if they are more than `copy_limit` bytes."""

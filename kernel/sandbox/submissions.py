@@ -1,9 +1,10 @@
-"""The service's competition: its files, the submissions and both boards."""
+"""The service's competition, submissions, boards and datasets."""
 
 import csv
 import io
 import pathlib
 import secrets
+import shutil
 import zipfile
 
 from pcam_kaggle.system.paths import COMPETITION
@@ -24,7 +25,7 @@ def get_competition(service: Service, user: str, request: dict) -> dict:
         "ref": f"https://www.kaggle.com/competitions/{COMPETITION}",
         "title": "Histopathologic Cancer Detection",
         **({"deadline": f"{deadline.isoformat()}Z"} if deadline else {}),
-        "teamCount": len(service.rank_teams("Public")),
+        "teamCount": len(service.judge.rank_teams(service.state["submissions"], "Public")),
         "userHasEntered": True,
         "maxDailySubmissions": DAILY_SUBMISSIONS,
         "isKernelsSubmissionsOnly": False,
@@ -70,38 +71,39 @@ def start_upload(service: Service, user: str, request: dict) -> dict:
     """Where a file is to be uploaded to."""
     token = secrets.token_hex(8)
     name = pathlib.PurePosixPath(request.get("fileName") or request.get("name", "file")).name
-    service.uploads[token] = (check_name(name, FILE), None)
+    service.uploads[token] = service.folder / "uploads" / token / check_name(name, FILE)
+    service.uploads[token].parent.mkdir(parents=True)
     return {"token": token, "createUrl": f"{service.url}/upload/{token}"}
 
 
-def find_upload(service: Service, token: str | None) -> tuple[str, bytes]:
-    """An uploaded file's name and content.
+def find_upload(service: Service, token: str | None) -> pathlib.Path:
+    """An uploaded file.
 
     Raises:
         Refusal: 400, it was not uploaded.
     """
-    name, content = service.uploads.get(token, ("", None))
-    if content is None:
+    path = service.uploads.get(token)
+    if path is None or not path.is_file():
         raise Refusal(400, "The file was not uploaded")
-    return name, content
+    return path
 
 
 def create_submission(service: Service, user: str, request: dict) -> dict:
     """Take a submission and score it."""
-    name, content = find_upload(service, request.get("blobFileTokens"))
+    path = find_upload(service, request.get("blobFileTokens"))
     if not get_submission_limits(service, user, request)["numAllowedNow"]:
         raise Refusal(400, "You have reached the daily submission limit")
     ref = len(service.state["submissions"]) + 1
     try:
-        scores, problem = service.judge.score(content), ""
+        scores, problem = service.judge.score(path.read_bytes()), ""
     except ValueError as error:
         scores, problem = {}, str(error)
     submission = {
         "ref": ref,
         "date": utc_now(),
         "description": request.get("submissionDescription", ""),
-        "fileName": name,
-        "totalBytes": len(content),
+        "fileName": path.name,
+        "totalBytes": path.stat().st_size,
         "submittedBy": user,
         "teamName": user,
         "late": service.judge.closed,
@@ -110,7 +112,7 @@ def create_submission(service: Service, user: str, request: dict) -> dict:
     }
     folder = service.folder / "submissions"
     folder.mkdir(exist_ok=True)
-    (folder / f"{ref}.csv").write_bytes(content)
+    shutil.copyfile(path, folder / f"{ref}.csv")
     service.state["submissions"].append(submission)
     service.save()
     return {"message": "Successfully submitted", "ref": ref}
@@ -147,7 +149,7 @@ def get_leaderboard(service: Service, user: str, request: dict) -> dict:
     """The private board once it is open, else, or if asked for, the public one."""
     private = service.judge.closed and not request.get("overridePublic")
     part = service.judge.parts[-1] if private else "Public"
-    rows = service.rank_teams(part)
+    rows = service.judge.rank_teams(service.state["submissions"], part)
     names = ("teamId", "teamName", "score", "submissionDate")
     page, more = turn_page([dict(zip(names, row)) for row in rows], request)
     return {"submissions": page, **more}
@@ -158,9 +160,53 @@ def download_leaderboard(service: Service, user: str, request: dict) -> bytes:
     table, content = io.StringIO(), io.BytesIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(BOARD)
-    rows = service.rank_teams("Public")
+    rows = service.judge.rank_teams(service.state["submissions"], "Public")
     for rank, (number, name, score, date) in enumerate(rows, 1):
         writer.writerow((rank, number, name, date, score, 1, name))
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr(f"{COMPETITION}-publicleaderboard.csv", table.getvalue())
     return content.getvalue()
+
+
+def create_dataset(service: Service, user: str, request: dict) -> dict:
+    """A dataset of uploaded files."""
+    owner, slug = request.get("ownerSlug", ""), check_name(request.get("slug", ""))
+    if owner != user:
+        raise Refusal(403, "Permission 'datasets.create' was denied")
+    ref = f"{owner}/{slug}"
+    if ref in service.state["datasets"]:
+        return {"error": f"The requested title {request.get('title')!r} is in use"}
+    paths = {find_upload(service, file.get("token")) for file in request.get("files", [])}
+    folder = service.folder / "datasets" / ref
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        path.replace(folder / path.name)
+    hidden = ("files", "directories")
+    service.state["datasets"][ref] = {k: v for k, v in request.items() if k not in hidden}
+    service.save()
+    return {"ref": f"/datasets/{ref}", "status": "ok"}
+
+
+def check_dataset(service: Service, user: str, request: dict) -> str:
+    """The name of a dataset of the user's.
+
+    Raises:
+        Refusal: 403, there is none.
+    """
+    ref = f"{request.get('ownerSlug')}/{request.get('datasetSlug')}"
+    if ref not in service.state["datasets"] or not ref.startswith(f"{user}/"):
+        raise Refusal(403, "Permission 'datasets.get' was denied")
+    return ref
+
+
+def get_dataset_status(service: Service, user: str, request: dict) -> dict:
+    """Whether a dataset is unpacked."""
+    check_dataset(service, user, request)
+    return {"status": "READY"}
+
+
+def list_dataset_files(service: Service, user: str, request: dict) -> dict:
+    """A dataset's files."""
+    folder = service.folder / "datasets" / check_dataset(service, user, request)
+    paths = sorted(folder.iterdir())
+    return {"datasetFiles": [{"name": p.name, "totalBytes": p.stat().st_size} for p in paths]}
