@@ -12,14 +12,14 @@ import secrets
 import shutil
 import tempfile
 import urllib.parse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from pcam_kaggle.system.files import write_beside
+from pcam_kaggle.system.paths import COMPETITION
 
-from .kernels import find_version
-from .methods import METHODS, read_request
+from . import kernels, service, submissions
+from .faults import NO_FAULT, Fault
 from .service import NAME, Refusal
 
 Answer = dict | str | bytes | Path | None  # JSON, a URL or a page, a file; None: streamed
@@ -31,6 +31,30 @@ ROUTES = {
     "file": ("GET", r"/(file|data)/(\w+)/(.+)", 0),
     "logs": ("GET", r"/api/v1/kernels/logs/stream/([^/]+)/([^/]+)", 0),
     "page": ("GET", r"/code/([^/]+)/([^/]+)", 0),
+}
+# The methods of the protocol: each is the function of that name in a module.
+METHODS = {
+    name: getattr(module, re.sub("(.)([A-Z])", r"\1_\2", name).lower())
+    for module, names in (
+        (service, "IntrospectToken GetAcceleratorQuotaStatistics"),
+        (kernels, "SaveKernel GetKernel GetKernelSessionStatus"),
+        (kernels, "ListKernelSessionOutput ListKernelFiles"),
+        (submissions, "GetCompetition ListDataFiles DownloadDataFile DownloadDataFiles"),
+        (submissions, "GetSubmissionLimits StartSubmissionUpload CreateSubmission"),
+        (submissions, "GetSubmission ListSubmissions GetLeaderboard DownloadLeaderboard"),
+        (submissions, "StartBlobUpload CreateDataset GetDatasetStatus ListDatasetFiles"),
+    )
+    for name in names.split()
+}
+# The types of a request's fields; all others are text.
+TYPES = {
+    **dict.fromkeys(("id", "ref", "page", "pageSize", "priority", "sessionTimeoutSeconds"), int),
+    **dict.fromkeys(("contentLength", "lastModifiedEpochSeconds", "datasetVersionNumber"), int),
+    **dict.fromkeys(("isPrivate", "enableGpu", "enableTpu", "enableInternet"), bool),
+    **dict.fromkeys(("benchmarkModelVersionId",), int),
+    **dict.fromkeys(("overridePublic", "sandbox"), bool),
+    **dict.fromkeys(("datasetDataSources", "kernelDataSources", "competitionDataSources"), list),
+    **dict.fromkeys(("modelDataSources", "categoryIds", "files", "directories"), list),
 }
 PAGE = "This sandbox stands in for Kaggle on localhost. It has no pages: use build.py or kaggle."
 IN_MEMORY = 8 << 20  # bytes of a body; a longer one is kept in a temporary file
@@ -99,8 +123,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def find_length(self, limit: int) -> int:
         """The length of the body."""
-        usual = "" if self.command in ("POST", "PUT") else "0"
-        length = self.headers.get("Content-Length", usual)
+        none = "0" if self.command not in ("POST", "PUT") else ""
+        length = self.headers.get("Content-Length", none)
         if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,18}", length):
             raise Refusal(400, "Expected: a Content-Length")
         if int(length) > limit:
@@ -132,9 +156,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 sandbox.closing.wait(fault.hang)
                 self.close_connection = True
             elif fault.status:
-                self.reply(fault.status, fault.body, fault.headers)
+                self.reply(fault.status, fault.body, fault)
             else:
-                self.reply(200, {**result, **fault.patch} if fault.patch else result, cut=fault.cut)
+                self.reply(200, {**result, **fault.patch} if fault.patch else result, fault)
 
     def answer_call(self, user: str, body: BinaryIO, method: str) -> Answer:
         """Carry out a method of the protocol."""
@@ -164,7 +188,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query = urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query)
         request = {**dict(query), "userName": owner, "kernelSlug": slug}
         with self.service.lock:
-            ref, number, version = find_version(self.service, user, request)
+            ref, number, version = kernels.find_version(self.service, user, request)
         session = self.service.sessions.get((ref, number))
         if session is None or session.status != "RUNNING" or self.command == "HEAD":
             return json.dumps(version["log"]).encode()
@@ -178,7 +202,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 is_over = session.status != "RUNNING"
                 events = [json.dumps(entry) for entry in session.log[sent:]]
                 sent += len(events)
-                for event in [*events, *(["END_OF_LOG"] if is_over else [])]:
+                for event in events + ["END_OF_LOG"] * is_over:
                     self.wfile.write(f"data: {event}\n\n".encode())
         return None
 
@@ -191,22 +215,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         self.refuse(Refusal(405 if code == 501 else int(code), message or "Bad request"))
 
-    def reply(
-        self,
-        status: int,
-        result: Answer,
-        headers: Mapping[str, str] | None = None,
-        cut: int | None = None,
-    ) -> None:
-        """Send an answer: a dict as JSON, a URL as 302, bytes and files as they are.
-
-        Args:
-            status: int, HTTP status.
-            result: the answer; None if it was streamed already.
-            headers: further headers.
-            cut: int, close the connection after this many bytes, or None.
-        """
-        if result is None:
+    def reply(self, status: int, result: Answer, fault: Fault = NO_FAULT) -> None:
+        """Send an answer: a dict as JSON, a URL as 302, bytes and files as they are."""
+        if result is None:  # it was streamed
             return
         own = {"Content-Type": "application/octet-stream"}
         if isinstance(result, dict):
@@ -222,14 +233,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 status, length = self.seek_part(body, length, own)
             self.request_version = self.protocol_version  # one of HTTP/0.9 would get no head
             self.send_response(status)
-            for name, value in {**own, **(headers or {}), "Content-Length": str(length)}.items():
+            for name, value in {**own, **fault.headers, "Content-Length": str(length)}.items():
                 self.send_header(name, value)
             if self.close_connection:
                 self.send_header("Connection", "close")
             self.end_headers()
-            left = 0 if self.command == "HEAD" else length if cut is None else min(cut, length)
-            left = copy_bytes(body, self.wfile, left)
-        if cut is not None or left:
+            sent = length if fault.cut is None else min(fault.cut, length)
+            missing = copy_bytes(body, self.wfile, sent if self.command != "HEAD" else 0)
+        if fault.cut is not None or missing:
             self.close_connection = True
 
     def seek_part(self, file: BinaryIO, size: int, headers: dict[str, str]) -> tuple[int, int]:
@@ -259,3 +270,27 @@ def copy_bytes(source: BinaryIO, target: BinaryIO, length: int) -> int:
         target.write(part)
         length -= len(part)
     return length
+
+
+def read_request(body: bytes) -> dict:
+    """The fields of a request that are set, or a Refusal: other types, another competition."""
+    try:
+        request = json.loads(body or b"{}")
+        json.dumps(request, ensure_ascii=False, allow_nan=False).encode()  # is it Unicode?
+    except (ValueError, RecursionError):
+        request = None
+    if not isinstance(request, dict):
+        raise Refusal(400, "Expected: a JSON object")
+    request = {name: value for name, value in request.items() if value is not None}
+    for name, value in request.items():
+        kind = TYPES.get(name, str)
+        item = dict if name in ("files", "directories") else str
+        if (
+            type(value) is not kind
+            or (kind is int and abs(value) >= 1 << 63)
+            or (kind is list and any(type(one) is not item for one in value))
+        ):
+            raise Refusal(400, f"{name} is not of the expected type")
+    if request.get("competitionName", COMPETITION) != COMPETITION:
+        raise Refusal(404, "Not found")
+    return request

@@ -18,7 +18,7 @@ import pandas as pd
 
 from pcam_kaggle.system.paths import find_data
 
-from .faults import Fault
+from .faults import NO_FAULT, Fault
 from .handler import Handler
 from .judge import Judge
 from .service import Service
@@ -28,10 +28,10 @@ NO_PROXY_NAMES = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A thread for each connection; silent about clients that leave."""
+    """A thread for each connection."""
 
     def handle_error(self, request, client_address) -> None:
-        """Print what is an error of the sandbox."""
+        """Print an error of the sandbox; a client that leaves is none."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -40,15 +40,11 @@ class Sandbox(contextlib.AbstractContextManager):
     """A running stand-in for Kaggle; a context manager that stops all it started.
 
     Args:
-        data: path of the competition's folder, which kernels receive as their input.
-        solution: DataFrame id, label, Usage, or the path of such a CSV, which they do not
-            receive.
-        folder: Path where versions, output, datasets and submissions are kept; a later
-            sandbox on the same folder resumes them.
-        teams, deadline: as `Judge` takes them.
+        data: path of the competition's folder, of which kernels get a copy.
+        folder: Path of the state, which a later sandbox resumes.
+        solution, teams, deadline: as `Judge` takes them.
         port: int, 0 for a free one.
-        username: str, the user of `environment`. Any other name is let in with the
-            same key: each is a team of its own.
+        username: str, the user of `environment`; others are let in with the same key.
         python: tuple, the command that runs a kernel's script.
 
     Attributes:
@@ -130,10 +126,9 @@ class Sandbox(contextlib.AbstractContextManager):
             os.environ.update(before)
 
     def script(self, method: str, *faults: Fault) -> None:
-        """Let the next calls of a method fail, one fault after the other.
+        """Let the next calls of a method of the protocol, or of a plain URL, fail in turn.
 
-        Methods are named as in the protocol; "upload", "file", "data" and "logs" are
-        the plain URLs.
+        Those are named "upload", "file", "data", "logs" and "page".
         """
         with self.lock:
             self.faults.setdefault(method, []).extend(faults)
@@ -142,9 +137,7 @@ class Sandbox(contextlib.AbstractContextManager):
         """Record a call; the fault that is due."""
         with self.lock:
             self.calls.append(method)
-            faults = self.faults.get(method)
-            if not faults:
-                return Fault()
+            faults = self.faults.get(method) or [NO_FAULT]
             fault = faults.pop(0)
             if fault.times != 1:
                 faults.insert(0, dataclasses.replace(fault, times=fault.times - 1))

@@ -1,24 +1,24 @@
 """The service's competition, submissions, boards and datasets."""
 
-import csv
+import datetime
 import io
 import pathlib
 import secrets
 import shutil
-import zipfile
+
+import pandas as pd
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from .service import ARCHIVE, FILE, Refusal, Service, check_name, turn_page
-from .sessions import list_files, utc_now
+from .service import ARCHIVE, FILE, Refusal, Service, check_name, describe_files, turn_page
+from .sessions import list_files
 
 DAILY_SUBMISSIONS = 5
-BOARD = ("Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount")
-BOARD += ("TeamMemberUserNames",)
+BOARD = ["Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount"]
+BOARD += ["TeamMemberUserNames"]
 
 
 def get_competition(service: Service, user: str, request: dict) -> dict:
-    """The competition."""
     deadline = service.judge.deadline
     return {
         "id": 11848,
@@ -36,14 +36,12 @@ def get_competition(service: Service, user: str, request: dict) -> dict:
 
 def list_data_files(service: Service, user: str, request: dict) -> dict:
     """The competition's files, page by page."""
-    files = sorted(list_files(service.data), key=lambda path: (len(path.parts), path))
-    page, more = turn_page(files, request)
-    names = [(path, path.relative_to(service.data).as_posix()) for path in page]
-    return {"files": [{"name": n, "totalBytes": p.stat().st_size} for p, n in names], **more}
+    paths = sorted(list_files(service.data), key=lambda path: (len(path.parts), path))
+    page, more = turn_page(paths, request)
+    return {"files": describe_files(page, service.data, "totalBytes"), **more}
 
 
 def download_data_file(service: Service, user: str, request: dict) -> str:
-    """The URL of one file of the competition."""
     name = request.get("fileName", "")
     path = pathlib.PurePosixPath(name)
     if path.is_absolute() or not service.data.joinpath(path).is_file() or ".." in path.parts:
@@ -59,10 +57,7 @@ def download_data_files(service: Service, user: str, request: dict) -> str:
 def get_submission_limits(service: Service, user: str, request: dict) -> dict:
     """How many submissions the user has left today."""
     today = utc_now()[:10]
-    count = sum(
-        kept["submittedBy"] == user and kept["date"][:10] == today
-        for kept in service.state["submissions"]
-    )
+    count = sum(s["date"].startswith(today) for s in list_own(service, user))
     left = max(0, DAILY_SUBMISSIONS - count)
     return {"numToday": count, "numTotal": count, "numAllowedNow": left}
 
@@ -76,12 +71,11 @@ def start_upload(service: Service, user: str, request: dict) -> dict:
     return {"token": token, "createUrl": f"{service.url}/upload/{token}"}
 
 
-def find_upload(service: Service, token: str | None) -> pathlib.Path:
-    """An uploaded file.
+start_submission_upload = start_blob_upload = start_upload
 
-    Raises:
-        Refusal: 400, it was not uploaded.
-    """
+
+def find_upload(service: Service, token: str | None) -> pathlib.Path:
+    """An uploaded file, or a Refusal."""
     path = service.uploads.get(token)
     if path is None or not path.is_file():
         raise Refusal(400, "The file was not uploaded")
@@ -110,12 +104,20 @@ def create_submission(service: Service, user: str, request: dict) -> dict:
         "scores": scores,
         "errorDescription": problem,
     }
-    folder = service.folder / "submissions"
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(path, folder / f"{ref}.csv")
+    shutil.copyfile(path, service.folder / "submissions" / f"{ref}.csv")
     service.state["submissions"].append(submission)
     service.save()
     return {"message": "Successfully submitted", "ref": ref}
+
+
+def utc_now() -> str:
+    """The time as the service writes it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def list_own(service: Service, user: str) -> list[dict]:
+    """A user's submissions, oldest first."""
+    return [s for s in service.state["submissions"] if s["submittedBy"] == user]
 
 
 def show_submission(service: Service, submission: dict) -> dict:
@@ -131,17 +133,15 @@ def show_submission(service: Service, submission: dict) -> dict:
 
 
 def get_submission(service: Service, user: str, request: dict) -> dict:
-    """One submission."""
-    for submission in service.state["submissions"]:
-        if (submission["submittedBy"], submission["ref"]) == (user, request.get("ref")):
-            return show_submission(service, submission)
-    raise Refusal(404, "Not found")
+    own = {submission["ref"]: submission for submission in list_own(service, user)}
+    if request.get("ref") not in own:
+        raise Refusal(404, "Not found")
+    return show_submission(service, own[request["ref"]])
 
 
 def list_submissions(service: Service, user: str, request: dict) -> dict:
     """The user's submissions, newest first."""
-    own = [s for s in service.state["submissions"] if s["submittedBy"] == user]
-    page, more = turn_page(own[::-1], request)
+    page, more = turn_page(list_own(service, user)[::-1], request)
     return {"submissions": [show_submission(service, s) for s in page], **more}
 
 
@@ -157,19 +157,18 @@ def get_leaderboard(service: Service, user: str, request: dict) -> dict:
 
 def download_leaderboard(service: Service, user: str, request: dict) -> bytes:
     """The public board as a zipped CSV."""
-    table, content = io.StringIO(), io.BytesIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(BOARD)
     rows = service.judge.rank_teams(service.state["submissions"], "Public")
-    for rank, (number, name, score, date) in enumerate(rows, 1):
-        writer.writerow((rank, number, name, date, score, 1, name))
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr(f"{COMPETITION}-publicleaderboard.csv", table.getvalue())
+    table = pd.DataFrame(rows, columns=["TeamId", "TeamName", "Score", "LastSubmissionDate"])
+    table = table.assign(
+        Rank=table.index + 1, SubmissionCount=1, TeamMemberUserNames=table.TeamName
+    )
+    archive = {"method": "zip", "archive_name": f"{COMPETITION}-publicleaderboard.csv"}
+    content = io.BytesIO()
+    table[BOARD].to_csv(content, index=False, lineterminator="\n", compression=archive)
     return content.getvalue()
 
 
 def create_dataset(service: Service, user: str, request: dict) -> dict:
-    """A dataset of uploaded files."""
     owner, slug = request.get("ownerSlug", ""), check_name(request.get("slug", ""))
     if owner != user:
         raise Refusal(403, "Permission 'datasets.create' was denied")
@@ -188,13 +187,9 @@ def create_dataset(service: Service, user: str, request: dict) -> dict:
 
 
 def check_dataset(service: Service, user: str, request: dict) -> str:
-    """The name of a dataset of the user's.
-
-    Raises:
-        Refusal: 403, there is none.
-    """
+    """The name of a dataset of the user's, or a Refusal."""
     ref = f"{request.get('ownerSlug')}/{request.get('datasetSlug')}"
-    if ref not in service.state["datasets"] or not ref.startswith(f"{user}/"):
+    if not service.owns(user, "datasets", ref):
         raise Refusal(403, "Permission 'datasets.get' was denied")
     return ref
 
@@ -206,7 +201,5 @@ def get_dataset_status(service: Service, user: str, request: dict) -> dict:
 
 
 def list_dataset_files(service: Service, user: str, request: dict) -> dict:
-    """A dataset's files."""
     folder = service.folder / "datasets" / check_dataset(service, user, request)
-    paths = sorted(folder.iterdir())
-    return {"datasetFiles": [{"name": p.name, "totalBytes": p.stat().st_size} for p in paths]}
+    return {"datasetFiles": describe_files(sorted(folder.iterdir()), folder, "totalBytes")}

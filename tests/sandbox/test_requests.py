@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from kernel.sandbox.handler import Handler
-from kernel.sandbox.methods import METHODS, TYPES
+from kernel.sandbox import handler
+from kernel.sandbox.handler import METHODS, TYPES, Handler
 from kernel.sandbox.server import Sandbox
 from kernel.sandbox.submissions import DAILY_SUBMISSIONS
 
@@ -116,6 +116,21 @@ def test_a_body_that_the_client_refused_to_end_is_not_acted_on(sandbox, capfd):
         )
         assert send_bytes(sandbox, head.encode() + part) == b""
     assert sandbox.service.state["datasets"] == {} and capfd.readouterr().err == ""
+
+
+def test_an_upload_lies_in_the_state_folder_once_it_is_whole(sandbox, monkeypatch):
+    monkeypatch.setattr(handler, "IN_MEMORY", 10)  # bytes; more pass through a temporary file
+    token = call(sandbox, "StartBlobUpload", {"name": "a.npz"})[1]["token"]
+    address, asked = f"/upload/{token}", {"Content-Range": "bytes */5000"}
+    assert ask(sandbox, "PUT", address, b"", user=None, headers=asked)[0] == 308
+    half = f"PUT {address} HTTP/1.1\r\nContent-Length: 5000\r\n\r\nhalf"
+    assert send_bytes(sandbox, half.encode()) == b""
+    folder = sandbox.service.folder / "uploads"
+    assert not any(path.is_file() for path in folder.rglob("*"))
+    assert ask(sandbox, "PUT", address, b"whole" * 1000, user=None)[0] == 200
+    assert ask(sandbox, "PUT", address, b"", user=None, headers=asked)[0] == 200
+    (path,) = (path for path in folder.rglob("*") if path.is_file())
+    assert path.name == "a.npz" and path.read_bytes() == b"whole" * 1000
 
 
 @LINUX
