@@ -50,8 +50,8 @@ METHODS = {
 TYPES = {
     **dict.fromkeys(("id", "ref", "page", "pageSize", "priority", "sessionTimeoutSeconds"), int),
     **dict.fromkeys(("contentLength", "lastModifiedEpochSeconds", "datasetVersionNumber"), int),
+    "benchmarkModelVersionId": int,
     **dict.fromkeys(("isPrivate", "enableGpu", "enableTpu", "enableInternet"), bool),
-    **dict.fromkeys(("benchmarkModelVersionId",), int),
     **dict.fromkeys(("overridePublic", "sandbox"), bool),
     **dict.fromkeys(("datasetDataSources", "kernelDataSources", "competitionDataSources"), list),
     **dict.fromkeys(("modelDataSources", "categoryIds", "files", "directories"), list),

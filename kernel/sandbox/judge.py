@@ -1,6 +1,7 @@
 """The sandbox's competition: what a submission scores, and both leaderboards."""
 
 import csv
+import dataclasses
 import datetime
 import io
 import zlib
@@ -13,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 FINAL_DATE = "2019-03-30T23:59:00.000Z"  # of the teams that are there from the start
 
 
+@dataclasses.dataclass(eq=False)
 class Judge:
     """Scores submissions by ROC AUC on the two parts of a solution.
 
@@ -26,16 +28,13 @@ class Judge:
         ValueError: a solution without these columns or without both labels in a part.
     """
 
-    def __init__(
-        self,
-        solution: Path | pd.DataFrame,
-        teams: Iterable[tuple] = (),
-        deadline: datetime.datetime | None = None,
-    ):
-        self.solution = read_solution(solution)
+    solution: Path | pd.DataFrame
+    teams: Iterable[tuple] = ()
+    deadline: datetime.datetime | None = None
+
+    def __post_init__(self):
+        self.solution, self.teams = read_solution(self.solution), list(self.teams)
         self.parts = sorted(set(self.solution["Usage"]), reverse=True)  # Public first
-        self.teams = list(teams)
-        self.deadline = deadline
 
     @property
     def closed(self) -> bool:

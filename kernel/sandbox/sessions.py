@@ -31,8 +31,8 @@ PATIENCE = 2  # seconds that what the script has started may write on after its 
 LAUNCH = "import subprocess, sys; code = subprocess.call(sys.argv[1:]); "
 LAUNCH += "sys.exit(code if code >= 0 else 128 - code)"
 # What a kernel inherits of the environment: no home, no credential, no proxy.
-KEPT_NAMES = {"PATH", "LANG", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT"}
-KEPT = ("LC_", "TF_", "KERAS_BACKEND", "OMP_", "CUDA_", "XLA_", "LD_LIBRARY")
+NAMES = {"PATH", "LANG", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT"}
+PREFIXES = ("LC_", "TF_", "KERAS_BACKEND", "OMP_", "CUDA_", "XLA_", "LD_LIBRARY")
 
 
 @dataclasses.dataclass(eq=False)
@@ -169,7 +169,7 @@ class Session:
 
     def make_environment(self) -> dict[str, str]:
         """The script's environment: Kaggle's names, folders of its own."""
-        kept = [n for n in os.environ if n.upper() in KEPT_NAMES or n.upper().startswith(KEPT)]
+        kept = [n for n in os.environ if n.upper() in NAMES or n.upper().startswith(PREFIXES)]
         return {
             **{name: os.environ[name] for name in kept},
             **dict.fromkeys(("HOME", "USERPROFILE"), str(self.folder)),
