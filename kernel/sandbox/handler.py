@@ -20,7 +20,7 @@ from pcam_kaggle.system.paths import COMPETITION
 
 from . import kernels, service, submissions
 from .faults import NO_FAULT, Fault
-from .service import NAME, Refusal
+from .service import ARCHIVE, NAME, Refusal
 
 Answer = dict | str | bytes | Path | None  # JSON, a URL or a page, a file; None: streamed
 
@@ -177,7 +177,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer_file(self, user: str, body: BinaryIO, kind: str, signature: str, path: str) -> Path:
         """A file of an output or of the competition."""
-        return self.service.find_file(kind, path)
+        if (kind, path) == ("data", ARCHIVE):
+            return self.service.make_archive()
+        file = (self.service.data if kind == "data" else self.service.folder / "kernels") / path
+        if not file.is_file():
+            raise Refusal(404, "Not found")
+        return file
 
     def answer_page(self, *arguments) -> str:
         """What a kernel's address shows in a browser."""

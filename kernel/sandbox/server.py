@@ -82,11 +82,13 @@ class Sandbox(contextlib.AbstractContextManager):
         self.close()
 
     def close(self) -> None:
-        """Stop the server and every session."""
+        """Stop the server and every session, and keep the state."""
         self.closing.set()
         self.server.shutdown()
         self.server.server_close()
-        self.service.close()
+        for session in self.service.sessions.values():
+            session.stop()
+        self.service.save()
 
     def environment(self) -> dict[str, str | None]:
         """Variables that point the official client and ours here; None: to be unset."""

@@ -81,15 +81,6 @@ class Service:
         """What the URL of a file is signed with."""
         return hmac.new(self.key.encode(), f"{kind}/{path}".encode(), "sha256").hexdigest()
 
-    def find_file(self, kind: str, path: str) -> Path:
-        """The file that a signed URL names, or a Refusal."""
-        if (kind, path) == ("data", ARCHIVE):
-            return self.make_archive()
-        file = (self.data if kind == "data" else self.folder / "kernels") / path
-        if not file.is_file():
-            raise Refusal(404, "Not found")
-        return file
-
     def make_archive(self) -> Path:
         """All of the competition's files as a zip, which is made once."""
         with self.zipping:
@@ -123,12 +114,6 @@ class Service:
             if before in ALIVE and version["status"] not in ALIVE:
                 self.save()
         return version
-
-    def close(self) -> None:
-        """Stop every session and keep the state."""
-        for session in self.sessions.values():
-            session.stop()
-        self.save()
 
 
 def introspect_token(service: Service, user: str | None, request: dict) -> dict:
