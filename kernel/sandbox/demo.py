@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -21,11 +20,7 @@ DEADLINE = datetime.datetime(2019, 3, 30, 23, 59)  # that of the competition
 
 
 def open_demo(folder: Path) -> Sandbox:
-    """A sandbox with the shipped patches, and the real competition's final scores.
-
-    Args:
-        folder: Path; its data/ and sandbox/ are replaced.
-    """
+    """A sandbox on the shipped patches with the real final boards; data/ and sandbox/ are new."""
     shutil.rmtree(folder / "sandbox", ignore_errors=True)
     solution = lay_out_demo(folder / "data")
     teams = read_teams(SHIPPED / "final_boards.csv")
@@ -34,14 +29,10 @@ def open_demo(folder: Path) -> Sandbox:
 
 
 def lay_out_demo(folder: Path) -> pd.DataFrame:
-    """Write the shipped patches as Kaggle lays the competition out.
-
-    Args:
-        folder: Path, emptied first: input/competitions/<slug>/ is made in it as on Kaggle
-            (96x96 RGB TIFF, id = sha1 of the pixels).
+    """Write the shipped patches to input/competitions/<slug>/ in an emptied folder, as on Kaggle.
 
     Returns:
-        The solution, a DataFrame of id, label and Usage: it is kept in memory only, out of
+        The solution, a DataFrame of id, label and Usage, which is kept in memory only, out of
         the kernel's sight.
     """
     if folder.exists():
@@ -54,19 +45,13 @@ def lay_out_demo(folder: Path) -> pd.DataFrame:
         for archive in sorted(SHIPPED.glob(f"{split}_*.zip")):
             with zipfile.ZipFile(archive) as patches:
                 for name in patches.namelist():
-                    patch_id = write_tiff(patches.read(name), root / split)
+                    pixels = np.asarray(Image.open(patches.open(name)).convert("RGB"))
+                    patch_id = hashlib.sha1(pixels.tobytes()).hexdigest()
+                    Image.fromarray(pixels).save(root / split / f"{patch_id}.tif")
                     split_labels[patch_id] = int(shipped[name])
     train = pd.DataFrame(labels["train"].items(), columns=["id", "label"])
     test = pd.DataFrame(sorted(labels["test"].items()), columns=["id", "label"])
     sample = test.assign(label=0)
-    for table, name in ((train, "train_labels.csv"), (sample, "sample_submission.csv")):
-        table.to_csv(root / name, index=False, lineterminator="\n")
+    train.to_csv(root / "train_labels.csv", index=False, lineterminator="\n")
+    sample.to_csv(root / "sample_submission.csv", index=False, lineterminator="\n")
     return test.assign(Usage=["Private" if i % 2 else "Public" for i in range(len(test))])
-
-
-def write_tiff(jpeg: bytes, folder: Path) -> str:
-    """Decode a patch and write it as <sha1 of the pixels>.tif; its id."""
-    pixels = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
-    patch_id = hashlib.sha1(pixels.tobytes()).hexdigest()
-    Image.fromarray(pixels).save(folder / f"{patch_id}.tif")
-    return patch_id

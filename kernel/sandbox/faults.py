@@ -5,34 +5,23 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What goes wrong with the next calls of a method.
+    """What goes wrong with the next calls of a method; by default nothing."""
 
-    Attributes:
-        status: int, HTTP status of the answer.
-        body: its text; a dict becomes JSON.
-        headers: dict of its headers.
-        after: bool, carry out the call first, so that only its answer is lost.
-        drop: bool, close the connection without an answer.
-        hang: float, seconds to wait before that.
-        wait: float, seconds to wait first; then the call is carried out, although the client
-            may have left, and answered as usual, or with the error if `after` or `drop`.
-        cut: int, close the connection after this many bytes, or None.
-        patch: dict, answer as usual with these fields replaced, or None.
-        times: int, how many calls; a negative number for all.
-    """
-
-    status: int = 500
-    body: str | dict = "<html>error</html>"
-    headers: dict = dataclasses.field(default_factory=dict)
-    after: bool = False
-    drop: bool = False
-    hang: float = 0
-    wait: float = 0
-    cut: int | None = None
-    patch: dict | None = None
-    times: int = 1
+    status: int | None = None  # HTTP status of an answer in place of the usual one
+    body: str | dict = "<html>error</html>"  # of that answer; a dict becomes JSON
+    headers: dict = dataclasses.field(default_factory=dict)  # further ones
+    after: bool = False  # carry out the call although it is not answered as usual
+    drop: bool = False  # close the connection without an answer
+    hang: float = 0  # seconds of silence before that
+    wait: float = 0  # seconds before anything is done; the client may leave meanwhile
+    cut: int | None = None  # close the connection after this many bytes of the usual answer
+    patch: dict = dataclasses.field(default_factory=dict)  # fields to replace in it
+    times: int = 1  # how many calls; a negative number for all
 
     @property
     def is_carried_out(self) -> bool:
-        """Whether the call does its work although its answer is at fault."""
-        return self.after or self.patch is not None or bool(self.cut or self.wait)
+        """Whether the call does its work."""
+        return self.after or not (self.status or self.drop or self.hang)
+
+
+NO_FAULT = Fault()

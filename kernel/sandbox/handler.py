@@ -9,15 +9,18 @@ import json
 import os
 import re
 import secrets
+import shutil
+import tempfile
 import urllib.parse
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from .faults import Fault
-from .kernels import find_version
-from .methods import METHODS, read_request
-from .service import NAME, Refusal
+from pcam_kaggle.system.files import write_beside
+from pcam_kaggle.system.paths import COMPETITION
+
+from . import kernels, service, submissions
+from .faults import NO_FAULT, Fault
+from .service import ARCHIVE, NAME, Refusal
 
 Answer = dict | str | bytes | Path | None  # JSON, a URL or a page, a file; None: streamed
 
@@ -25,10 +28,36 @@ Answer = dict | str | bytes | Path | None  # JSON, a URL or a page, a file; None
 ROUTES = {
     "call": ("POST", r"/api/v1/[\w.]+/(\w+)", 8 << 20),
     "upload": ("PUT", r"/upload/(\w+)", 4 << 30),
-    "file": ("GET", r"/file/(\w+)/(.+)", 0),
-    "data": ("GET", r"/data/(\w+)/(.+)", 0),
+    "file": ("GET", r"/(file|data)/(\w+)/(.+)", 0),
     "logs": ("GET", r"/api/v1/kernels/logs/stream/([^/]+)/([^/]+)", 0),
+    "page": ("GET", r"/code/([^/]+)/([^/]+)", 0),
 }
+# The methods of the protocol: each is the function of that name in a module.
+METHODS = {
+    name: getattr(module, re.sub("(.)([A-Z])", r"\1_\2", name).lower())
+    for module, names in (
+        (service, "IntrospectToken GetAcceleratorQuotaStatistics"),
+        (kernels, "SaveKernel GetKernel GetKernelSessionStatus"),
+        (kernels, "ListKernelSessionOutput ListKernelFiles"),
+        (submissions, "GetCompetition ListDataFiles DownloadDataFile DownloadDataFiles"),
+        (submissions, "GetSubmissionLimits StartSubmissionUpload CreateSubmission"),
+        (submissions, "GetSubmission ListSubmissions GetLeaderboard DownloadLeaderboard"),
+        (submissions, "StartBlobUpload CreateDataset GetDatasetStatus ListDatasetFiles"),
+    )
+    for name in names.split()
+}
+# The types of a request's fields; all others are text.
+TYPES = {
+    **dict.fromkeys(("id", "ref", "page", "pageSize", "priority", "sessionTimeoutSeconds"), int),
+    **dict.fromkeys(("contentLength", "lastModifiedEpochSeconds", "datasetVersionNumber"), int),
+    "benchmarkModelVersionId": int,
+    **dict.fromkeys(("isPrivate", "enableGpu", "enableTpu", "enableInternet"), bool),
+    **dict.fromkeys(("overridePublic", "sandbox"), bool),
+    **dict.fromkeys(("datasetDataSources", "kernelDataSources", "competitionDataSources"), list),
+    **dict.fromkeys(("modelDataSources", "categoryIds", "files", "directories"), list),
+}
+PAGE = "This sandbox stands in for Kaggle on localhost. It has no pages: use build.py or kaggle."
+IN_MEMORY = 8 << 20  # bytes of a body; a longer one is kept in a temporary file
 DISCARDED = 1 << 20  # bytes of a refused body that are read, so that the client sees why
 
 
@@ -52,12 +81,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.settimeout(1)
             with contextlib.suppress(OSError):
                 self.rfile.read(DISCARDED)
-            return
-        body = self.rfile.read(length)
-        if len(body) < length:
-            raise ConnectionAbortedError("the client left")
-        act = getattr(self, f"answer_{'file' if kind == 'data' else kind}")
-        self.answer(parts[0] if kind == "call" else kind, lambda: act(kind, user, body, *parts))
+        else:
+            self.answer(kind, user, length, parts)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
 
@@ -74,15 +99,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return kind, match.groups(), limit
         raise Refusal(404, "Not found")
 
-    def find_user(self, kind: str, part: str, path: str = "") -> str:
+    def find_user(self, kind: str, part: str, signature: str = "", path: str = "") -> str:
         """The user that the credentials name; "" where the address itself is the credential."""
         if kind == "upload" and part not in self.service.uploads:
             raise Refusal(404, "Not found")
-        if kind in ("file", "data"):
-            expected = self.service.make_signature(kind, path)
-            if not secrets.compare_digest(part.encode(), expected.encode()):
+        if kind == "file":
+            expected = self.service.make_signature(part, path)
+            if not secrets.compare_digest(signature.encode(), expected.encode()):
                 raise Refusal(403, "The address is not signed")
-        if kind in ("upload", "file", "data") or part == "IntrospectToken":
+        if kind in ("upload", "file", "page") or (kind, part) == ("call", "IntrospectToken"):
             return ""
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
         user, key = self.service.username, value
@@ -98,38 +123,77 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def find_length(self, limit: int) -> int:
         """The length of the body."""
-        usual = "" if self.command in ("POST", "PUT") else "0"
-        length = self.headers.get("Content-Length", usual)
+        none = "0" if self.command not in ("POST", "PUT") else ""
+        length = self.headers.get("Content-Length", none)
         if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,18}", length):
             raise Refusal(400, "Expected: a Content-Length")
         if int(length) > limit:
             raise Refusal(413, f"Expected: at most {limit} bytes. Received: {length}")
         return int(length)
 
-    def answer_call(self, kind: str, user: str, body: bytes, method: str) -> Answer:
+    def answer(self, kind: str, user: str, length: int, parts: tuple[str, ...]) -> None:
+        """Answer with what a call returns, with its error, or with a fault."""
+        sandbox = self.server.sandbox
+        try:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=self.service.folder) as body:
+                if copy_bytes(self.rfile, body, length):
+                    raise ConnectionAbortedError("the client left")
+                body.seek(0)
+                fault = sandbox.take_fault(parts[0] if kind in ("call", "file") else kind)
+                if sandbox.closing.wait(fault.wait):
+                    raise ConnectionAbortedError("the sandbox is closed")
+                act = getattr(self, f"answer_{kind}")
+                result = act(user, body, *parts) if fault.is_carried_out else None
+        except Refusal as refusal:
+            self.refuse(refusal)
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:  # a full disk
+            self.close_connection = True
+            self.refuse(Refusal(500, str(error)))
+        else:
+            if fault.drop or fault.hang:
+                sandbox.closing.wait(fault.hang)
+                self.close_connection = True
+            elif fault.status:
+                self.reply(fault.status, fault.body, fault)
+            else:
+                self.reply(200, {**result, **fault.patch} if fault.patch else result, fault)
+
+    def answer_call(self, user: str, body: BinaryIO, method: str) -> Answer:
         """Carry out a method of the protocol."""
-        request = read_request(body)
+        request = read_request(body.read())
         with self.service.lock:
             return METHODS[method](self.service, user, request)
 
-    def answer_upload(self, kind: str, user: str, body: bytes, token: str) -> bytes:
+    def answer_upload(self, user: str, body: BinaryIO, token: str) -> bytes:
         """Keep an uploaded file."""
-        name, content = self.service.uploads[token]
+        path = self.service.uploads[token]
         if self.headers.get("Content-Range", "").startswith("bytes */"):
-            raise Refusal(308 if content is None else 200, "")
-        self.service.uploads[token] = (name, body)
+            raise Refusal(200 if path.exists() else 308, "")
+        with write_beside(path) as partial, open(partial, "wb") as file:
+            shutil.copyfileobj(body, file)
         return b""
 
-    def answer_file(self, kind: str, user: str, body: bytes, signature: str, path: str) -> Path:
+    def answer_file(self, user: str, body: BinaryIO, kind: str, signature: str, path: str) -> Path:
         """A file of an output or of the competition."""
-        return self.service.find_file(kind, path)
+        if (kind, path) == ("data", ARCHIVE):
+            return self.service.make_archive()
+        file = (self.service.data if kind == "data" else self.service.folder / "kernels") / path
+        if not file.is_file():
+            raise Refusal(404, "Not found")
+        return file
 
-    def answer_logs(self, kind: str, user: str, body: bytes, owner: str, slug: str) -> Answer:
+    def answer_page(self, *arguments) -> str:
+        """What a kernel's address shows in a browser."""
+        return PAGE
+
+    def answer_logs(self, user: str, body: BinaryIO, owner: str, slug: str) -> Answer:
         """A session's log: a stream of events until it ends if it is running, else JSON."""
         query = urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query)
         request = {**dict(query), "userName": owner, "kernelSlug": slug}
         with self.service.lock:
-            ref, number, version = find_version(self.service, user, request)
+            ref, number, version = kernels.find_version(self.service, user, request)
         session = self.service.sessions.get((ref, number))
         if session is None or session.status != "RUNNING" or self.command == "HEAD":
             return json.dumps(version["log"]).encode()
@@ -143,42 +207,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 is_over = session.status != "RUNNING"
                 events = [json.dumps(entry) for entry in session.log[sent:]]
                 sent += len(events)
-                for event in [*events, *(["END_OF_LOG"] if is_over else [])]:
+                for event in events + ["END_OF_LOG"] * is_over:
                     self.wfile.write(f"data: {event}\n\n".encode())
         return None
-
-    def answer(self, name: str, carry_out: Callable[[], Answer]) -> None:
-        """Answer with what a call returns, with its error, or with a fault."""
-        sandbox = self.server.sandbox
-        fault = sandbox.take_fault(name)
-        if fault and sandbox.closing.wait(fault.wait):
-            self.close_connection = True
-            return
-        try:
-            result = carry_out() if fault is None or fault.is_carried_out else {}
-        except Refusal as refusal:
-            self.refuse(refusal)
-        except OSError as error:  # a full disk
-            self.refuse(Refusal(500, str(error)))
-        else:
-            if fault:
-                self.fail(fault, result)
-            else:
-                self.reply(200, result)
-
-    def fail(self, fault: Fault, result: Answer) -> None:
-        """Answer with a fault."""
-        if fault.patch is not None:
-            self.reply(200, {**result, **fault.patch})
-            return
-        if fault.hang:
-            self.server.sandbox.closing.wait(fault.hang)
-        if fault.drop or fault.hang:
-            self.close_connection = True
-        elif fault.cut or (fault.wait and not fault.after):
-            self.reply(200, result, cut=fault.cut)
-        else:
-            self.reply(fault.status, fault.body, fault.headers)
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer with an error as Kaggle writes it."""
@@ -189,22 +220,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         self.refuse(Refusal(405 if code == 501 else int(code), message or "Bad request"))
 
-    def reply(
-        self,
-        status: int,
-        result: Answer,
-        headers: Mapping[str, str] | None = None,
-        cut: int | None = None,
-    ) -> None:
-        """Send an answer: a dict as JSON, a URL as 302, bytes and files as they are.
-
-        Args:
-            status: int, HTTP status.
-            result: the answer; None if it was streamed already.
-            headers: further headers.
-            cut: int, close the connection after this many bytes, or None.
-        """
-        if result is None:
+    def reply(self, status: int, result: Answer, fault: Fault = NO_FAULT) -> None:
+        """Send an answer: a dict as JSON, a URL as 302, bytes and files as they are."""
+        if result is None:  # it was streamed
             return
         own = {"Content-Type": "application/octet-stream"}
         if isinstance(result, dict):
@@ -220,16 +238,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 status, length = self.seek_part(body, length, own)
             self.request_version = self.protocol_version  # one of HTTP/0.9 would get no head
             self.send_response(status)
-            for name, value in {**own, **(headers or {}), "Content-Length": str(length)}.items():
+            for name, value in {**own, **fault.headers, "Content-Length": str(length)}.items():
                 self.send_header(name, value)
             if self.close_connection:
                 self.send_header("Connection", "close")
             self.end_headers()
-            left = 0 if self.command == "HEAD" else length if cut is None else min(cut, length)
-            while left > 0 and (part := body.read(min(left, 1 << 20))):
-                self.wfile.write(part)
-                left -= len(part)
-        if cut is not None or left:
+            sent = length if fault.cut is None else min(fault.cut, length)
+            missing = copy_bytes(body, self.wfile, sent if self.command != "HEAD" else 0)
+        if fault.cut is not None or missing:
             self.close_connection = True
 
     def seek_part(self, file: BinaryIO, size: int, headers: dict[str, str]) -> tuple[int, int]:
@@ -251,3 +267,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments) -> None:
         """Print nothing: the terminal belongs to the commands."""
+
+
+def copy_bytes(source: BinaryIO, target: BinaryIO, length: int) -> int:
+    """Copy up to `length` bytes; how many were missing."""
+    while length > 0 and (part := source.read(min(length, 1 << 20))):
+        target.write(part)
+        length -= len(part)
+    return length
+
+
+def read_request(body: bytes) -> dict:
+    """The fields of a request that are set, or a Refusal: other types, another competition."""
+    try:
+        request = json.loads(body or b"{}")
+        json.dumps(request, ensure_ascii=False, allow_nan=False).encode()  # is it Unicode?
+    except (ValueError, RecursionError):
+        request = None
+    if not isinstance(request, dict):
+        raise Refusal(400, "Expected: a JSON object")
+    request = {name: value for name, value in request.items() if value is not None}
+    for name, value in request.items():
+        kind = TYPES.get(name, str)
+        item = dict if name in ("files", "directories") else str
+        if (
+            type(value) is not kind
+            or (kind is int and abs(value) >= 1 << 63)
+            or (kind is list and any(type(one) is not item for one in value))
+        ):
+            raise Refusal(400, f"{name} is not of the expected type")
+    if request.get("competitionName", COMPETITION) != COMPETITION:
+        raise Refusal(404, "Not found")
+    return request

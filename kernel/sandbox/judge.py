@@ -1,6 +1,7 @@
 """The sandbox's competition: what a submission scores, and both leaderboards."""
 
 import csv
+import dataclasses
 import datetime
 import io
 import zlib
@@ -13,32 +14,27 @@ from sklearn.metrics import roc_auc_score
 FINAL_DATE = "2019-03-30T23:59:00.000Z"  # of the teams that are there from the start
 
 
+@dataclasses.dataclass(eq=False)
 class Judge:
     """Scores submissions by ROC AUC on the two parts of a solution.
 
     Args:
-        solution: DataFrame with columns id, label and Usage (Public, Private), or the path
-            of such a CSV.
-        teams: list of (name, public score, private score) that are on the boards from
-            the start, scores as numbers.
-        deadline: datetime (UTC, naive) after which submissions are late: scored on both
-            parts, not placed. None for a competition that stays open and whose private
-            part stays hidden.
+        solution: DataFrame of id, label and Usage (Public, Private), or the path of such a CSV.
+        teams: list of (name, public score, private score) that are on the boards from the start.
+        deadline: datetime (UTC, naive) after which submissions are late: scored on both parts,
+            not placed. None: the competition stays open and its private part hidden.
 
     Raises:
         ValueError: a solution without these columns or without both labels in a part.
     """
 
-    def __init__(
-        self,
-        solution: Path | pd.DataFrame,
-        teams: Iterable[tuple] = (),
-        deadline: datetime.datetime | None = None,
-    ):
-        self.solution = read_solution(solution)
+    solution: Path | pd.DataFrame
+    teams: Iterable[tuple] = ()
+    deadline: datetime.datetime | None = None
+
+    def __post_init__(self):
+        self.solution, self.teams = read_solution(self.solution), list(self.teams)
         self.parts = sorted(set(self.solution["Usage"]), reverse=True)  # Public first
-        self.teams = list(teams)
-        self.deadline = deadline
 
     @property
     def closed(self) -> bool:
@@ -53,17 +49,14 @@ class Judge:
             ValueError: what Kaggle would write as the submission's error.
         """
         try:
-            text = content.decode("utf-8-sig")
-            submission = pd.read_csv(io.StringIO(text), dtype={"id": str})
-        except (ValueError, UnicodeDecodeError) as error:
+            submission = pd.read_csv(io.BytesIO(content), encoding="utf-8-sig", dtype={"id": str})
+        except ValueError as error:
             raise ValueError(f"Submission is not a CSV: {error}") from None
         if list(submission.columns) != ["id", "label"]:
             raise ValueError("Submission must have the columns id,label")
-        if len(submission) != len(self.solution):
-            raise ValueError(
-                f"Submission must have {len(self.solution):,} rows. "
-                f"This one has {len(submission):,}"
-            )
+        lengths = len(self.solution), len(submission)
+        if len(set(lengths)) > 1:
+            raise ValueError("Submission must have {:,} rows. This one has {:,}".format(*lengths))
         unknown = set(submission["id"]) - set(self.solution["id"])
         if unknown or submission["id"].duplicated().any():
             raise ValueError("Submission has ids that are not in the solution, or twice")
@@ -89,12 +82,9 @@ class Judge:
             (1_000_000 + i, name, scores[part == "Private"], FINAL_DATE)
             for i, (name, *scores) in enumerate(self.teams)
         ]
-        best = {}
-        for kept in submissions:
-            if kept["scores"] and not kept["late"]:
-                team = best.setdefault(kept["teamName"], kept)
-                if kept["scores"]["Public"] > team["scores"]["Public"]:
-                    best[kept["teamName"]] = kept
+        placed = [kept for kept in submissions if kept["scores"] and not kept["late"]]
+        placed.sort(key=lambda kept: -kept["scores"]["Public"])
+        best = {kept["teamName"]: kept for kept in reversed(placed)}
         rows += [
             (make_number(team), team, kept["scores"][part], kept["date"])
             for team, kept in best.items()
@@ -114,27 +104,23 @@ def read_solution(path: Path | pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: names the file and what it lacks.
     """
-    if isinstance(path, pd.DataFrame):
-        path, table = "the solution", path
-    else:
-        table = pd.read_csv(path, dtype={"id": str})
-    if list(table.columns) != ["id", "label", "Usage"]:
-        raise ValueError(
-            f"{path}: expected the columns id,label,Usage. Received: {','.join(table.columns)}"
-        )
-    if not set(table["Usage"]) <= {"Public", "Private"} or table["id"].duplicated().any():
-        raise ValueError(
-            f"{path}: expected every id once, Usage Public or Private. "
-            f"Received: {', '.join(sorted(map(str, set(table['Usage']))))}"
-        )
-    if "Public" not in set(table["Usage"]):
-        raise ValueError(f"{path}: expected rows of Usage Public. Received: none")
+    is_table = isinstance(path, pd.DataFrame)
+    table = path if is_table else pd.read_csv(path, dtype={"id": str})
+
+    def expect(is_met: bool, expected: str, received: object) -> None:
+        if not is_met:
+            name = "the solution" if is_table else path
+            raise ValueError(f"{name}: expected {expected}. Received: {received}")
+
+    names = ",".join(map(str, table.columns))
+    expect(names == "id,label,Usage", "the columns id,label,Usage", names)
+    expect(table["id"].is_unique, "every id once", f"{table['id'].duplicated().sum()} twice")
+    usages = sorted(set(table["Usage"].map(str)))
+    expect({*usages} <= {"Public", "Private"}, "Usage Public or Private", ", ".join(usages))
+    expect("Public" in usages, "rows of Usage Public", "none")
     for part, rows in table.groupby("Usage"):
-        if set(rows["label"]) != {0, 1}:
-            raise ValueError(
-                f"{path}: expected labels 0 and 1, both in the {part} part. "
-                f"Received: {sorted(set(rows['label']))}"
-            )
+        labels = sorted(set(rows["label"]))
+        expect(labels == [0, 1], f"labels 0 and 1, both in the {part} part", labels)
     return table
 
 
@@ -149,6 +135,5 @@ def read_teams(path: Path) -> list[tuple[str, float, float]]:
     try:
         return [(r["team"], float(r["public"]), float(r["private"])) for r in rows]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: expected the columns team,public,private. Received: {error}"
-        ) from None
+        expected = "expected the columns team,public,private"
+        raise ValueError(f"{path}: {expected}. Received: {error}") from None

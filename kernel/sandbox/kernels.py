@@ -10,8 +10,8 @@ from slugify import slugify
 from pcam_kaggle.system.paths import COMPETITION
 
 from .judge import make_number
-from .service import ALIVE, Refusal, Service, check_name, turn_page
-from .sessions import Session
+from .service import Refusal, Service, check_name, describe_files, turn_page
+from .sessions import ALIVE, Session
 
 MAX_SOURCE = 1_000_000  # bytes
 MAX_SECONDS = 12 * 3600  # of a session
@@ -40,62 +40,51 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
     number = len(kernel["versions"]) + 1
     folder = locate_version(service, ref, number)
     shutil.rmtree(folder, ignore_errors=True)
-    session = Session(folder, text, mounts, timeout, service.python)
+    session = Session(
+        folder, text, mounts, timeout, service.python, ended=lambda: service.refresh(ref, number)
+    )
     service.sessions[ref, number] = session
     kernel["versions"].append({"request": request, "status": "QUEUED", "failure": "", "log": []})
     session.thread.start()
     service.save()
-    return {
-        "ref": f"/code/{ref}",
-        "url": f"{service.url}/code/{ref}",
-        "versionNumber": number,
-        "kernelId": make_number(ref),
-        **invalid,
-    }
+    answer = {"ref": f"/code/{ref}", "url": f"{service.url}/code/{ref}"}
+    return {**answer, "versionNumber": number, "kernelId": make_number(ref), **invalid}
 
 
 def locate_version(service: Service, ref: str, number: int) -> Path:
-    """The folder of a version."""
     return service.folder / "kernels" / ref / f"v{number}"
 
 
-def find_mounts(
-    service: Service, user: str, request: dict
-) -> tuple[dict[str, Path], dict[str, list]]:
+def find_mounts(service: Service, user: str, request: dict) -> tuple[dict[str, Path], dict]:
     """What is mounted in the input folder; the unknown sources, which leave the request."""
     mounts, invalid = {}, {}
     for kind in ("competition", "dataset", "kernel", "model"):
-        name = f"{kind}DataSources"
-        for source in request.get(name, []):
-            found = find_mount(service, user, kind, source)
-            mounts.update(found)
-            if not found:
-                invalid.setdefault(f"invalid{kind.capitalize()}Sources", []).append(source)
-                request[name] = [known for known in request[name] if known != source]
+        sources = request.get(f"{kind}DataSources", [])
+        found = {source: find_mount(service, user, kind, source) for source in sources}
+        if None in found.values():
+            invalid[f"invalid{kind.capitalize()}Sources"] = [s for s in sources if not found[s]]
+            request[f"{kind}DataSources"] = [s for s in sources if found[s]]
+        mounts.update(filter(None, found.values()))
     return mounts, invalid
 
 
-def find_mount(service: Service, user: str, kind: str, source: str) -> dict[str, Path]:
-    """The place and the folder of a source; {} for an unknown one and another user's."""
-    if kind == "competition" and source == COMPETITION:
-        return {f"competitions/{source}": service.data}
-    if kind == "dataset" and source in service.state["datasets"] and source.startswith(f"{user}/"):
-        return {f"datasets/{source}": service.folder / "datasets" / source}
+def find_mount(service: Service, user: str, kind: str, source: str) -> tuple[str, Path] | None:
+    """The place and the folder of a source; None for an unknown one and another user's."""
     ref = "/".join(source.split("/")[:2])
-    if kind == "kernel" and ref in service.state["kernels"] and ref.startswith(f"{user}/"):
+    if kind == "competition" and source == COMPETITION:
+        return f"competitions/{source}", service.data
+    if kind == "dataset" and service.owns(user, "datasets", source):
+        return f"datasets/{source}", service.folder / "datasets" / source
+    if kind == "kernel" and service.owns(user, "kernels", ref):
         number = len(service.state["kernels"][ref]["versions"])  # the latest output
-        return {ref.split("/")[1]: locate_version(service, ref, number) / "working"}
-    return {}
+        return ref.split("/")[1], locate_version(service, ref, number) / "working"
+    return None
 
 
 def find_version(service: Service, user: str, request: dict) -> tuple[str, int, dict]:
-    """The kernel, the number and the state of the requested version.
-
-    Raises:
-        Refusal: 403 for another's kernel or none, 404 for no such version.
-    """
+    """The kernel, the number and the state of the requested version, or a Refusal."""
     ref = f"{request.get('userName')}/{request.get('kernelSlug')}"
-    if ref not in service.state["kernels"] or not ref.startswith(f"{user}/"):
+    if not service.owns(user, "kernels", ref):
         raise Refusal(403, "Permission 'kernels.get' was denied")
     versions = service.state["kernels"][ref]["versions"]
     label = request.get("versionLabel", f"v{len(versions)}")
@@ -106,56 +95,41 @@ def find_version(service: Service, user: str, request: dict) -> tuple[str, int, 
 
 
 def get_kernel(service: Service, user: str, request: dict) -> dict:
-    """A version's text and inputs."""
     ref, _, version = find_version(service, user, request)
-    sent, kernel = version["request"], service.state["kernels"][ref]
-    return {
-        "metadata": {
-            "ref": ref,
-            "title": kernel["title"],
-            "author": user,
-            "slug": ref.split("/")[1],
-            "currentVersionNumber": len(kernel["versions"]),
-            **{name: value for name, value in sent.items() if name not in SENT},
-        },
-        "blob": {"source": sent.get("text", ""), "slug": ref.split("/")[1]},
-    }
+    kernel, sent, slug = service.state["kernels"][ref], version["request"], ref.split("/")[1]
+    metadata = {name: value for name, value in sent.items() if name not in SENT}
+    metadata |= {"ref": ref, "title": kernel["title"], "author": user, "slug": slug}
+    metadata["currentVersionNumber"] = len(kernel["versions"])
+    return {"metadata": metadata, "blob": {"source": sent.get("text", ""), "slug": slug}}
 
 
 def get_kernel_session_status(service: Service, user: str, request: dict) -> dict:
-    """A version's state."""
     _, _, version = find_version(service, user, request)
-    answer = {"status": version["status"]}
-    if version["failure"]:
-        answer["failureMessage"] = version["failure"]
-    return answer
+    failure = {"failureMessage": version["failure"]} if version["failure"] else {}
+    return {"status": version["status"], **failure}
 
 
-def list_output(service: Service, user: str, request: dict) -> tuple[dict, dict[str, Path], dict]:
-    """A version's state, a page of its files by name, and the next page."""
+def list_output(service: Service, user: str, request: dict) -> tuple[list[Path], Path, list, dict]:
+    """A page of a version's files, their folder, the log, and the next page's token."""
     ref, number, version = find_version(service, user, request)
     working = locate_version(service, ref, number) / "working"
     if version["status"] in ALIVE:
-        return version, {}, {}
+        return [], working, version["log"], {}
     if (ref, number) not in service.outputs:  # which do not change any more
         service.outputs[ref, number] = sorted(filter(Path.is_file, working.rglob("*")))
     page, token = turn_page(service.outputs[ref, number], request)
-    return version, {path.relative_to(working).as_posix(): path for path in page}, token
+    return page, working, version["log"], token
 
 
 def list_kernel_session_output(service: Service, user: str, request: dict) -> dict:
     """The URLs of the output's files, and the log."""
-    version, page, token = list_output(service, user, request)
-    kernels = service.folder / "kernels"
-    files = [
-        {"fileName": name, "url": service.sign("file", path.relative_to(kernels).as_posix())}
-        for name, path in page.items()
-    ]
-    return {"files": files, "log": json.dumps(version["log"]), **token}
+    page, working, log, token = list_output(service, user, request)
+    names = [path.relative_to(working).as_posix() for path in page]
+    root = working.relative_to(service.folder / "kernels").as_posix()
+    files = [{"fileName": name, "url": service.sign("file", f"{root}/{name}")} for name in names]
+    return {"files": files, "log": json.dumps(log), **token}
 
 
 def list_kernel_files(service: Service, user: str, request: dict) -> dict:
-    """The names and sizes of the output's files."""
-    _, page, token = list_output(service, user, request)
-    files = [{"name": name, "size": path.stat().st_size} for name, path in page.items()]
-    return {"files": files, **token}
+    page, working, _, token = list_output(service, user, request)
+    return {"files": describe_files(page, working, "size"), **token}

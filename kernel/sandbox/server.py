@@ -18,7 +18,7 @@ import pandas as pd
 
 from pcam_kaggle.system.paths import find_data
 
-from .faults import Fault
+from .faults import NO_FAULT, Fault
 from .handler import Handler
 from .judge import Judge
 from .service import Service
@@ -28,10 +28,10 @@ NO_PROXY_NAMES = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A thread for each connection; silent about clients that leave."""
+    """A thread for each connection."""
 
     def handle_error(self, request, client_address) -> None:
-        """Print what is an error of the sandbox."""
+        """Print an error of the sandbox; a client that leaves is none."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -40,15 +40,11 @@ class Sandbox(contextlib.AbstractContextManager):
     """A running stand-in for Kaggle; a context manager that stops all it started.
 
     Args:
-        data: path of the competition's folder, which kernels receive as their input.
-        solution: DataFrame id, label, Usage, or the path of such a CSV, which they do not
-            receive.
-        folder: Path where versions, output, datasets and submissions are kept; a later
-            sandbox on the same folder resumes them.
-        teams, deadline: as `Judge` takes them.
+        data: path of the competition's folder, of which kernels get a copy.
+        folder: Path of the state, which a later sandbox resumes.
+        solution, teams, deadline: as `Judge` takes them.
         port: int, 0 for a free one.
-        username: str, the user of `environment`. Any other name is let in with the
-            same key: each is a team of its own.
+        username: str, the user of `environment`; others are let in with the same key.
         python: tuple, the command that runs a kernel's script.
 
     Attributes:
@@ -86,11 +82,13 @@ class Sandbox(contextlib.AbstractContextManager):
         self.close()
 
     def close(self) -> None:
-        """Stop the server and every session."""
+        """Stop the server and every session, and keep the state."""
         self.closing.set()
         self.server.shutdown()
         self.server.server_close()
-        self.service.close()
+        for session in self.service.sessions.values():
+            session.stop()
+        self.service.save()
 
     def environment(self) -> dict[str, str | None]:
         """Variables that point the official client and ours here; None: to be unset."""
@@ -105,18 +103,15 @@ class Sandbox(contextlib.AbstractContextManager):
 
     def list_instructions(self) -> Iterator[str]:
         """How to use it, as lines for a terminal."""
+        variables = {**self.environment(), "KAGGLE_API_TOKEN": None}.items()
         yield f"sandbox   {self.url}, on this machine only"
         yield f"data      {self.service.data}"
         yield f"state     {self.service.folder}"
         yield "To point build.py or the kaggle command here (the key opens this sandbox"
         yield "only; choose any user name: each is a team), in a shell:"
-        shown = {**self.environment(), "KAGGLE_API_TOKEN": None}
-        for name, value in shown.items():
-            yield f"  export {name}={value}" if value else f"  unset {name}"
+        yield from (f"  export {k}={v}" if v else f"  unset {k}" for k, v in variables)
         yield "or in PowerShell:"
-        for name, value in shown.items():
-            if name.upper() == name:
-                yield f'  $env:{name} = "{value or ""}"'
+        yield from (f'  $env:{k} = "{v or ""}"' for k, v in variables if k == k.upper())
         yield "Ctrl-C stops it and every kernel that it runs."
 
     @contextlib.contextmanager
@@ -133,21 +128,18 @@ class Sandbox(contextlib.AbstractContextManager):
             os.environ.update(before)
 
     def script(self, method: str, *faults: Fault) -> None:
-        """Let the next calls of a method fail, one fault after the other.
+        """Let the next calls of a method of the protocol, or of a plain URL, fail in turn.
 
-        Methods are named as in the protocol; "upload", "file", "data" and "logs" are
-        the plain URLs.
+        Those are named "upload", "file", "data", "logs" and "page".
         """
         with self.lock:
             self.faults.setdefault(method, []).extend(faults)
 
-    def take_fault(self, method: str) -> Fault | None:
-        """Record a call; the fault that is due, or None."""
+    def take_fault(self, method: str) -> Fault:
+        """Record a call; the fault that is due."""
         with self.lock:
             self.calls.append(method)
-            faults = self.faults.get(method)
-            if not faults:
-                return None
+            faults = self.faults.get(method) or [NO_FAULT]
             fault = faults.pop(0)
             if fault.times != 1:
                 faults.insert(0, dataclasses.replace(fault, times=fault.times - 1))

@@ -1,13 +1,14 @@
 """Sessions: a pushed script in a process of its own, as on Kaggle.
 
-A session is a double of Kaggle's for people's own code, no jail: its script can read what its
-user can read, `/proc` included, and can reach the network. What is kept from it by mistake:
-the input is a copy, or hard links that Python refuses to write to; its process and the one
-that started it have no credential in their environment.
+Its script runs as the user, without a security boundary: it can read what the user can,
+`/proc` included, and reach the network. It is guarded against mistakes only: the input is a
+copy, or hard links that Python refuses to write to, and neither its process nor that
+process's parent has credentials in its environment.
 """
 
+import concurrent.futures
 import contextlib
-import datetime
+import dataclasses
 import os
 import shutil
 import signal
@@ -15,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import filelock
 
 from pcam_kaggle.system.locks import PARENT
 
+ALIVE = ("QUEUED", "RUNNING")  # not the commands' own: they are tested against this server
 READ_ONLY = Path(__file__).parent / "read_only"
 COPY_LIMIT = 2 << 30  # bytes of a source; the files of a larger one are linked
 PATIENCE = 2  # seconds that what the script has started may write on after its end
@@ -29,53 +31,48 @@ PATIENCE = 2  # seconds that what the script has started may write on after its 
 LAUNCH = "import subprocess, sys; code = subprocess.call(sys.argv[1:]); "
 LAUNCH += "sys.exit(code if code >= 0 else 128 - code)"
 # What a kernel inherits of the environment: no home, no credential, no proxy.
-KEPT_NAMES = {"PATH", "LANG", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT"}
-KEPT_PREFIXES = ("LC_", "TF_", "KERAS_BACKEND", "OMP_", "CUDA_", "XLA_", "LD_LIBRARY")
+NAMES = {"PATH", "LANG", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT"}
+PREFIXES = ("LC_", "TF_", "KERAS_BACKEND", "OMP_", "CUDA_", "XLA_", "LD_LIBRARY")
 
 
+@dataclasses.dataclass(eq=False)
 class Session:
     """One version of a kernel: queued, running or ended.
 
-    Attributes:
-        status: str, QUEUED, RUNNING, COMPLETE, ERROR or CANCEL_ACKNOWLEDGED.
-        failure: str, why it ended in ERROR.
-        log: list of dict with stream_name, time (seconds) and data.
-        seconds: float, how long it ran.
+    Args:
+        folder: Path, made here: input/, working/, temp/ and the script.
+        source: str, the script.
+        mounts: dict of a place under input/ to the folder that the script finds there.
+        timeout: float, seconds after which it is stopped, or None.
+        python: the command that runs the script.
+        copy_limit: int, bytes up to which a folder is copied; the files of a larger one are
+            hard links: the script can remove them from its input only, but a program that it
+            starts could still change the content of the caller's own.
+        ended: function that is called at its end.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        source: str,
-        mounts: dict[str, Path],
-        timeout: float | None = None,
-        python: tuple = (sys.executable,),
-        copy_limit: int = COPY_LIMIT,
-    ):
-        """Make its folders.
+    folder: Path
+    source: dataclasses.InitVar[str]
+    mounts: dict[str, Path]
+    timeout: float | None = None
+    python: tuple = (sys.executable,)
+    copy_limit: int = COPY_LIMIT
+    ended: Callable[[], object] = lambda: None
+    status: str = "QUEUED"  # then RUNNING; at last COMPLETE, ERROR or CANCEL_ACKNOWLEDGED
+    failure: str = ""  # why it ended in ERROR
+    log: list[dict] = dataclasses.field(default_factory=list)  # stream_name, time (s), data
+    seconds: float = 0  # how long it ran
+    process: subprocess.Popen | None = None
 
-        Args:
-            folder: Path, made here: input/, working/, temp/ and the script.
-            source: str, the script.
-            mounts: dict of a place under input/ to the folder that the script finds there.
-            timeout: float, seconds after which it is stopped, or None.
-            python: the command that runs the script.
-            copy_limit: int, bytes up to which a folder is copied; the files of a larger one
-                are hard links: the script can remove them from its input only, but a program
-                that it starts could still change the content of the caller's own.
-        """
-        self.folder, self.timeout, self.python = folder, timeout, python
-        self.mounts, self.copy_limit = mounts, copy_limit
-        self.status, self.failure, self.log = "QUEUED", "", []
-        self.process = None
+    def __post_init__(self, source: str):
         # A kernel that sees this lock free ends: this process, which holds it, was killed.
-        self.lock = filelock.FileLock(folder / "parent.lock", thread_local=False)
+        self.lock = filelock.FileLock(self.folder / "parent.lock", thread_local=False)
         self.ending = threading.Lock()
         for name in ("input", "working", "temp"):
-            (folder / name).mkdir(parents=True)
-        (folder / "script.py").write_text(source, "utf-8", newline="\n")
+            (self.folder / name).mkdir(parents=True)
+        (self.folder / "script.py").write_text(source, "utf-8", newline="\n")
         self.thread = threading.Thread(target=self.run, daemon=True)
-        self.started, self.seconds = time.monotonic(), 0
+        self.started = time.monotonic()
 
     def run(self) -> None:
         """Run the script until it ends, is out of time or is stopped."""
@@ -85,12 +82,13 @@ class Session:
             failure = self.run_script()
         except OSError as error:  # a full disk
             failure = f"The session could not start: {error}"
-        # Of what it was given, only what other sessions made is worth the room.
+        # The copy of the competition's data would fill the disk, run by run.
         shutil.rmtree(self.folder / "input" / "competitions", ignore_errors=True)
         with self.ending:
-            if self.status in ("QUEUED", "RUNNING"):
+            if self.status in ALIVE:
                 self.failure = failure
                 self.status = "ERROR" if failure else "COMPLETE"
+        self.ended()
 
     def mount(self, source: Path, place: Path) -> None:
         """Copy a folder, or link its files if they are more than `copy_limit` bytes."""
@@ -102,8 +100,7 @@ class Session:
             if self.status != "QUEUED":  # it was stopped
                 return
             copied = place / path.relative_to(source)
-            if is_small or not link_file(path, copied):
-                shutil.copyfile(path, copied)
+            (shutil.copyfile if is_small else link_file)(path, copied)
 
     def run_script(self) -> str:
         """Run the script; what failed, or "" if it ended well."""
@@ -120,42 +117,34 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
                 encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
             )
-        pipes = {"stdout": self.process.stdout, "stderr": self.process.stderr}
-        readers = [
-            threading.Thread(target=self.read, args=item, daemon=True) for item in pipes.items()
-        ]
-        for reader in readers:
-            reader.start()
-        try:
-            code = self.process.wait(self.timeout)
-            failure = f"Your notebook failed with exit code {code}." if code else ""
-            for reader in readers:
-                reader.join(PATIENCE / 2)
-        except subprocess.TimeoutExpired:
-            failure = "Timeout Exceeded"
-        self.kill()
-        for reader in readers:
-            reader.join()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(self.read, name) for name in ("stdout", "stderr")]
+            try:
+                code = self.process.wait(self.timeout)
+                failure = f"Your notebook failed with exit code {code}." if code else ""
+                concurrent.futures.wait(readers, PATIENCE)
+            except subprocess.TimeoutExpired:
+                failure = "Timeout Exceeded"
+            self.kill()
         self.lock.release()
         self.seconds = time.monotonic() - self.started
         return failure
 
-    def read(self, name: str, pipe: IO[str]) -> None:
+    def read(self, name: str) -> None:
         """Record what the script prints, with the time of each line."""
-        for line in pipe:
-            seconds = round(time.monotonic() - self.started, 3)
-            self.log.append({"stream_name": name, "time": seconds, "data": line})
-        pipe.close()
+        with getattr(self.process, name) as pipe:
+            for line in pipe:
+                seconds = round(time.monotonic() - self.started, 3)
+                self.log.append({"stream_name": name, "time": seconds, "data": line})
 
     def stop(self) -> None:
         """Cancel the script, if it has not ended."""
         with self.ending:
-            if self.status in ("QUEUED", "RUNNING"):
+            if self.status in ALIVE:
                 self.status = "CANCEL_ACKNOWLEDGED"
                 self.kill()
         if self.thread.is_alive():
@@ -180,25 +169,17 @@ class Session:
 
     def make_environment(self) -> dict[str, str]:
         """The script's environment: Kaggle's names, folders of its own."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name.upper() in KEPT_NAMES or name.upper().startswith(KEPT_PREFIXES)
-        }
-        home, temp = str(self.folder), str(self.folder / "temp")
+        kept = [n for n in os.environ if n.upper() in NAMES or n.upper().startswith(PREFIXES)]
         return {
-            **kept,
-            "HOME": home,
-            "USERPROFILE": home,
-            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temp),
+            **{name: os.environ[name] for name in kept},
+            **dict.fromkeys(("HOME", "USERPROFILE"), str(self.folder)),
+            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.folder / "temp")),
             "KAGGLE_KERNEL_RUN_TYPE": "Batch",
-            "PCAM_ALLOW_CPU": "1",
+            **dict.fromkeys(("PCAM_ALLOW_CPU", "PYTHONUNBUFFERED", "PYTHONUTF8"), "1"),
             PARENT: self.lock.lock_file,
             "PCAM_INPUT": str(self.folder / "input"),
             "PCAM_WORKING": str(self.folder / "working"),
             "PYTHONPATH": str(READ_ONLY),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONUTF8": "1",
             "MPLBACKEND": "agg",
         }
 
@@ -210,15 +191,9 @@ def list_files(folder: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def link_file(path: Path, place: Path) -> bool:
-    """Make a hard link; return False where there can be none, as on another disk."""
+def link_file(path: Path, place: Path) -> None:
+    """Make a hard link, or a copy where there can be none, as on another disk."""
     try:
         os.link(path.resolve() if path.is_symlink() else path, place)
     except OSError:
-        return False
-    return True
-
-
-def utc_now() -> str:
-    """The time as the service writes it."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        shutil.copyfile(path, place)

@@ -1,30 +1,31 @@
-"""The service's competition: its files, the submissions and both boards."""
+"""The service's competition, submissions, boards and datasets."""
 
-import csv
+import datetime
 import io
 import pathlib
 import secrets
-import zipfile
+import shutil
+
+import pandas as pd
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from .service import ARCHIVE, FILE, Refusal, Service, check_name, turn_page
-from .sessions import list_files, utc_now
+from .service import ARCHIVE, FILE, Refusal, Service, check_name, describe_files, turn_page
+from .sessions import list_files
 
 DAILY_SUBMISSIONS = 5
-BOARD = ("Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount")
-BOARD += ("TeamMemberUserNames",)
+BOARD = ["Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount"]
+BOARD += ["TeamMemberUserNames"]
 
 
 def get_competition(service: Service, user: str, request: dict) -> dict:
-    """The competition."""
     deadline = service.judge.deadline
     return {
         "id": 11848,
         "ref": f"https://www.kaggle.com/competitions/{COMPETITION}",
         "title": "Histopathologic Cancer Detection",
         **({"deadline": f"{deadline.isoformat()}Z"} if deadline else {}),
-        "teamCount": len(service.rank_teams("Public")),
+        "teamCount": len(service.judge.rank_teams(service.state["submissions"], "Public")),
         "userHasEntered": True,
         "maxDailySubmissions": DAILY_SUBMISSIONS,
         "isKernelsSubmissionsOnly": False,
@@ -35,14 +36,12 @@ def get_competition(service: Service, user: str, request: dict) -> dict:
 
 def list_data_files(service: Service, user: str, request: dict) -> dict:
     """The competition's files, page by page."""
-    files = sorted(list_files(service.data), key=lambda path: (len(path.parts), path))
-    page, more = turn_page(files, request)
-    names = [(path, path.relative_to(service.data).as_posix()) for path in page]
-    return {"files": [{"name": n, "totalBytes": p.stat().st_size} for p, n in names], **more}
+    paths = sorted(list_files(service.data), key=lambda path: (len(path.parts), path))
+    page, more = turn_page(paths, request)
+    return {"files": describe_files(page, service.data, "totalBytes"), **more}
 
 
 def download_data_file(service: Service, user: str, request: dict) -> str:
-    """The URL of one file of the competition."""
     name = request.get("fileName", "")
     path = pathlib.PurePosixPath(name)
     if path.is_absolute() or not service.data.joinpath(path).is_file() or ".." in path.parts:
@@ -58,10 +57,7 @@ def download_data_files(service: Service, user: str, request: dict) -> str:
 def get_submission_limits(service: Service, user: str, request: dict) -> dict:
     """How many submissions the user has left today."""
     today = utc_now()[:10]
-    count = sum(
-        kept["submittedBy"] == user and kept["date"][:10] == today
-        for kept in service.state["submissions"]
-    )
+    count = sum(s["date"].startswith(today) for s in list_own(service, user))
     left = max(0, DAILY_SUBMISSIONS - count)
     return {"numToday": count, "numTotal": count, "numAllowedNow": left}
 
@@ -70,50 +66,58 @@ def start_upload(service: Service, user: str, request: dict) -> dict:
     """Where a file is to be uploaded to."""
     token = secrets.token_hex(8)
     name = pathlib.PurePosixPath(request.get("fileName") or request.get("name", "file")).name
-    service.uploads[token] = (check_name(name, FILE), None)
+    service.uploads[token] = service.folder / "uploads" / token / check_name(name, FILE)
+    service.uploads[token].parent.mkdir(parents=True)
     return {"token": token, "createUrl": f"{service.url}/upload/{token}"}
 
 
-def find_upload(service: Service, token: str | None) -> tuple[str, bytes]:
-    """An uploaded file's name and content.
+start_submission_upload = start_blob_upload = start_upload
 
-    Raises:
-        Refusal: 400, it was not uploaded.
-    """
-    name, content = service.uploads.get(token, ("", None))
-    if content is None:
+
+def find_upload(service: Service, token: str | None) -> pathlib.Path:
+    """An uploaded file, or a Refusal."""
+    path = service.uploads.get(token)
+    if path is None or not path.is_file():
         raise Refusal(400, "The file was not uploaded")
-    return name, content
+    return path
 
 
 def create_submission(service: Service, user: str, request: dict) -> dict:
     """Take a submission and score it."""
-    name, content = find_upload(service, request.get("blobFileTokens"))
+    path = find_upload(service, request.get("blobFileTokens"))
     if not get_submission_limits(service, user, request)["numAllowedNow"]:
         raise Refusal(400, "You have reached the daily submission limit")
     ref = len(service.state["submissions"]) + 1
     try:
-        scores, problem = service.judge.score(content), ""
+        scores, problem = service.judge.score(path.read_bytes()), ""
     except ValueError as error:
         scores, problem = {}, str(error)
     submission = {
         "ref": ref,
         "date": utc_now(),
         "description": request.get("submissionDescription", ""),
-        "fileName": name,
-        "totalBytes": len(content),
+        "fileName": path.name,
+        "totalBytes": path.stat().st_size,
         "submittedBy": user,
         "teamName": user,
         "late": service.judge.closed,
         "scores": scores,
         "errorDescription": problem,
     }
-    folder = service.folder / "submissions"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{ref}.csv").write_bytes(content)
+    shutil.copyfile(path, service.folder / "submissions" / f"{ref}.csv")
     service.state["submissions"].append(submission)
     service.save()
     return {"message": "Successfully submitted", "ref": ref}
+
+
+def utc_now() -> str:
+    """The time as the service writes it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def list_own(service: Service, user: str) -> list[dict]:
+    """A user's submissions, oldest first."""
+    return [s for s in service.state["submissions"] if s["submittedBy"] == user]
 
 
 def show_submission(service: Service, submission: dict) -> dict:
@@ -129,17 +133,15 @@ def show_submission(service: Service, submission: dict) -> dict:
 
 
 def get_submission(service: Service, user: str, request: dict) -> dict:
-    """One submission."""
-    for submission in service.state["submissions"]:
-        if (submission["submittedBy"], submission["ref"]) == (user, request.get("ref")):
-            return show_submission(service, submission)
-    raise Refusal(404, "Not found")
+    own = {submission["ref"]: submission for submission in list_own(service, user)}
+    if request.get("ref") not in own:
+        raise Refusal(404, "Not found")
+    return show_submission(service, own[request["ref"]])
 
 
 def list_submissions(service: Service, user: str, request: dict) -> dict:
     """The user's submissions, newest first."""
-    own = [s for s in service.state["submissions"] if s["submittedBy"] == user]
-    page, more = turn_page(own[::-1], request)
+    page, more = turn_page(list_own(service, user)[::-1], request)
     return {"submissions": [show_submission(service, s) for s in page], **more}
 
 
@@ -147,7 +149,7 @@ def get_leaderboard(service: Service, user: str, request: dict) -> dict:
     """The private board once it is open, else, or if asked for, the public one."""
     private = service.judge.closed and not request.get("overridePublic")
     part = service.judge.parts[-1] if private else "Public"
-    rows = service.rank_teams(part)
+    rows = service.judge.rank_teams(service.state["submissions"], part)
     names = ("teamId", "teamName", "score", "submissionDate")
     page, more = turn_page([dict(zip(names, row)) for row in rows], request)
     return {"submissions": page, **more}
@@ -155,12 +157,49 @@ def get_leaderboard(service: Service, user: str, request: dict) -> dict:
 
 def download_leaderboard(service: Service, user: str, request: dict) -> bytes:
     """The public board as a zipped CSV."""
-    table, content = io.StringIO(), io.BytesIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(BOARD)
-    rows = service.rank_teams("Public")
-    for rank, (number, name, score, date) in enumerate(rows, 1):
-        writer.writerow((rank, number, name, date, score, 1, name))
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr(f"{COMPETITION}-publicleaderboard.csv", table.getvalue())
+    rows = service.judge.rank_teams(service.state["submissions"], "Public")
+    table = pd.DataFrame(rows, columns=["TeamId", "TeamName", "Score", "LastSubmissionDate"])
+    table = table.assign(
+        Rank=table.index + 1, SubmissionCount=1, TeamMemberUserNames=table.TeamName
+    )
+    archive = {"method": "zip", "archive_name": f"{COMPETITION}-publicleaderboard.csv"}
+    content = io.BytesIO()
+    table[BOARD].to_csv(content, index=False, lineterminator="\n", compression=archive)
     return content.getvalue()
+
+
+def create_dataset(service: Service, user: str, request: dict) -> dict:
+    owner, slug = request.get("ownerSlug", ""), check_name(request.get("slug", ""))
+    if owner != user:
+        raise Refusal(403, "Permission 'datasets.create' was denied")
+    ref = f"{owner}/{slug}"
+    if ref in service.state["datasets"]:
+        return {"error": f"The requested title {request.get('title')!r} is in use"}
+    paths = {find_upload(service, file.get("token")) for file in request.get("files", [])}
+    folder = service.folder / "datasets" / ref
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        path.replace(folder / path.name)
+    hidden = ("files", "directories")
+    service.state["datasets"][ref] = {k: v for k, v in request.items() if k not in hidden}
+    service.save()
+    return {"ref": f"/datasets/{ref}", "status": "ok"}
+
+
+def check_dataset(service: Service, user: str, request: dict) -> str:
+    """The name of a dataset of the user's, or a Refusal."""
+    ref = f"{request.get('ownerSlug')}/{request.get('datasetSlug')}"
+    if not service.owns(user, "datasets", ref):
+        raise Refusal(403, "Permission 'datasets.get' was denied")
+    return ref
+
+
+def get_dataset_status(service: Service, user: str, request: dict) -> dict:
+    """Whether a dataset is unpacked."""
+    check_dataset(service, user, request)
+    return {"status": "READY"}
+
+
+def list_dataset_files(service: Service, user: str, request: dict) -> dict:
+    folder = service.folder / "datasets" / check_dataset(service, user, request)
+    return {"datasetFiles": describe_files(sorted(folder.iterdir()), folder, "totalBytes")}

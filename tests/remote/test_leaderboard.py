@@ -46,7 +46,7 @@ def submit(sandbox, user="sandbox"):
     labels = list(service.judge.solution["label"])
     labels[0] = 1 - labels[0]  # not perfect
     rows = [f"{i},{label}" for i, label in zip(ids, labels)]
-    service.uploads[token] = ("s.csv", "\n".join(["id,label", *rows]).encode())
+    service.uploads[token].write_text("\n".join(["id,label", *rows]))
     request = {"competitionName": SLUG, "blobFileTokens": token}
     return submissions.create_submission(service, user, request)["ref"]
 

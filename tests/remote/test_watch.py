@@ -88,19 +88,6 @@ def test_a_cancelled_run_is_said_to_be_cancelled(open_sandbox, push):
         wait_for_kernel(client, run)
 
 
-def test_a_run_over_its_time_is_stopped_by_the_service(open_sandbox, push):
-    sandbox = open_sandbox("slow")
-    client, run = push()
-    session = sandbox.service.sessions["sandbox/pcam-demo", 1]
-    assert session.timeout == 12 * 3600
-    session.stop()
-    short = type(session)(session.folder.parent / "v9", "", {}, 0.3, session.python)
-    (short.folder / "input" / "competitions" / "x").mkdir(parents=True)
-    (short.folder / "script.py").write_text('BUILD_ID = "0123456789"\n')
-    short.run()
-    assert (short.status, short.failure) == ("ERROR", "Timeout Exceeded")
-
-
 def test_a_stuck_queue_is_given_up_and_the_run_continues(sandbox, push):
     client, run = push()
     sandbox.script("GetKernelSessionStatus", Fault(patch={"status": "QUEUED"}, times=-1))

@@ -251,6 +251,7 @@ def test_no_process_outlives_its_kernel(tmp_path, end):
     session.thread.join()
     expected = {"at its end": "COMPLETE", "out of time": "ERROR", "stopped": "CANCEL_ACKNOWLEDGED"}
     assert session.status == expected[end]
+    assert session.failure == ("Timeout Exceeded" if end == "out of time" else "")
     for entry in session.log[:2]:
         pid = int(entry["data"])
         until = time.monotonic() + 10  # a signal takes a moment to arrive

@@ -6,8 +6,10 @@ import http.client
 import json
 import shutil
 import socket
+import struct
 import sys
 import tempfile
+import threading
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -18,11 +20,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from kernel.sandbox.handler import Handler
-from kernel.sandbox.methods import METHODS, TYPES
+from kernel.sandbox import handler
+from kernel.sandbox.handler import METHODS, TYPES, Handler
 from kernel.sandbox.server import Sandbox
 from kernel.sandbox.submissions import DAILY_SUBMISSIONS
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="resets by SO_LINGER")
 ANSWERS = {200, 206, 302, 308, 400, 401, 403, 404, 405, 411, 413, 414, 416, 431, 505}
 LOGS = "/api/v1/kernels/logs/stream/sandbox/one-kernel"
 USERS = ("sandbox", "me", "学生")
@@ -113,6 +116,39 @@ def test_a_body_that_the_client_refused_to_end_is_not_acted_on(sandbox, capfd):
         )
         assert send_bytes(sandbox, head.encode() + part) == b""
     assert sandbox.service.state["datasets"] == {} and capfd.readouterr().err == ""
+
+
+def test_an_upload_lies_in_the_state_folder_once_it_is_whole(sandbox, monkeypatch):
+    monkeypatch.setattr(handler, "IN_MEMORY", 10)  # bytes; more pass through a temporary file
+    token = call(sandbox, "StartBlobUpload", {"name": "a.npz"})[1]["token"]
+    address, asked = f"/upload/{token}", {"Content-Range": "bytes */5000"}
+    assert ask(sandbox, "PUT", address, b"", user=None, headers=asked)[0] == 308
+    half = f"PUT {address} HTTP/1.1\r\nContent-Length: 5000\r\n\r\nhalf"
+    assert send_bytes(sandbox, half.encode()) == b""
+    folder = sandbox.service.folder / "uploads"
+    assert not any(path.is_file() for path in folder.rglob("*"))
+    assert ask(sandbox, "PUT", address, b"whole" * 1000, user=None)[0] == 200
+    assert ask(sandbox, "PUT", address, b"", user=None, headers=asked)[0] == 200
+    (path,) = (path for path in folder.rglob("*") if path.is_file())
+    assert path.name == "a.npz" and path.read_bytes() == b"whole" * 1000
+
+
+@LINUX
+def test_clients_that_reset_their_connection_are_no_error(sandbox, competition, capfd):
+    (competition / "large.bin").write_bytes(bytes(20 << 20))
+    url = sandbox.service.sign("data", "large.bin").removeprefix(sandbox.url)
+    token = call(sandbox, "StartBlobUpload", {"name": "a.npz"})[1]["token"]
+    upload = f"PUT /upload/{token} HTTP/1.1\r\nContent-Length: 99999999\r\n\r\nhalf"
+    for request in (f"GET {url} HTTP/1.1\r\n\r\n", upload, "GET /no HTTP/1.1\r\n\r\n", "GET"):
+        with socket.create_connection(("127.0.0.1", sandbox.server.server_port)) as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            line.sendall(request.encode())
+            if "large" in request:
+                assert line.recv(1000).startswith(b"HTTP/1.1 200")
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join()
+    assert capfd.readouterr().err == "" and not sandbox.service.uploads[token].exists()
 
 
 @pytest.mark.parametrize("part", [b"", b"POST /api/v1/a.B/Save", b"GET /x HTTP/1.1\r\nA: b\r\n"])
@@ -393,7 +429,7 @@ class Clients(RuleBasedStateMachine):
     @invariant()
     def nothing_is_written_elsewhere(self):
         assert list(self.root.iterdir()) == [self.folder]
-        known = {"kernels", "datasets", "submissions", "state.json", f"{SLUG}.zip"}
+        known = {"kernels", "datasets", "submissions", "uploads", "state.json"}
         assert {path.name for path in self.folder.iterdir()} <= known
         submitted = self.folder / "submissions"
         names = {path.name for path in submitted.iterdir()} if submitted.exists() else set()

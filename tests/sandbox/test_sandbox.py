@@ -20,6 +20,7 @@ from kernel.folders import ROOT
 from kernel.remote.client import Client
 from kernel.remote.push import push_kernel
 from kernel.sandbox.faults import Fault
+from kernel.sandbox.handler import PAGE
 from kernel.sandbox.judge import Judge, read_solution, read_teams
 from kernel.sandbox.kernels import get_kernel
 from kernel.sandbox.server import Sandbox
@@ -65,29 +66,6 @@ def test_a_kernel_that_fails_ends_in_error(session):
     assert (done.status, done.failure) == ("ERROR", "Your notebook failed with exit code 3.")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="process groups")
-def test_a_stopped_kernel_takes_its_children_with_it(tmp_path, competition):
-    text = (
-        "import subprocess, sys, time\n"
-        "code = 'import time; time.sleep(99)'\n"
-        "child = subprocess.Popen([sys.executable, '-c', code])\n"
-        "open('child', 'w').write(str(child.pid))\n"
-        "print('ready', flush=True)\n"
-        "time.sleep(99)\n"
-    )
-    session = Session(tmp_path / "session", text, {})
-    session.thread.start()
-    while not session.log:
-        time.sleep(0.01)
-    session.stop()
-    assert session.status == "CANCEL_ACKNOWLEDGED"
-    pid = int((session.folder / "working" / "child").read_text())
-    until = time.monotonic() + 10  # a signal takes a moment to arrive
-    while is_running(pid):
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def client_api(home, monkeypatch):
     """A function that makes an official client of the sandbox that is open."""
@@ -118,15 +96,6 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
-
-
-def is_running(pid):
-    """Whether a process is there and has not ended."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_scores_are_roc_auc_on_each_part(solution):
@@ -230,6 +199,34 @@ def test_versions_submissions_and_boards_outlive_the_sandbox(
     assert record["version"] == 2
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from kernel.sandbox.kernels import save_kernel
+from kernel.sandbox.server import Sandbox
+service = Sandbox(*map(Path, sys.argv[1:])).service
+for name, text in (("good", "print('whole')"), ("bad", "raise SystemExit(3)")):
+    save_kernel(service, "me", {"slug": f"me/{name}", "newTitle": name, "text": text})
+    service.sessions[f"me/{name}", 1].thread.join()
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_version_that_had_ended_before_a_kill_stays_as_it_ended(
+    open_sandbox, competition, solution, tmp_path
+):
+    folder = tmp_path / "sandbox"
+    command = [sys.executable, "-c", KILLED, competition, solution, folder]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=environment, timeout=60).returncode != 0
+    sandbox = open_sandbox(folder=folder)
+    good, bad = (
+        sandbox.service.state["kernels"][f"me/{name}"]["versions"][0] for name in ("good", "bad")
+    )
+    assert (good["status"], bad["status"]) == ("COMPLETE", "ERROR")
+    assert good["log"][0]["data"] == "whole\n" and "exit code 3" in bad["failure"]
+
+
 def write_submission(folder, solution):
     """A submission of ties, which scores 0.5: its path as text."""
     write_rows(folder / "submission.csv", [(i, 0.5) for i, *_ in read_rows(solution)])
@@ -307,7 +304,7 @@ def test_a_commit_outlives_the_client_that_asked_for_it(sandbox, competition):
             session.post(url, json=body, timeout=0.1)
         assert sandbox.service.state["datasets"] == {}
         wait_until(lambda: "me/late" in sandbox.service.state["datasets"])
-        sandbox.script("CreateDataset", Fault(wait=0.1), Fault(wait=0.1, drop=True))
+        sandbox.script("CreateDataset", Fault(wait=0.1), Fault(wait=0.1, drop=True, after=True))
         assert session.post(url, json={**body, "slug": "second"}).json()["status"] == "ok"
         with pytest.raises(requests.exceptions.ConnectionError):
             session.post(url, json={**body, "slug": "third"})
@@ -363,9 +360,8 @@ def test_nobody_sees_another_s_kernel_dataset_or_submission(
     push_kernel(client, "demo", runs=tmp_path / "runs")
     sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
     client_api().competition_submit(write_submission(tmp_path, solution), "mine", SLUG)
-    (tmp_path / "weights.npz").write_bytes(b"weights")
     token = call(sandbox, "sandbox", "StartBlobUpload", name="weights.npz")["token"]
-    sandbox.service.uploads[token] = ("weights.npz", b"weights")
+    sandbox.service.uploads[token].write_bytes(b"weights")
     files = [{"token": token}]
     dataset = {"ownerSlug": "sandbox", "slug": "weights", "title": "weights", "files": files}
     assert call(sandbox, "sandbox", "CreateDataset", **dataset)["status"] == "ok"
@@ -394,7 +390,9 @@ def test_nobody_sees_another_s_kernel_dataset_or_submission(
             answer = session.get(url, auth=auth)
             assert answer.status_code == status and "epoch" not in answer.text
         assert "epoch" in session.get(url, auth=("sandbox", key)).text
-        assert session.get(f"{sandbox.url}/code/sandbox/pcam-demo").status_code == 404
+        for name in ("sandbox/pcam-demo", "no/such"):  # the page that a push names
+            answer = session.get(f"{sandbox.url}/code/{name}")
+            assert answer.ok and answer.text == PAGE
     push = {"slug": "other/a-kernel", "newTitle": "a kernel", "text": "print()"}
     sources = {
         "kernelDataSources": ["sandbox/pcam-demo", "sandbox/pcam-demo/1"],

@@ -11,9 +11,10 @@ import sys
 
 ROOT = os.path.join(os.path.realpath(os.environ["PCAM_INPUT"]), "")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Where an event's arguments have a path and the descriptor of the folder that it starts from.
-CONTENTS = {"os.truncate": 9, "os.chmod": 2, "os.chown": 3, "os.utime": 3}
-CONTENTS |= {"os.setxattr": 9, "os.removexattr": 9}
+# Where an event's arguments have a path and the descriptor of the folder that it starts from;
+# in CONTENTS the path comes first, and None stands for no descriptor.
+CONTENTS = {"os.chmod": 2, "os.chown": 3, "os.utime": 3}
+CONTENTS |= dict.fromkeys(("os.truncate", "os.setxattr", "os.removexattr"))
 ENTRIES = {"os.mkdir": ((0, 2),), "os.remove": ((0, 1),), "os.rmdir": ((0, 1),)}
 ENTRIES |= {"os.symlink": ((1, 2),), "shutil.rmtree": ((0, 1),)}
 ENTRIES |= dict.fromkeys(("os.rename", "os.link"), ((0, 2), (1, 3)))
@@ -40,7 +41,8 @@ def refuse_writes(event: str, arguments: tuple) -> None:
         if (arguments[2] or 0) & WRITES and not isinstance(arguments[0], int):
             refuse(resolve(arguments[0], None))
     elif event in CONTENTS:
-        refuse(resolve(arguments[0], (*arguments, None)[min(CONTENTS[event], len(arguments))]))
+        folder = CONTENTS[event]
+        refuse(resolve(arguments[0], None if folder is None else arguments[folder]))
     elif event in ENTRIES:
         for path, folder in ENTRIES[event]:
             head, tail = os.path.split(os.fsdecode(arguments[path]).rstrip(os.sep))
