@@ -365,25 +365,26 @@ def test_every_command_has_help(command, capsys):
         "GetLeaderboard",
     ],
 )
-def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, capsys, method):
+def test_after_ctrl_c_the_same_command_ends_the_work_once(sandbox, runs, method):
     # The call is carried out, and its answer kept back until Ctrl-C has come.
     sandbox.script(method, Fault(hang=1, after=True))
-
-    ended = threading.Event()
-
-    def interrupt():
-        while method not in sandbox.calls and not ended.wait(0.005):
-            pass
-        if not ended.wait(0.1):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    exit_code = build.main(["run", "demo"])
-    ended.set()
-    thread.join()
-    assert exit_code == 1
-    assert "interrupted; repeat the command to continue" in capsys.readouterr().err
+    code = f"""
+import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, {str(ROOT)!r})
+import build
+build.RUNS = pathlib.Path({str(runs)!r})
+sys.exit(build.main(["run", "demo"]))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while method not in sandbox.calls:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        error = process.stderr.read()
+    assert process.returncode == 1
+    assert "interrupted; repeat the command to continue" in error
     assert not [path for path in runs.rglob("partial*") if path.name != "partial-output"]
     assert build.main(["run", "demo"]) == 0
     assert count_versions(sandbox) == count_submissions(sandbox) == 1

@@ -33,8 +33,9 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
     if ref not in service.state["kernels"]:  # Kaggle files a new kernel by its title
         ref = f"{user}/{check_name(slugify(title))}"
     mounts, invalid = find_mounts(service, user, request)
-    active = [s for s in service.sessions.values() if s.status in ALIVE]
-    if request.get("enableGpu") and len(active) >= MAX_SESSIONS:
+    own = [s for (ref, _), s in service.sessions.items() if ref.startswith(f"{user}/")]
+    num_alive = sum(session.status in ALIVE for session in own)
+    if request.get("enableGpu") and num_alive >= MAX_SESSIONS:
         return {"error": f"Maximum batch GPU session count of {MAX_SESSIONS} reached."}
     kernel = service.state["kernels"].setdefault(ref, {"title": title, "versions": []})
     number = len(kernel["versions"]) + 1

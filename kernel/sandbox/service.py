@@ -123,10 +123,11 @@ def introspect_token(service: Service, user: str | None, request: dict) -> dict:
 
 
 def get_accelerator_quota_statistics(service: Service, user: str, request: dict) -> dict:
-    """The week's GPU hours, less those that sessions have run here or have reserved."""
+    """The week's GPU hours, less those that the user's sessions have run here or reserved."""
     seconds = {"timeUsed": 0, "timeReserved": 0, "totalTimeAllowed": GPU_HOURS * 3600}
     for (ref, number), session in service.sessions.items():
-        if service.state["kernels"][ref]["versions"][number - 1]["request"].get("enableGpu"):
+        request = service.state["kernels"][ref]["versions"][number - 1]["request"]
+        if ref.startswith(f"{user}/") and request.get("enableGpu"):
             is_alive = session.status in ALIVE
             name = "timeReserved" if is_alive else "timeUsed"
             seconds[name] += session.timeout if is_alive else session.seconds
