@@ -28,6 +28,7 @@ import requests
 from ..credentials import find_owner
 from ..records import now
 from . import transport
+from .fetch import DAMAGED_ZIP
 
 MAX_TEXT = 1 << 18  # characters of a text that is written out
 MAX_SOURCE = 1 << 10  # of a kernel's source
@@ -241,7 +242,7 @@ def read_board(body: bytes) -> object:
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             text = archive.read(archive.namelist()[0]).decode("utf-8-sig")
-    except (*transport.DAMAGED_ZIP, UnicodeDecodeError):
+    except (*DAMAGED_ZIP, UnicodeDecodeError):
         return measure(body)
     rows = list(csv.DictReader(io.StringIO(text)))
     return rows if rows and "TeamName" in rows[0] else measure(body)
