@@ -418,7 +418,7 @@ def test_a_web_page_is_never_saved_as_a_file(sandbox, competition, tmp_path, pag
     client = Client()
     sandbox.script("data", dataclasses.replace(page, times=-1))
     with pytest.raises(
-        KaggleError, match=r"^the download of sample_submission\.csv: received a web page instead"
+        KaggleError, match=r"^the download of sample_submission.csv: received a web"
     ):
         client.download_data_file(SLUG, "sample_submission.csv", path)
     assert list(path.parent.iterdir()) == [path] and path.read_bytes() == content
