@@ -120,7 +120,10 @@ class Client:
             with explaining("SaveKernel"), contextlib.redirect_stdout(io.StringIO()):
                 return self.api.kernels_push(str(folder), timeout=str(timeout))
         except ValueError as error:  # the official client's own checks, before its request
-            raise KaggleError(f"SaveKernel: nothing was sent. Received: {error}") from None
+            raise KaggleError(
+                "SaveKernel: the kaggle client refused the push, and nothing was sent. Received: "
+                f"{error}. Try: correct that and push again"
+            ) from None
 
     def read_live_log(self, kernel_id: str, version: int) -> list[str]:
         """The lines that a running kernel has logged; [] where there are none.

@@ -60,11 +60,13 @@ def download_data(folder: Path, say: Callable[[str], None] = print) -> Path:
             f"{data} is not the complete competition. {error}. Try: move the folder away and "
             "repeat the command"
         ) from None
+    for path in list_left(folder):
+        path.unlink()
     return data
 
 
 def make_data(client: Client, data: Path, say: Callable[[str], None]) -> None:
-    """Download and unpack the data, and remove what is left of that.
+    """Download and unpack the data.
 
     Raises:
         KaggleError, OSError: as `download_data`.
@@ -78,8 +80,6 @@ def make_data(client: Client, data: Path, say: Callable[[str], None]) -> None:
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
-    for path in list_left(folder):
-        path.unlink()
 
 
 def fetch_archive(client: Client, folder: Path, say: Callable[[str], None]) -> Path:
@@ -95,24 +95,25 @@ def fetch_archive(client: Client, folder: Path, say: Callable[[str], None]) -> P
         KaggleError: it cannot be had.
         OSError: the disk is too small.
     """
-    path = progress = None
+    path = progress = others = None
 
     def place(size: int | None, tag: str) -> Path:
-        nonlocal path, progress
+        nonlocal path, progress, others
         if not size:
             raise KaggleError(f"{WHAT}: the service does not say the archive's size")
         before, path = path, folder / f"{PARTIAL}{short_hash(f'{size} {tag}')}-{ARCHIVE}"
         if path != before:
             start = measure(path)
             say(f"archive   {size / 1e9:.2f} GB, of which {start / 1e9:.2f} GB are here")
-            others = sum(map(measure, list_left(folder, path)))
-            check_space(folder, size - start + size * DATA_BYTES / ARCHIVE_BYTES - others)
+            others = list_left(folder, path)
+            need = size - start + size * DATA_BYTES / ARCHIVE_BYTES
+            check_space(folder, need - sum(map(measure, others)))
             progress = make_progress("download", size, say, start)
         return path
 
     def count(size: int) -> None:
-        for other in list_left(folder, path):  # now that there is something in their place
-            other.unlink()
+        while others:  # now that there is something in their place
+            others.pop().unlink()
         progress(size)
 
     fields = {"competition_name": COMPETITION}
@@ -168,8 +169,8 @@ def unpack(path: Path, target: Path, say: Callable[[str], None]) -> None:
         ) from None
     except ValueError as error:
         raise KaggleError(
-            f"{path} is whole but not what was expected. {error}. Try: the same command later; it "
-            "downloads another archive when the service has one"
+            f"{path} is whole but not what was expected. {error}. Try: remove it and repeat the "
+            "command, which downloads it again"
         ) from None
 
 

@@ -57,8 +57,10 @@ def fetch(
         with ask() as response:
             check_status(response, 200)
             path = place(*(file := identify(response)))
-            start = measure(path) if known.get(path, file) == file else 0
-            known[path] = file
+            if known.setdefault(path, file) != file:
+                path.unlink(missing_ok=True)
+                known[path] = file
+            start = measure(path)
             if start and start == file[0]:
                 return path
             try:

@@ -384,7 +384,7 @@ def test_a_file_that_changes_while_it_is_continued_is_not_put_together(
     old, new = (random.Random(seed).randbytes(100_000) for seed in (0, 1))
     large.write_bytes(old)
     monkeypatch.setattr(transport, "pause", lambda num_failures: large.write_bytes(new))
-    sandbox.script("data", Fault(cut=70_000))
+    sandbox.script("data", Fault(cut=70_000), Fault(cut=1))
     Client().download_data_file(SLUG, "large.bin", tmp_path / "large.bin")
     assert (tmp_path / "large.bin").read_bytes() == new
 

@@ -1,16 +1,19 @@
 """The competition's data: downloaded once, continued, verified, found."""
 
+import contextlib
 import errno
 import shutil
 import zipfile
 
+import hypothesis
 import pytest
 from conftest import SLUG
+from hypothesis import strategies
 
 import build
 from kernel.folders import find_downloaded
 from kernel.remote.client import Client
-from kernel.remote.download import download_data
+from kernel.remote.download import download_data, fetch_archive
 from kernel.remote.errors import KaggleError
 from kernel.remote.fetch import CHUNK
 from kernel.remote.transport import Transport
@@ -188,6 +191,29 @@ def test_a_strange_answer_costs_nothing_of_the_archive(
     download_data(folder)
     assert {*ranges} == {f"bytes={PART}-"}
     assert list_files(folder / SLUG) == list_files(competition)
+
+
+FAULTS = [FINE, Fault(cut=PART), Fault(cut=1), Fault(drop=True), Fault(403), Fault(503)]
+FAULTS += [Fault(**PAGE), *ANSWERS.values()]
+
+
+@hypothesis.settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(strategies.lists(strategies.sampled_from(FAULTS), max_size=8))
+def test_whatever_is_answered_the_archive_is_whole_or_refused(sandbox, folder, faults):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    sandbox.faults.clear()
+    sandbox.script("data", *faults)
+    client, content = Client(), sandbox.service.make_archive().read_bytes()
+    with contextlib.suppress(KaggleError):
+        assert fetch_archive(client, folder, hypothesis.note).read_bytes() == content
+    sandbox.faults.clear()
+    assert fetch_archive(client, folder, hypothesis.note).read_bytes() == content
+    assert len(list_left(folder)) == 1
 
 
 def test_a_service_that_does_not_continue_starts_again_and_says_so(
