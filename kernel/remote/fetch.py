@@ -101,7 +101,7 @@ def check_status(response: requests.Response, *expected: int) -> None:
     if transport.is_web_page(response):
         raise transport.WrongAnswer(transport.WEB_PAGE)
     if response.status_code not in expected:
-        raise transport.WrongAnswer(f"received HTTP {response.status_code} and no file")
+        raise transport.WrongAnswer(f"received HTTP {response.status_code}, not the file")
 
 
 def continue_from(
@@ -125,7 +125,9 @@ def continue_from(
             return response
         if response.status_code == 206 or identify(response) != (size, tag):
             response.close()
-            raise transport.WrongAnswer("received another part or file than was asked for")
+            raise transport.WrongAnswer(
+                "received another part than was asked for. Try: the same command again"
+            )
     say(f"the service cannot continue a download: it starts again, without {start / 1e9:.2f} GB")
     return response
 
@@ -147,7 +149,10 @@ def save_body(
         if is_page and not transport.is_page_name(path.name):
             raise transport.WrongAnswer(transport.WEB_PAGE)
         if not first.startswith(begin):
-            raise transport.WrongAnswer("received something else than the file")
+            raise transport.WrongAnswer(
+                "received something else than the file. Try: the same command again; does this "
+                "network ask for a log-in?"
+            )
     with open(path, "ab" if is_rest else "wb") as file:
         for chunk in itertools.chain([first], chunks):
             file.write(chunk)
