@@ -31,15 +31,18 @@ def safe_output() -> Iterator[None]:
     Characters that the stream's encoding lacks become question marks.
     """
     before = sys.stdout, sys.stderr
-    for stream in before:
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    errors = {stream: stream.errors for stream in before if hasattr(stream, "reconfigure")}
+    for stream in errors:
+        stream.reconfigure(errors="replace")
     # A stream that was closed before the start is None.
     sys.stdout, sys.stderr = (stream and SafeStream(stream) for stream in before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        for stream, name in errors.items():
+            if not stream.closed:
+                stream.reconfigure(errors=name)
 
 
 def clean_line(text: str | None) -> str:

@@ -31,6 +31,8 @@ class Replay:
     def __init__(self, path):
         self.exchanges = collections.defaultdict(list)
         for exchange in read_transcript(path)[1]:
+            if "unwritten" in exchange:
+                continue
             self.exchanges[exchange["method"], exchange["path"]].append(exchange)
         self.calls, self.unknown, self.sent = [], [], {}
         self.lock = threading.Lock()

@@ -30,6 +30,7 @@ def test_what_controls_a_terminal_is_shown_as_an_escape(text, shown, monkeypatch
         print(text, end="")
         print(text, end="", file=sys.stderr, flush=True)
     assert (sys.stdout, sys.stderr) == streams
+    assert sys.stdout.errors == sys.stderr.errors == "strict"
     for stream in streams:
         stream.flush()
         assert stream.buffer.getvalue().decode("utf-8") == shown

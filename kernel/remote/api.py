@@ -15,7 +15,7 @@ from kagglesdk.kaggle_env import KaggleEnv
 
 from ..credentials import find_credentials_folder
 from .errors import KaggleError
-from .transport import mount
+from .transport import Transport, mount
 
 
 @contextlib.contextmanager
@@ -52,8 +52,9 @@ with importing():
 class Api(KaggleApi):
     """The official client on our transport, with the credentials that it found."""
 
-    def __init__(self):
+    def __init__(self, transport: Transport):
         super().__init__()
+        self.transport = transport
         self.config_values = {}
         self.config = str(find_credentials_folder() / self.config_file)
         self.token_refused = False
@@ -74,7 +75,7 @@ class Api(KaggleApi):
         if http._signed_in and http._session.auth is None:
             login = values[self.CONFIG_NAME_USER], values[self.CONFIG_NAME_KEY]
             http._session.auth = login
-        mount(http._session)
+        mount(http._session, self.transport)
         return client
 
     def _introspect_token(self, access_token):

@@ -5,9 +5,7 @@ import functools
 import importlib
 import io
 import json
-import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,16 +16,8 @@ from pcam_kaggle.system.files import write_beside
 
 from .api import Api, check_environment
 from .errors import KaggleError, explain_credentials, explaining
-from .transport import (
-    DAMAGED_ZIP,
-    TIMEOUT,
-    WebPage,
-    is_page_name,
-    is_web_page,
-    mount,
-    observe_stream,
-    repeat_if_cut,
-)
+from .fetch import PLAIN, fetch, unwrap
+from .transport import WEB_PAGE, Transport, WrongAnswer, is_web_page, mount, observe_stream
 
 SERVICES = {
     "kernels": "kernels_api",
@@ -42,6 +32,9 @@ NO_ENTRY = (ValueError, KeyError, TypeError, RecursionError)
 class Client:
     """An authenticated connection to Kaggle, or to what stands in for it.
 
+    Args:
+        timeout, patience: as `Transport` takes them.
+
     Attributes:
         service: str, "Kaggle" or "sandbox".
         username: str, the owner of the credentials.
@@ -51,10 +44,11 @@ class Client:
         KaggleError: no credentials, refused ones, or a service that is not reached.
     """
 
-    def __init__(self):
+    def __init__(self, timeout: tuple[float, float] | None = None, patience: float | None = None):
         self.service = check_environment()
         self.pace = 1 if self.service == "Kaggle" else 0.02
-        self.api = Api()
+        self.transport = Transport(timeout, patience)
+        self.api = Api(self.transport)
         try:
             with contextlib.redirect_stdout(io.StringIO()), explaining("the log-in"):
                 self.api.authenticate()
@@ -66,7 +60,7 @@ class Client:
             ) from None
         self.username = self.api.config_values[self.api.CONFIG_NAME_USER]
         self.kaggle = self.api.build_kaggle_client()
-        self.files = mount(requests.Session())  # signed URLs need no credentials
+        self.files = mount(requests.Session(), self.transport)  # signed URLs need no credentials
 
     def call(self, service: str, method: str, **fields):
         """One typed call of kagglesdk, such as call("kernels", "get_kernel", ...).
@@ -117,9 +111,19 @@ class Client:
 
         Returns:
             ApiSaveKernelResponse; its `error` and `invalid_*_sources` may be set.
+
+        Raises:
+            LostAnswer: the answer was lost.
+            KaggleError: any other failure.
         """
-        with explaining("SaveKernel"), contextlib.redirect_stdout(io.StringIO()):
-            return self.api.kernels_push(str(folder), timeout=str(timeout))
+        try:
+            with explaining("SaveKernel"), contextlib.redirect_stdout(io.StringIO()):
+                return self.api.kernels_push(str(folder), timeout=str(timeout))
+        except ValueError as error:  # the official client's own checks, before its request
+            raise KaggleError(
+                "SaveKernel: the kaggle client refused the push, and nothing was sent. Received: "
+                f"{error}. Try: correct that and push again"
+            ) from None
 
     def read_live_log(self, kernel_id: str, version: int) -> list[str]:
         """The lines that a running kernel has logged; [] where there are none.
@@ -136,7 +140,7 @@ class Client:
                 params={"versionLabel": f"v{version}"},
                 headers={"Accept": "text/event-stream, */*"},
                 stream=True,
-                timeout=(TIMEOUT[0], pause),
+                timeout=(self.transport.timeout[0], pause),
             )
             kind = response.headers.get("Content-Type", "")
             until = time.monotonic() + 10 * pause
@@ -178,87 +182,40 @@ class Client:
             answer = self.files.put(place.create_url, data=path.read_bytes())
             answer.raise_for_status()
             if is_web_page(answer):
-                raise WebPage
+                raise WrongAnswer(WEB_PAGE)
         return place.token
 
     def download(
-        self, source: str | Callable[[], requests.Response], path: Path, unzip: bool = False
+        self,
+        source: str | Callable[[], requests.Response],
+        path: Path,
+        unzip: bool = False,
+        name: str | None = None,
     ) -> None:
-        """Download a file, whole or not at all. What was cut is continued or repeated.
+        """Download a file, whole or not at all. What was cut is continued.
 
         Args:
             source: a URL, or a function that asks for the file and returns the response.
             path: Path of the file; an earlier one is replaced.
             unzip: bool, whether a zip is replaced by the file in it.
+            name: str, what errors call the file; None for the name of `path`.
 
         Raises:
             KaggleError: a web page in the place of the file, a damaged zip, or what
                 `call` raises.
             OSError: the disk is full.
         """
+        name, ask = name or path.name, source
+        if isinstance(source, str):
+            ask = functools.partial(self.files.get, source, headers=PLAIN, stream=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with explaining(f"the download of {path.name}"), write_beside(path) as partial:
-            etag = None
-
-            def attempt():
-                nonlocal etag
-                headers = {"Accept-Encoding": "identity"}
-                if etag and partial.exists():
-                    size = partial.stat().st_size
-                    headers |= {"Range": f"bytes={size}-", "If-Range": etag}
-                if isinstance(source, str):
-                    response = self.files.get(source, headers=headers, stream=True)
-                else:
-                    response = source()
-                with response:
-                    response.raise_for_status()
-                    etag = response.headers.get("ETag")
-                    save_body(response, partial, is_page_name(path.name))
-
-            repeat_if_cut(attempt, partial)
+        with explaining(f"the download of {name}"), write_beside(path) as partial:
+            fetch(self.files, ask, lambda size, tag: partial)
             if unzip:
-                unwrap(partial, path.name)
+                unwrap(partial, name)
 
     def download_data_file(self, competition: str, file_name: str, path: Path) -> None:
         """Download one file of a competition, unzipped where Kaggle zips it."""
         fields = {"competition_name": competition, "file_name": file_name}
         ask = functools.partial(self.call, "competitions", "download_data_file", **fields)
-        self.download(ask, path, unzip=True)
-
-
-def save_body(response: requests.Response, path: Path, may_be_page: bool) -> None:
-    """Write a response's body to a file, or append it if it is the rest of that file.
-
-    Raises:
-        WebPage: it is a web page, whatever its Content-Type says.
-    """
-    with open(path, "ab" if response.status_code == 206 else "wb") as file:
-        for chunk in response.iter_content(1 << 16):
-            start = chunk[:100].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-            if not (file.tell() or may_be_page) and start.startswith((b"<!doctype html", b"<html")):
-                raise WebPage
-            file.write(chunk)
-
-
-def unwrap(path: Path, name: str) -> None:
-    """Replace a zip by the first file in it; any other file stays as it is.
-
-    Raises:
-        KaggleError: a damaged zip.
-    """
-    with open(path, "rb") as file:
-        if file.read(4) not in (b"PK\3\4", b"PK\5\6"):
-            return
-    try:
-        with (
-            write_beside(path) as content,
-            zipfile.ZipFile(path) as archive,
-            archive.open(archive.infolist()[0]) as member,
-            open(content, "wb") as file,
-        ):
-            shutil.copyfileobj(member, file)
-    except DAMAGED_ZIP:
-        raise KaggleError(
-            f"the download of {name}: expected a zip that is whole. Received: a damaged one. "
-            "Try: the same command again"
-        ) from None
+        self.download(ask, path, unzip=True, name=file_name)

@@ -24,7 +24,7 @@ def check_joined(client: Client):
     """The competition (ApiCompetition), if the account has joined it.
 
     Raises:
-        NotJoined: it has not; names the page of the rules.
+        NotJoined: it has not; names the rules page.
         KaggleError: any other failure.
     """
     try:

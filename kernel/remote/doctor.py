@@ -1,6 +1,5 @@
 """What a run on Kaggle needs, checked without changing anything here or there."""
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -8,7 +7,7 @@ import platform
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -24,7 +23,7 @@ from .client import Client
 from .competition import PAGE, NotJoined, check_joined
 from .datasets import fetch_dataset_status
 from .download import ARCHIVE_BYTES, DATA_BYTES
-from .quota import check_timeout, choose_timeout, expect_hours, fetch_gpu_hours
+from .quota import check_timeout, choose_timeout, expect_hours, read_gpu_hours
 from .weights import find_datasets
 
 PATIENCE = 10  # seconds to keep retrying one call
@@ -64,54 +63,56 @@ def run_checks(
     Returns:
         The Client, or None where there is none, and the list of Checks.
     """
-    recipe, overrides, clients = read_recipe(name), dict(overrides or {}), []
-    steps = [
-        ("service", check_service),
-        ("competition", check_competition),
-        ("account", check_account),
-        ("GPU hours", check_gpu_hours, recipe, overrides),
-        ("submissions", check_submissions),
-        ("weights", check_weights, recipe, overrides, runs),
+    recipe, overrides = read_recipe(name), dict(overrides or {})
+    timeout = tuple(map(min, TIMEOUT, transport.TIMEOUT))
+    client = catch(Client, timeout, min(PATIENCE, transport.PATIENCE))
+    started = time.perf_counter()
+    competition = catch(check_joined, client)
+    seconds = time.perf_counter() - started
+    is_reached = not isinstance(competition, Exception) or isinstance(competition, NotJoined)
+    service = client if is_reached else competition
+    quotas = catch(Client.call, service, "kernels", "get_accelerator_quota_statistics")
+    hours = quotas if recipe.uses_gpu else None
+    checks = [
+        attempt("credentials", check_credentials, client),
+        attempt("service", check_service, service, seconds),
+        attempt("competition", check_competition, competition),
+        attempt("account", check_account, quotas),
+        attempt("GPU hours", check_gpu_hours, recipe, overrides, hours),
+        attempt("submissions", check_submissions, service),
+        attempt("weights", check_weights, service, recipe, overrides, runs),
     ]
-    with impatient():
-        checks = [attempt("credentials", check_credentials, clients)]
-        for label, check, *arguments in steps:
-            blocked = next((c.name for c in checks[:2] if c.state == "fail"), None)
-            if blocked:
-                checks.append(Check(label, "skip", "not checked", f"mend the {blocked} first"))
-            else:
-                checks.append(attempt(label, check, *clients, *arguments))
+    blocked = next((i for i, check in enumerate(checks[:2]) if check.state == "fail"), len(checks))
+    for i in range(blocked + 1, len(checks)):
+        remedy = f"fix the {checks[blocked].name} first"
+        checks[i] = Check(checks[i].name, "skip", "not checked", remedy)
     checks += [attempt("versions", check_versions), attempt("disk", check_disk, runs)]
-    return next(iter(clients), None), checks
+    return (None if isinstance(client, Exception) else client), checks
 
 
-@contextlib.contextmanager
-def impatient() -> Iterator[None]:
-    """Give up on a service that does not answer within seconds, not minutes."""
-    before = transport.PATIENCE, transport.TIMEOUT
-    transport.PATIENCE = min(PATIENCE, transport.PATIENCE)
-    transport.TIMEOUT = tuple(map(min, TIMEOUT, transport.TIMEOUT))
+def catch(function: Callable, *arguments) -> object:
+    """What a function returns, or its error; the first argument that is one stands for it."""
     try:
-        yield
-    finally:
-        transport.PATIENCE, transport.TIMEOUT = before
+        for argument in arguments:
+            if isinstance(argument, Exception):
+                raise argument
+        return function(*arguments)
+    except (ValueError, OSError) as error:
+        return error
 
 
 def attempt(name: str, check: Callable[..., Finding], *arguments) -> Check:
     """Carry out a check; an error becomes its finding."""
-    try:
-        return Check(name, *check(*arguments))
-    except (ValueError, OSError) as error:
-        text = " ".join(str(error).split())
-        mark = " Try: " if " Try: " in text else ". "
-        found, _, remedy = text.partition(mark)
-        return Check(name, "fail", found, remedy or "try again later")
+    found = catch(check, *arguments)
+    if not isinstance(found, Exception):
+        return Check(name, *found)
+    text = " ".join(str(found).split())
+    found, _, remedy = text.partition(" Try: " if " Try: " in text else ". ")
+    return Check(name, "fail", found, remedy or "try again later")
 
 
-def check_credentials(clients: list) -> Finding:
-    """Whose credentials were found, and where; the Client is appended to a list."""
-    client = Client()
-    clients.append(client)
+def check_credentials(client: Client) -> Finding:
+    """Whose credentials were found, and where."""
     api = client.api
     method = api.config_values[api.CONFIG_NAME_AUTH_METHOD]
     key_given = "KAGGLE_USERNAME" in os.environ and "KAGGLE_KEY" in os.environ
@@ -128,26 +129,21 @@ def check_credentials(clients: list) -> Finding:
     return "ok", found, ""
 
 
-def check_service(client: Client) -> Finding:
-    """Whether the service answers and takes the credentials."""
-    started = time.perf_counter()
-    with contextlib.suppress(NotJoined):
-        check_joined(client)
-    seconds = time.perf_counter() - started
+def check_service(client: Client, seconds: float) -> Finding:
+    """How fast the service answers."""
     return "ok", f"{client.service} answers in {1000 * seconds:.0f} ms", ""
 
 
-def check_competition(client: Client) -> Finding:
-    """Whether the competition was joined and takes submissions."""
-    competition = check_joined(client)
+def check_competition(competition: object) -> Finding:
+    """Whether the competition takes submissions."""
     if competition.submissions_disabled:
         return "fail", "joined, but closed for submissions", f"see {PAGE}"
     return "ok", "joined, takes submissions", ""
 
 
-def check_account(client: Client) -> Finding:
+def check_account(quotas: object) -> Finding:
     """Whether the phone is verified, as far as the service tells."""
-    quota = client.call("kernels", "get_accelerator_quota_statistics").gpu_quota
+    quota = quotas.gpu_quota
     if quota and quota.has_ever_run:
         return "ok", "a GPU session has run, which takes a verified phone", ""
     return (
@@ -158,12 +154,11 @@ def check_account(client: Client) -> Finding:
     )
 
 
-def check_gpu_hours(client: Client, recipe: Recipe, overrides: dict) -> Finding:
+def check_gpu_hours(recipe: Recipe, overrides: dict, quotas: object) -> Finding:
     """Whether the week's GPU hours suffice for the recipe."""
     if not recipe.uses_gpu:
         return "ok", f"{recipe.name} needs no GPU", ""
-    said = []
-    gpu = fetch_gpu_hours(client, said.append)
+    gpu = read_gpu_hours(quotas)
     if gpu is None:
         return "warn", "the service does not say", "see kaggle.com/settings"
     check_timeout(choose_timeout(None, gpu), gpu)
@@ -190,7 +185,7 @@ def check_weights(client: Client, recipe: Recipe, overrides: dict, runs: Path) -
     for dataset in datasets:
         status = fetch_dataset_status(client, dataset.split("/")[1])
         if status != "READY":
-            remedy = f"python build.py weights {list_networks(recipe, overrides)[0][0]}"
+            remedy = f"run python build.py weights {list_networks(recipe, overrides)[0][0]}"
             return "fail", f"the dataset {dataset} is {status or 'not there'}", remedy
     metadata = fill_metadata(recipe.name, overrides, client.username, tuple(datasets))
     if metadata["enable_internet"]:
@@ -214,7 +209,7 @@ def check_versions() -> Finding:
         if version is None or not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version or 'missing'}, not {requirement.specifier}")
     if wrong:
-        return "fail", "; ".join(wrong), "python -m pip install -e . with a fitting Python"
+        return "fail", "; ".join(wrong), "run python -m pip install -e . with a Python that fits"
     names = ("kaggle", "kagglesdk")
     versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
     return "ok", ", ".join([f"Python {python}", *versions]), ""
@@ -227,8 +222,8 @@ def check_disk(runs: Path) -> Finding:
     found = f"{free / 1e9:.1f} GB free for {runs.name}/"
     need = OUTPUT_BYTES if find_downloaded(runs) else ARCHIVE_BYTES + DATA_BYTES
     if free < OUTPUT_BYTES:
-        return "fail", f"{found}, of {OUTPUT_BYTES / 1e9:g} for a run", "free up disk space"
+        return "fail", f"{found}; a run takes up to {OUTPUT_BYTES / 1e9:g} GB", "free up disk space"
     if free < need:
-        remedy = "free up disk space, or python build.py download --out DIR"
+        remedy = "free up disk space, or run python build.py download --out DIR"
         return "warn", f"{found}; download takes {need / 1e9:.1f} GB", remedy
     return "ok", found, ""

@@ -9,10 +9,6 @@ import requests
 from ..credentials import find_credentials_folder
 from . import transport
 
-WEB_PAGE = (
-    "received a web page instead of an answer. Does this network ask for a log-in, or is "
-    "the service down? The same command resumes from here."
-)
 CREDENTIALS_HELP = """\
 Any one of these provides them:
   1. kaggle auth login, which opens the browser once;
@@ -41,37 +37,38 @@ def explaining(what: str) -> Iterator[None]:
 
     The words never include a URL: those of files are signed.
     """
+    kind = LostAnswer if what in transport.WRITES else KaggleError
     try:
         yield
     except requests.HTTPError as error:
         status = error.response.status_code
         message = f"{what}: {explain_status(status, str(error))}"
-        is_lost = what in transport.WRITES and status >= 500
-        raise (LostAnswer if is_lost else KaggleError)(message, status) from None
+        raise (kind if status >= 500 else KaggleError)(message, status) from None
     except requests.RequestException as error:
-        if isinstance(error, transport.WebPage):
-            raise KaggleError(f"{what}: {WEB_PAGE}") from None
-        if isinstance(error, requests.ReadTimeout):
-            message = f"{what}: no answer within {transport.TIMEOUT[1]} s"
-        elif isinstance(error, requests.JSONDecodeError):
-            message = f"{what}: the answer is not JSON"
-        else:
-            message = f"{what}: the connection failed ({type(error).__name__})"
-        message += ". Is the network up? The same command resumes from here."
-        unsent = transport.is_unsent(error)
-        raise (KaggleError if unsent else choose_error(what))(message) from None
+        message = f"{what}: {describe_failure(error)}"
+        raise (KaggleError if transport.is_unsent(error) else kind)(message) from None
     except json.JSONDecodeError:
-        raise choose_error(what)(f"{what}: {WEB_PAGE}") from None
+        raise kind(f"{what}: {transport.WEB_PAGE}") from None
     except (KeyError, TypeError, AttributeError) as error:
-        raise choose_error(what)(
+        raise kind(
             f"{what}: this version of the kaggle client does not know the answer "
             f"({error}). Try: the same command again, then python -m pip install --upgrade kaggle"
         ) from error
 
 
-def choose_error(what: str) -> type[KaggleError]:
-    """LostAnswer where an unanswered call may have been carried out."""
-    return LostAnswer if what in transport.WRITES else KaggleError
+def describe_failure(error: requests.RequestException) -> str:
+    """What went wrong with a request, without its URL."""
+    if isinstance(error, transport.WrongAnswer):
+        return str(error)
+    if isinstance(error, requests.HTTPError):
+        return f"HTTP {error.response.status_code}"
+    if isinstance(error, requests.ReadTimeout):
+        text = "no answer in time"
+    elif isinstance(error, requests.JSONDecodeError):
+        text = "the answer is not JSON"
+    else:
+        text = f"the connection failed ({type(error).__name__})"
+    return f"{text}. Is the network up? The same command resumes from here."
 
 
 def explain_status(status: int, message: str) -> str:

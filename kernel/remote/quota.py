@@ -111,18 +111,28 @@ def fetch_gpu_hours(client: Client, say: Callable[[str], None]) -> GpuHours | No
     except KaggleError as error:
         say(f"GPU hours  left this week: unknown ({error})")
         return None
+    gpu = read_gpu_hours(answer)
+    if gpu is None:
+        say("GPU hours  left this week: the service does not say")
+        return None
+    left = f"{max(0, gpu.left):.1f} of {gpu.total:.0f} h left this week"
+    say(f"GPU hours  {left}, renewed {gpu.renewed}")
+    return gpu
+
+
+def read_gpu_hours(answer: object) -> GpuHours | None:
+    """The week's GPU hours in an answer on quotas; None where it does not say."""
     quota = answer.gpu_quota
     if not quota or not quota.total_time_allowed:
-        say("GPU hours  left this week: the service does not say")
         return None
     none = datetime.timedelta()
     used = (quota.time_used or none) + (quota.time_reserved or none)
     left = (quota.total_time_allowed - used).total_seconds() / 3600
     total = quota.total_time_allowed.total_seconds() / 3600
     refresh = answer.quota_refresh_time
-    renewed = f"{refresh:%a %d %b %H:%M} UTC" if refresh else "Saturday 00:00 UTC"
-    say(f"GPU hours  {max(0, left):.1f} of {total:.0f} h left this week, renewed {renewed}")
-    return GpuHours(left, total, renewed)
+    return GpuHours(
+        left, total, f"{refresh:%a %d %b %H:%M} UTC" if refresh else "Saturday 00:00 UTC"
+    )
 
 
 def choose_timeout(asked: float | None, gpu: GpuHours | None) -> float:

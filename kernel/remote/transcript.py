@@ -28,6 +28,7 @@ import requests
 from ..credentials import find_owner
 from ..records import now
 from . import transport
+from .fetch import DAMAGED_ZIP
 
 MAX_TEXT = 1 << 18  # characters of a text that is written out
 MAX_SOURCE = 1 << 10  # of a kernel's source
@@ -82,7 +83,17 @@ class Transcript:
     def record(
         self, request: requests.PreparedRequest, outcome: requests.Response | Exception
     ) -> None:
-        """Write an exchange: what was sent, and the response or the error."""
+        """Write an exchange, or that it could not be written: the command continues."""
+        try:
+            line = self.describe(request, outcome)
+        except Exception as error:
+            line = {"unwritten": type(error).__name__}
+        self.write(line)
+
+    def describe(
+        self, request: requests.PreparedRequest, outcome: requests.Response | Exception
+    ) -> dict:
+        """What was sent, and the response or the error."""
         hider = self.hider
         hider.learn_credentials(request.headers.get("Authorization", ""))
         path = urllib.parse.urlsplit(request.url).path
@@ -103,7 +114,7 @@ class Transcript:
             "request": sent,
             **result,
         }
-        self.write(hider.hide(line))
+        return hider.hide(line)
 
 
 class Hider:
@@ -241,7 +252,7 @@ def read_board(body: bytes) -> object:
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             text = archive.read(archive.namelist()[0]).decode("utf-8-sig")
-    except (*transport.DAMAGED_ZIP, UnicodeDecodeError):
+    except (*DAMAGED_ZIP, UnicodeDecodeError):
         return measure(body)
     rows = list(csv.DictReader(io.StringIO(text)))
     return rows if rows and "TeamName" in rows[0] else measure(body)
@@ -262,12 +273,14 @@ def recording(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    if path.exists():
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
         raise ValueError(
             f"--record: expected a new file. Received: {path}, which is there already. Try: "
             "another name"
-        )
-    with open(path, "xb", buffering=0) as file:
+        ) from None
+    with open(path, "ab", buffering=0) as file:
         transport.observe = Transcript(file).record
         try:
             yield

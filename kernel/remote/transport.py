@@ -4,11 +4,9 @@ import contextlib
 import json
 import ssl
 import sys
+import time
 import urllib.parse
-import zipfile
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import requests
 import tenacity
@@ -25,10 +23,10 @@ TRANSIENT = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 WRITES = ("SaveKernel", "CreateSubmission", "CreateDataset")
 LOG_STREAM = "/kernels/logs/stream/"
 STREAM_START = 2_048  # bytes
-# What a body that was cut raises.
-CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
-# What zipfile raises for an archive that is cut, changed, empty or encrypted.
-DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError)
+WEB_PAGE = (
+    "received a web page instead of an answer. Does this network ask for a log-in, or is "
+    "the service down? The same command resumes from here."
+)
 # Called after each request with it and its response or error, or None: see transcript.py.
 observe: Callable[[requests.PreparedRequest, requests.Response | Exception], None] | None = None
 
@@ -38,9 +36,18 @@ class Transport(HTTPAdapter):
 
     Reads are repeated after a lost connection, silence, 429, 5xx and a web page instead
     of an answer; writes only after 429, which says that nothing was done, and where no
-    connection was made. Retry-After is honored. After PATIENCE seconds the last outcome
+    connection was made. Retry-After is honored. After `patience` seconds the last outcome
     stands. The log of a running kernel is requested once.
+
+    Attributes:
+        timeout: tuple of two floats, seconds to connect and of silence; TIMEOUT by default.
+        patience: float, seconds to keep retrying one call; PATIENCE by default.
     """
+
+    def __init__(self, timeout: tuple[float, float] | None = None, patience: float | None = None):
+        super().__init__()
+        self.timeout = timeout or TIMEOUT
+        self.patience = PATIENCE if patience is None else patience
 
     def proxy_manager_for(self, proxy, **options):
         # urllib3 leaves Nagle's algorithm on for proxies, such as the sandbox: with
@@ -49,7 +56,7 @@ class Transport(HTTPAdapter):
         return super().proxy_manager_for(proxy, socket_options=no_delay, **options)
 
     def send(self, request, **options):
-        options["timeout"] = options.get("timeout") or TIMEOUT
+        options["timeout"] = options.get("timeout") or self.timeout
         path = urllib.parse.urlsplit(request.url).path
         is_write = path.rsplit("/", 1)[-1] in WRITES
 
@@ -86,8 +93,8 @@ class Transport(HTTPAdapter):
         retry = tenacity.Retrying(
             retry=is_transient,
             wait=choose_pause,
-            stop=tenacity.stop_before_delay(PATIENCE),
-            before_sleep=announce_pause,
+            stop=tenacity.stop_before_delay(self.patience),
+            before_sleep=lambda state: announce(state.next_action.sleep),
             retry_error_callback=lambda state: state.outcome.result(),
         )
         return retry(attempt)
@@ -115,14 +122,24 @@ def choose_pause(state: tenacity.RetryCallState) -> float:
         with contextlib.suppress(urllib3.exceptions.InvalidHeader):
             if requested:
                 return max(2 * BACK_OFF, Retry().parse_retry_after(requested))
-    return min(30, BACK_OFF * 2 ** (state.attempt_number - 1))
+    return back_off(state.attempt_number - 1)
 
 
-def announce_pause(state: tenacity.RetryCallState) -> None:
+def back_off(num_failures: int) -> float:
+    """Seconds to wait after a failure: they double with each earlier one, up to half a minute."""
+    return min(30, BACK_OFF * 2**num_failures)
+
+
+def pause(num_failures: int) -> None:
+    """Wait after a failure."""
+    announce(seconds := back_off(num_failures))
+    time.sleep(seconds)
+
+
+def announce(seconds: float) -> None:
     """Print that we wait, if it is long enough to be noticed."""
-    pause = state.next_action.sleep
-    if pause >= 4:
-        print(f"no answer; trying again in {pause:.0f} s", file=sys.stderr)
+    if seconds >= 4:
+        print(f"no answer; trying again in {seconds:.0f} s", file=sys.stderr)
 
 
 def observe_stream(response: requests.Response, content: bytes) -> None:
@@ -150,8 +167,8 @@ def leave_out_nulls(response: requests.Response) -> None:
         response._content = json.dumps(content).encode()
 
 
-class WebPage(requests.ConnectionError):
-    """A web page came in the place of a file: of a captive portal, of maintenance."""
+class WrongAnswer(requests.ConnectionError):
+    """Something else than what was asked for, in words: a web page, another part of a file."""
 
 
 def is_web_page(response: requests.Response) -> bool:
@@ -174,30 +191,8 @@ def is_page_name(name: str) -> bool:
     return name.lower().endswith((".html", ".htm"))
 
 
-def repeat_if_cut(attempt: Callable[[], None], path: Path) -> None:
-    """Repeat a download whose body was cut or is a web page.
-
-    It ends once PATIENCE seconds have passed and the file at `path` has not grown.
-    """
-    repeat = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(CUT),
-        wait=choose_pause,
-        stop=tenacity.stop_before_delay(PATIENCE),
-        before_sleep=announce_pause,
-        reraise=True,
-    )
-    size = 0
-    while True:
-        try:
-            return repeat(attempt)
-        except CUT:
-            earlier, size = size, path.stat().st_size if path.exists() else 0
-            if size <= earlier:
-                raise
-
-
-def mount(connection: requests.Session) -> requests.Session:
+def mount(connection: requests.Session, adapter: Transport) -> requests.Session:
     """Let a connection use our transport, and return it."""
     for scheme in ("https://", "http://"):
-        connection.mount(scheme, Transport())
+        connection.mount(scheme, adapter)
     return connection

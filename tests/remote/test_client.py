@@ -23,6 +23,7 @@ from kernel.sandbox.faults import Fault
 
 SECRET = "0123456789abcdef0123456789abcdef"
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
+FINE = Fault(wait=0.001)  # none: a call that is answered as usual
 HTML = {"status": 200, "headers": {"Content-Type": "text/html"}}
 
 
@@ -216,9 +217,7 @@ def ignore_connections(stack):
     ids=["refused", "silent", "no such name"],
 )
 def test_a_write_is_not_lost_where_no_connection_was_made(sandbox, open_proxy, monkeypatch):
-    client = Client()
-    monkeypatch.setattr(transport, "TIMEOUT", (0.1, 1))
-    monkeypatch.setattr(transport, "PATIENCE", 0.2)
+    client = Client((0.1, 1), 0.2)
     with contextlib.ExitStack() as stack:
         for name in ("HTTP_PROXY", "http_proxy"):
             monkeypatch.setenv(name, open_proxy(stack))
@@ -232,7 +231,7 @@ def test_a_write_is_not_lost_where_no_connection_was_made(sandbox, open_proxy, m
 def test_an_error_tells_whether_anything_was_sent(sandbox, direct, monkeypatch):
     sandbox.script("GetCompetition", Fault(drop=True, times=-1))
     monkeypatch.setattr(transport, "PATIENCE", 0.1)
-    session = transport.mount(requests.Session())
+    session = transport.mount(requests.Session(), transport.Transport())
     session.trust_env = not direct
     session.auth = ("me", sandbox.service.key)
     server = sandbox.url if direct else "http://localhost"
@@ -352,21 +351,53 @@ def test_a_download_is_continued_as_long_as_it_grows(sandbox, competition, tmp_p
     (competition / "large.bin").write_bytes(content)
     client, path = Client(), tmp_path / "folder" / "large.bin"
     url = sandbox.service.sign("data", "large.bin")
-    sandbox.script("data", Fault(cut=70_000), Fault(cut=70_000), Fault(cut=70_000))
+    sandbox.script("data", Fault(cut=70_000), FINE, Fault(cut=70_000), FINE, Fault(cut=70_000))
     client.download(url, path)
     assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
-    sandbox.script("data", Fault(cut=70_000), Fault(cut=1))
+    sandbox.script("data", Fault(cut=70_000), FINE, Fault(cut=1))
     with pytest.raises(KaggleError, match="the connection failed"):
         client.download(url, path)
-    assert sandbox.calls.count("data") == 4 + 2
+    assert sandbox.calls.count("data") == 7 + 3
     assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
 
 
-def test_a_data_file_that_is_cut_is_asked_for_again(sandbox, competition, tmp_path):
-    sandbox.script("data", Fault(cut=100), Fault(drop=True))
-    path = tmp_path / "sample.csv"
-    Client().download_data_file(SLUG, "sample_submission.csv", path)
-    assert path.read_bytes() == (competition / "sample_submission.csv").read_bytes()
+def test_a_data_file_that_is_cut_is_continued(sandbox, competition, tmp_path, monkeypatch):
+    parts, get = [], requests.Session.get
+
+    def note(self, url, **options):
+        parts.append(options["headers"].get("Range"))
+        return get(self, url, **options)
+
+    monkeypatch.setattr(requests.Session, "get", note)
+    content = random.Random(0).randbytes(100_000)
+    (competition / "large.bin").write_bytes(content)
+    sandbox.script("data", Fault(cut=70_000))
+    path = tmp_path / "other.bin"
+    Client().download_data_file(SLUG, "large.bin", path)
+    assert path.read_bytes() == content and parts == ["bytes=65536-"]
+
+
+def test_a_file_that_changes_while_it_is_continued_is_not_put_together(
+    sandbox, competition, tmp_path, monkeypatch
+):
+    large = competition / "large.bin"
+    old, new = (random.Random(seed).randbytes(100_000) for seed in (0, 1))
+    large.write_bytes(old)
+    monkeypatch.setattr(transport, "pause", lambda num_failures: large.write_bytes(new))
+    sandbox.script("data", Fault(cut=70_000), Fault(cut=1))
+    Client().download_data_file(SLUG, "large.bin", tmp_path / "large.bin")
+    assert (tmp_path / "large.bin").read_bytes() == new
+
+
+@pytest.mark.parametrize("dataset", ["no-owner", "a/b/c/d/e"])
+def test_a_push_that_the_client_refuses_is_not_lost(sandbox, tmp_path, dataset):
+    (tmp_path / "code.py").touch()
+    metadata = {"id": "sandbox/pcam-demo", "title": "pcam-demo", "code_file": "code.py"}
+    metadata |= {"language": "python", "kernel_type": "script", "dataset_sources": [dataset]}
+    (tmp_path / "kernel-metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(KaggleError, match="nothing was sent. Received: ") as error:
+        Client().save_kernel(tmp_path, 60)
+    assert not isinstance(error.value, LostAnswer) and "SaveKernel" not in sandbox.calls
 
 
 PAGES = [
@@ -384,8 +415,11 @@ def test_a_web_page_is_never_saved_as_a_file(sandbox, competition, tmp_path, pag
     content = (competition / "sample_submission.csv").read_bytes()
     assert path.read_bytes() == content
     monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    client = Client()
     sandbox.script("data", dataclasses.replace(page, times=-1))
-    with pytest.raises(KaggleError, match=r"sample.csv: received a web page instead"):
+    with pytest.raises(
+        KaggleError, match=r"^the download of sample_submission.csv: received a web"
+    ):
         client.download_data_file(SLUG, "sample_submission.csv", path)
     assert list(path.parent.iterdir()) == [path] and path.read_bytes() == content
 
@@ -398,8 +432,8 @@ def test_a_file_that_is_a_web_page_is_downloaded(sandbox, competition, tmp_path)
 
 
 def test_a_web_page_never_counts_as_an_upload(sandbox, competition, monkeypatch):
-    client = Client()
     monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    client = Client()
     path = competition / "sample_submission.csv"
     method = "start_submission_upload"
     fields = {"competition_name": SLUG, "file_name": path.name}

@@ -78,6 +78,8 @@ def test_doctor_sends_and_changes_nothing(sandbox, runs, tmp_path, weights):
     del sandbox.calls[:]
     assert build.main(["doctor"]) == build.main(["doctor", "--json"]) == 0
     assert set(sandbox.calls) == READS
+    assert sandbox.calls.count("GetCompetition") == 2  # once for each of the two commands
+    assert sandbox.calls.count("GetAcceleratorQuotaStatistics") == 2
     assert json.dumps(sandbox.service.state) == state
     assert [read_tree(tmp_path / name) for name in ("runs", "sandbox", "home")] == before
 
@@ -88,7 +90,7 @@ def test_doctor_makes_no_folder_of_runs(sandbox, runs):
 
 
 def test_json_is_one_object_with_stable_keys(sandbox, runs, capsys):
-    sandbox.script("GetCompetition", Fault(**STRANGER, times=2))
+    sandbox.script("GetCompetition", Fault(**STRANGER))
     assert build.main(["doctor", "demo", "epochs=3", "--json"]) == 1
     text, error = capsys.readouterr()
     content = json.loads(text)
@@ -111,6 +113,9 @@ def test_without_credentials_the_rest_is_said_all_the_same(home, runs, capsys):
     assert states.pop("credentials") == "fail"
     assert states.pop("versions") == states.pop("disk") == "ok"
     assert set(states.values()) == {"skip"}
+    assert {c["remedy"] for c in content["checks"] if c["state"] == "skip"} == {
+        "fix the credentials first"
+    }
     (found,) = [c for c in content["checks"] if c["name"] == "credentials"]
     assert found["found"] == "no Kaggle credentials found"
     assert "kaggle auth login" in found["remedy"]
@@ -156,10 +161,10 @@ def test_a_service_that_is_down_is_given_up_within_seconds(sandbox, check, monke
 @pytest.mark.parametrize(
     "method, fault, name, state, text",
     [
-        ("GetCompetition", Fault(**STRANGER, times=2), "competition", "fail", "has not joined"),
+        ("GetCompetition", Fault(**STRANGER), "competition", "fail", "has not joined"),
         (
             "GetCompetition",
-            Fault(patch={"submissionsDisabled": True}, times=2),
+            Fault(patch={"submissionsDisabled": True}),
             "competition",
             "fail",
             "closed",
@@ -180,28 +185,28 @@ def test_a_service_that_is_down_is_given_up_within_seconds(sandbox, check, monke
         ),
         (
             "GetAcceleratorQuotaStatistics",
-            Fault(patch={"gpuQuota": {"totalTimeAllowed": "108000s", "hasEverRun": True}}, times=2),
+            Fault(patch={"gpuQuota": {"totalTimeAllowed": "108000s", "hasEverRun": True}}),
             "account",
             "ok",
             "takes a verified phone",
         ),
         (
             "GetAcceleratorQuotaStatistics",
-            Fault(patch={"gpuQuota": {"totalTimeAllowed": "3000s"}}, times=2),
+            Fault(patch={"gpuQuota": {"totalTimeAllowed": "3000s"}}),
             "GPU hours",
             "warn",
             "0.8 of 1 h left this week; best takes",
         ),
         (
             "GetAcceleratorQuotaStatistics",
-            Fault(patch={"gpuQuota": {"totalTimeAllowed": "600s"}}, times=2),
+            Fault(patch={"gpuQuota": {"totalTimeAllowed": "600s"}}),
             "GPU hours",
             "fail",
             "GPU hours: expected at least 0.6 h",
         ),
         (
             "GetAcceleratorQuotaStatistics",
-            Fault(patch={"gpuQuota": None}, times=2),
+            Fault(patch={"gpuQuota": None}),
             "GPU hours",
             "warn",
             "does not say",
@@ -220,6 +225,12 @@ def test_what_is_found_has_a_remedy_and_stops_no_other_check(
     assert set(others) == {"ok"}
 
 
+def test_a_recipe_without_a_gpu_does_not_need_the_quota(sandbox, check):
+    sandbox.script("GetAcceleratorQuotaStatistics", Fault(404, {"code": 404, "message": "gone"}))
+    found = check("explore")
+    assert found["account"].state == "fail" and found["GPU hours"].state == "ok"
+
+
 def test_registered_weights_have_to_be_on_the_service(sandbox, runs, check, weights):
     publish_weights(Client(), "densenet121", weights, runs)
     found = check()["weights"]
@@ -227,7 +238,7 @@ def test_registered_weights_have_to_be_on_the_service(sandbox, runs, check, weig
     sandbox.service.state["datasets"].clear()
     found = check()["weights"]
     assert found.state == "fail" and "is not there" in found.found
-    assert found.remedy == "python build.py weights densenet121"
+    assert found.remedy == "run python build.py weights densenet121"
     assert check("scratch")["weights"].found == "scratch needs none"
 
 

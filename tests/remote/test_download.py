@@ -1,23 +1,27 @@
 """The competition's data: downloaded once, continued, verified, found."""
 
+import contextlib
 import errno
 import shutil
 import zipfile
 
+import hypothesis
 import pytest
 from conftest import SLUG
+from hypothesis import strategies
 
 import build
 from kernel.folders import find_downloaded
-from kernel.remote import download as download_module
 from kernel.remote.client import Client
-from kernel.remote.competition import NotJoined
-from kernel.remote.download import download_data
+from kernel.remote.download import download_data, fetch_archive
 from kernel.remote.errors import KaggleError
+from kernel.remote.fetch import CHUNK
+from kernel.remote.transport import Transport
 from kernel.sandbox.faults import Fault
+from kernel.sandbox.handler import Handler
 from pcam_kaggle.system.paths import find_data
 
-PART = 2 * download_module.CHUNK  # bytes after which a connection is cut
+PART = 2 * CHUNK  # bytes after which a connection is cut
 FINE = Fault(wait=0.001)  # none: a call that is answered as usual
 PAGE = {"status": 200, "headers": {"Content-Type": "text/html"}}
 
@@ -31,7 +35,7 @@ def folder(tmp_path):
 def ranges(monkeypatch):
     """The parts of files that are asked for."""
     asked = []
-    send = download_module.transport.Transport.send
+    send = Transport.send
 
     def record(self, request, **options):
         if "Range" in request.headers:
@@ -39,7 +43,7 @@ def ranges(monkeypatch):
             assert request.headers["If-Range"]
         return send(self, request, **options)
 
-    monkeypatch.setattr(download_module.transport.Transport, "send", record)
+    monkeypatch.setattr(Transport, "send", record)
     return asked
 
 
@@ -52,6 +56,19 @@ def list_files(folder):
 def list_left(folder):
     """What is in the folder beside the data and the lock."""
     return [path for path in folder.iterdir() if path.name not in (SLUG, ".locks")]
+
+
+def cut_off(sandbox, folder, monkeypatch):
+    """Begin a download and leave a part of the archive."""
+    with monkeypatch.context() as patch, pytest.raises(KaggleError, match="the connection failed"):
+        patch.setattr("kernel.remote.transport.PATIENCE", 0)
+        sandbox.script("data", Fault(cut=PART), FINE, Fault(drop=True))
+        download_data(folder)
+    assert [path.stat().st_size for path in list_left(folder)] == [PART]
+
+
+def reorder(members):
+    return dict(sorted(members.items(), reverse=True))
 
 
 def change_archive(sandbox, folder, change):
@@ -114,11 +131,8 @@ def test_after_ctrl_c_the_same_command_continues(sandbox, folder, ranges, compet
 
 
 def test_another_archive_is_not_appended(sandbox, folder, tmp_path, competition, monkeypatch):
-    monkeypatch.setattr(download_module, "PATIENCE", 1)
-    sandbox.script("data", Fault(cut=PART))
-    with pytest.raises(KaggleError, match="the connection failed"):
-        download_data(folder)
-    change_archive(sandbox, tmp_path, lambda members: dict(sorted(members.items(), reverse=True)))
+    cut_off(sandbox, folder, monkeypatch)
+    change_archive(sandbox, tmp_path, reorder)
     download_data(folder)
     assert list_files(folder / SLUG) == list_files(competition)
     assert list_left(folder) == []
@@ -131,9 +145,7 @@ def test_an_archive_that_changes_while_it_is_continued_starts_again(
 
     def change(text):
         if text.endswith("continuing") and sandbox.service.archive.parent != tmp_path:
-            change_archive(
-                sandbox, tmp_path, lambda members: dict(sorted(members.items(), reverse=True))
-            )
+            change_archive(sandbox, tmp_path, reorder)
 
     download_data(folder, change)
     assert list_files(folder / SLUG) == list_files(competition)
@@ -150,14 +162,74 @@ def test_an_address_that_expires_is_asked_for_again(sandbox, folder, competition
 def test_a_download_that_fails_again_and_again_is_given_up_and_kept(
     sandbox, folder, ranges, competition, monkeypatch
 ):
-    monkeypatch.setattr("kernel.remote.transport.PATIENCE", 0)
-    sandbox.script("data", Fault(cut=PART), *[FINE, Fault(drop=True)] * 4)
-    with pytest.raises(KaggleError, match="The same command resumes from here"):
-        download_data(folder)
+    cut_off(sandbox, folder, monkeypatch)
     assert not any(sandbox.faults.values())
-    assert [path.stat().st_size for path in list_left(folder)] == [PART]
     download_data(folder)
-    assert ranges == [f"bytes={PART}-"] * 5
+    assert ranges == [f"bytes={PART}-"] * 2
+    assert list_files(folder / SLUG) == list_files(competition)
+
+
+PLAIN = {"Content-Type": "text/plain"}
+ANSWERS = {
+    "another part": Fault(206, "Log in", {**PLAIN, "Content-Range": "bytes 0-5/6"}),
+    "text": Fault(200, "Log in", PLAIN),
+    "text with a tag": Fault(200, "Log in", {**PLAIN, "ETag": '"portal"'}),
+    "too far": Fault(416, "", PLAIN),
+}
+
+
+@pytest.mark.parametrize("first", [[FINE], []], ids=["to the rest", "to all"])
+@pytest.mark.parametrize("fault", ANSWERS.values(), ids=ANSWERS)
+def test_a_strange_answer_costs_nothing_of_the_archive(
+    sandbox, folder, ranges, competition, monkeypatch, first, fault
+):
+    cut_off(sandbox, folder, monkeypatch)
+    sandbox.script("data", *first, fault)
+    if not first and fault.status != 200:
+        with pytest.raises(KaggleError):
+            download_data(folder)
+    download_data(folder)
+    assert {*ranges} == {f"bytes={PART}-"}
+    assert list_files(folder / SLUG) == list_files(competition)
+
+
+FAULTS = [FINE, Fault(cut=PART), Fault(cut=1), Fault(drop=True), Fault(403), Fault(503)]
+FAULTS += [Fault(**PAGE), *ANSWERS.values()]
+
+
+@hypothesis.settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(strategies.lists(strategies.sampled_from(FAULTS), max_size=8))
+def test_whatever_is_answered_the_archive_is_whole_or_refused(sandbox, folder, faults):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    sandbox.faults.clear()
+    sandbox.script("data", *faults)
+    client, content = Client(), sandbox.service.make_archive().read_bytes()
+    with contextlib.suppress(KaggleError):
+        assert fetch_archive(client, folder, hypothesis.note).read_bytes() == content
+    sandbox.faults.clear()
+    assert fetch_archive(client, folder, hypothesis.note).read_bytes() == content
+    assert len(list_left(folder)) == 1
+
+
+def test_a_service_that_does_not_continue_starts_again_and_says_so(
+    sandbox, folder, competition, monkeypatch
+):
+    cut_off(sandbox, folder, monkeypatch)
+    seek_part = Handler.seek_part
+
+    def ignore_range(self, *words):
+        del self.headers["Range"]
+        return seek_part(self, *words)
+
+    monkeypatch.setattr(Handler, "seek_part", ignore_range)
+    said = []
+    download_data(folder, said.append)
+    assert any("it starts again, without 0.00 GB" in text for text in said)
     assert list_files(folder / SLUG) == list_files(competition)
 
 
@@ -191,7 +263,7 @@ def test_an_archive_without_a_size_is_refused(sandbox, folder):
 )
 def test_the_rules_come_first(sandbox, folder, method, fault):
     sandbox.script(method, fault)
-    with pytest.raises(NotJoined, match=r"accept them at https://\S+/rules"):
+    with pytest.raises(KaggleError, match=r"accept (them at https://\S+/|its )rules"):
         download_data(folder)
     assert "data" not in sandbox.calls
     assert not folder.exists() or list_left(folder) == []
@@ -210,7 +282,7 @@ def test_a_disk_that_becomes_full_is_named_and_nothing_is_lost(sandbox, folder, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "extract", fill)
-    with pytest.raises(OSError, match="is full; what was downloaded is kept"):
+    with pytest.raises(OSError, match="Try: free up disk space and repeat the command"):
         download_data(folder)
     (archive,) = list_left(folder)
     assert archive.read_bytes() == sandbox.service.archive.read_bytes()
@@ -236,19 +308,21 @@ def spoil_table(members):
 @pytest.mark.parametrize(
     "change, reason",
     [
-        (leave_out, "not the complete competition"),
-        (add_outside, "outside of the folder"),
-        (add_absolute, "outside of the folder"),
+        (leave_out, r"Expected: \d+ images in test/"),
+        (add_outside, "outside the folder"),
+        (add_absolute, "outside the folder"),
         (spoil_table, "Expected: 0 images in train/"),
     ],
 )
-def test_an_archive_that_is_not_the_competition_is_refused(
+def test_an_archive_that_is_not_the_competition_is_refused_and_kept(
     sandbox, folder, tmp_path, competition, change, reason
 ):
     original = change_archive(sandbox, tmp_path, change)
-    with pytest.raises(KaggleError, match=reason):
-        download_data(folder)
-    assert list_left(folder) == [] and not (folder / SLUG).exists()
+    for _ in range(2):
+        with pytest.raises(KaggleError, match=reason):
+            download_data(folder)
+    (archive,) = list_left(folder)
+    assert archive.read_bytes() == sandbox.service.archive.read_bytes()
     assert not list(tmp_path.rglob("outside*"))
     sandbox.service.archive = original
     download_data(folder)
@@ -272,9 +346,15 @@ def test_a_folder_that_is_not_complete_is_not_touched(sandbox, folder):
     (removed, *_) = (folder / SLUG / "train").iterdir()
     removed.unlink()
     before = list_files(folder)
-    with pytest.raises(ValueError, match="Received: 50 of them and 0 others. Try: move"):
+    with pytest.raises(ValueError, match="Received: 50 of them. Try: move the folder away"):
         download_data(folder)
     assert list_files(folder) == before
+
+
+def test_files_of_the_system_beside_the_images_do_not_count(sandbox, folder):
+    download_data(folder)
+    (folder / SLUG / "train" / ".DS_Store").touch()
+    assert download_data(folder) == folder / SLUG
 
 
 def test_the_client_is_made_only_where_something_is_missing(sandbox, folder, home, monkeypatch):

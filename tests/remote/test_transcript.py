@@ -134,6 +134,21 @@ def test_the_first_lines_of_a_running_kernel_s_log_are_recorded(sandbox, home, t
     assert line["path"] == "/v1/kernels/logs/stream/user-1/pcam-demo"
 
 
+@pytest.mark.parametrize(
+    "body, login",
+    [('{"a": ' * 9_000 + "1" + "}" * 9_000, "Bearer key"), ("{}", "Basic x")],
+    ids=["a deep answer", "a strange log-in"],
+)
+def test_an_exchange_that_cannot_be_written_ends_no_command(home, body, login):
+    request = requests.Request("POST", "https://api.kaggle.com/v1/x").prepare()
+    request.headers["Authorization"] = login
+    response, file = requests.Response(), io.BytesIO()
+    response.status_code, response._content = 200, body.encode()
+    response.headers["Content-Type"] = "application/json"
+    Transcript(file).record(request, response)
+    assert list(json.loads(file.getvalue().splitlines()[-1])) == ["unwritten"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_a_full_disk_ends_the_transcript_and_not_the_run(sandbox, capsys):
     with open("/dev/full", "wb", buffering=0) as file:
