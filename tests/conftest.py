@@ -114,7 +114,7 @@ def open_sandbox(tmp_path, competition, solution, home, monkeypatch):
     from kernel.sandbox.server import Sandbox
 
     monkeypatch.setattr(transport, "BACK_OFF", 0.01)
-    monkeypatch.setattr(transport, "PATIENCE", 2)
+    monkeypatch.setattr(transport, "PATIENCE", 3)
     monkeypatch.setattr(transport, "TIMEOUT", (5, 2))
     monkeypatch.setattr(push, "DIST", tmp_path / "dist")
     monkeypatch.setattr(once, "SHOW_SECONDS", 50)  # a second, at the pace of the sandbox

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 from conftest import TESTS, read_rows, run_python

@@ -34,6 +34,8 @@ def importing() -> Iterator[None]:
         os.environ.pop(name, None)
     original, requests.Session.send = requests.Session.send, refuse
     try:
+        # The client makes its folder, too, and fails if another command does so meanwhile.
+        find_credentials_folder().mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except OSError as error:
