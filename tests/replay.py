@@ -11,10 +11,12 @@ import threading
 
 
 def read_transcript(path):
-    """The first line of a transcript and its exchanges, without a line that a kill has cut."""
-    lines = path.read_text("utf-8").splitlines(keepends=True)
-    head, *exchanges = [json.loads(line) for line in lines if line.endswith("\n")]
-    return head, exchanges
+    """The first line of a transcript and its exchanges, without lines that a kill has cut."""
+    lines = []
+    for text in path.read_text("utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(text))
+    return lines[0], [line for line in lines if "transcript" not in line]
 
 
 class Replay:

@@ -9,6 +9,7 @@ import requests
 from ..credentials import find_credentials_folder
 from . import transport
 
+UNCLEAR = (302, 408, 409, 425)  # HTTP status that do not say that nothing was done
 CREDENTIALS_HELP = """\
 Any one of these provides them:
   1. kaggle auth login, which opens the browser once;
@@ -43,7 +44,8 @@ def explaining(what: str) -> Iterator[None]:
     except requests.HTTPError as error:
         status = error.response.status_code
         message = f"{what}: {explain_status(status, str(error))}"
-        raise (kind if status >= 500 else KaggleError)(message, status) from None
+        unclear = status >= 500 or status in UNCLEAR
+        raise (kind if unclear else KaggleError)(message, status) from None
     except requests.RequestException as error:
         message = f"{what}: {describe_failure(error)}"
         raise (KaggleError if transport.is_unsent(error) else kind)(message) from None

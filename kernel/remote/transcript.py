@@ -1,7 +1,7 @@
 """A transcript of what was said to Kaggle and back, without secrets and names.
 
-JSON lines: the first says the versions and the date, each of the others is one exchange,
-written as soon as it is over. Left out or replaced by placeholders that stay the same
+JSON lines: the first of every command says the versions and the date, each of the others is
+one exchange, written as soon as it is over. Left out or replaced by placeholders that stay the same
 within a file: credentials, user and team names, e-mail addresses, the home folder, and
 the addresses of files. Large texts, kernels and binary files are given by size and
 sha256.
@@ -47,12 +47,19 @@ NUMBERS = {"userId", "teamId", "submittedByRef", "TeamId", "ownerUserId", "autho
 SOURCES = {"text", "source"}
 PLAIN = {"method", "status", "language", "kernelType", "machineShape"}  # may look like a name
 SITE = {"code", "c", "competitions", "datasets", "kernels", "models"}  # no owners
+OWNED_KEYS = ("slug", "ref", "url", "path")  # which hold an owner's name
 OWNED = re.compile(r"(?:https?://[^/]+)?/?(?:(?:code|datasets)/)?([\w-]+)/[\w-]+(?:/\d+)?/?")
-URL = re.compile(r"""https?://[^\s"'<>\\]+""")
+URL = re.compile(
+    r"""(?:[a-z][a-z0-9+.-]*(?:://|%3a%2f%2f)|//[\w.-]+/)[^\s"'<>\\]+"""
+    r"""|[^\s"'<>\\]*[?&](?:x-goog|x-amz|signature|sig|expires|token)[^\s"'<>\\]*""",
+    re.IGNORECASE,
+)
+PAGE_HOSTS = ("www.kaggle.com", "kaggle.com", "127.0.0.1", "localhost")
 PAGE = re.compile(r"/(?:code|c|competitions|datasets|kernels)/[\w/-]*")
 # Where a word may start: not within another, but after an escape, as in "\\nname".
 WORD_START = r"(?:(?<![a-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
-EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+EMAIL = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+MESSAGES = {"submissionDescription", "description"}  # one's own words
 
 
 class Transcript:
@@ -103,14 +110,16 @@ class Transcript:
             kind = outcome.headers.get("Content-Type", "")
             answer = read_body(outcome.content, kind)
             headers = {name: outcome.headers[name] for name in HEADERS if name in outcome.headers}
+            if not is_call(path) and not outcome.ok and isinstance(answer, str):
+                answer = measure(outcome.content)  # a storage error names what it refused
             result = {"status": outcome.status_code, "headers": headers, "answer": answer}
         hider.learn(sent)
         hider.learn(answer, own=not (path.endswith("Leaderboard") or isinstance(answer, list)))
-        call = re.fullmatch("(?:/api)?(/v1/.*)", path)
+        where = path.removeprefix("/api") if is_call(path) else hider.hide_url(request.url)
         line = {
             "seconds": round(time.monotonic() - self.started, 3),
             "method": request.method,
-            "path": hider.hide(call[1]) if call else hider.hide_url(request.url),
+            "path": where,
             "request": sent,
             **result,
         }
@@ -168,7 +177,7 @@ class Hider:
                 self.learn(value, own, key)
         elif isinstance(content, str) and content:
             owner = OWNED.fullmatch(content)
-            if key in ("slug", "ref", "url") or key.endswith("Sources"):
+            if key in OWNED_KEYS or key.endswith("Sources"):
                 if owner and owner[1] not in SITE:
                     self.name("user", owner[1])
             elif key in TEAMS:
@@ -189,6 +198,11 @@ class Hider:
             return content
         if is_token(key):
             return self.name("token", content, own=False)
+        if key in MESSAGES:
+            last = content.split()[-1]
+            return f"message {last}" if re.fullmatch(r"build=[\w-]+", last) else "message"
+        if "://" not in content and (key in OWNED_KEYS or key.endswith("Sources")):
+            content = self.hide_owner(content)
         if key in TEAMS:
             return self.name("team", content, own=False)
         if key in USERS:
@@ -197,6 +211,11 @@ class Hider:
         if len(content) > (MAX_SOURCE if key in SOURCES else MAX_TEXT):
             return measure(content.encode("utf-8", "replace"))
         return self.hide_words(content)
+
+    def hide_owner(self, path: str) -> str:
+        """A path without the names of users among its parts, however short they are."""
+        users = {name: p for (kind, name), p in self.placeholders.items() if kind == "user"}
+        return "/".join(users.get(part, part) for part in path.split("/"))
 
     def hide_words(self, text: str) -> str:
         """A text without addresses, secrets and own names."""
@@ -214,11 +233,20 @@ class Hider:
         """The address of a page without host, names and query; of a file only its kind."""
         if url.startswith(STORAGE):
             return url
-        path = urllib.parse.urlsplit(url).path
-        if PAGE.fullmatch(path):
-            return f"https://www.kaggle.com{self.hide_words(path)}"
+        try:
+            parts = urllib.parse.urlsplit(url)
+            path, host = parts.path, parts.hostname
+        except ValueError:  # brackets that are no address
+            path, host = "", None
+        if PAGE.fullmatch(path) and host in PAGE_HOSTS:
+            return f"https://www.kaggle.com{self.hide_words(self.hide_owner(path))}"
         ending = re.search(r"\.[a-z]{2,5}$", path)
         return f"{STORAGE}{self.name('file', url, own=False)}{ending[0] if ending else ''}"
+
+
+def is_call(path: str) -> bool:
+    """Whether a request calls a method of the service, rather than storage."""
+    return path.removeprefix("/api").startswith("/v1/")
 
 
 def split_users(names: str) -> list[str]:
@@ -265,22 +293,25 @@ def measure(body: bytes) -> dict:
 
 @contextlib.contextmanager
 def recording(path: Path | None) -> Iterator[None]:
-    """Record the exchanges of a block in a new file, or nothing.
+    """Record the exchanges of a block in a file, or nothing.
+
+    A command that is repeated continues its transcript.
 
     Raises:
-        ValueError: the file is there already.
+        ValueError: the file holds something else.
     """
     if path is None:
         yield
         return
-    try:
-        path.touch(exist_ok=False)
-    except FileExistsError:
+    earlier = path.read_bytes() if path.exists() else b""
+    if path.exists() and not earlier.startswith(b'{"transcript":'):
         raise ValueError(
-            f"--record: expected a new file. Received: {path}, which is there already. Try: "
-            "another name"
-        ) from None
+            f"--record: expected a new file, or a transcript to continue. Received: {path}, which "
+            "is neither. Try: another name"
+        )
     with open(path, "ab", buffering=0) as file:
+        if not earlier.endswith(b"\n") and earlier:  # a kill has cut the last line
+            file.write(b"\n")
         transport.observe = Transcript(file).record
         try:
             yield

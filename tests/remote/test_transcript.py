@@ -103,6 +103,42 @@ def test_a_file_that_is_there_is_never_overwritten(sandbox, tmp_path, monkeypatc
     assert path.read_text() == "mine" and sandbox.calls == []
 
 
+def test_a_repeated_command_continues_its_transcript(sandbox, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    path = tmp_path / "transcript.jsonl"
+    words = ["push", "demo", "--record", str(path)]
+    assert build.main(words) == 0
+    before = path.read_bytes()
+    path.write_bytes(before[:-20])  # as after a kill
+    assert build.main(words) == 0
+    assert path.read_bytes().startswith(before[:-20] + b'\n{"transcript": 1')
+    assert len(read_transcript(path)[1]) > len(before.splitlines()) - 2
+
+
+@pytest.mark.parametrize("user", ["a", "jo", "x1", "123"])
+def test_a_short_user_name_is_replaced_where_names_stand(open_sandbox, tmp_path, monkeypatch, user):
+    sandbox = open_sandbox(username=user)
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    path = tmp_path / "transcript.jsonl"
+    assert build.main(["run", "demo", "--message", "by Team X", "--record", str(path)]) == 0
+    text = path.read_text()
+    assert f"{user}/pcam-demo" not in text and f'"{user}"' not in text and "Team X" not in text
+    assert f"/{user}/" not in text and "user-1/pcam-demo" in text and sandbox.calls
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("HTTPS://h.example/f?X-Goog-Signature=secret9", "//h.example/f?sig=secret9"),
+        *("gs://bucket/secret9", "https%3A%2F%2Fh.example%2Fsecret9", "/f?X-Amz-Signature=secret9"),
+        *("h.example/f?Expires=3&Signature=secret9", "https://h.example/datasets/secret9/q"),
+    ],
+)
+def test_a_signed_address_of_any_form_is_replaced(url):
+    hidden = Hider().hide({"headers": {"Location": url}, "answer": f"see {url} now"})
+    assert "secret9" not in str(hidden) and hidden["answer"].endswith(" now")
+
+
 def test_each_exchange_is_written_when_it_is_over_faults_included(sandbox, tmp_path):
     path = tmp_path / "transcript.jsonl"
     slow = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
