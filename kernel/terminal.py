@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-# Control characters but tab and line feed, the marks that reverse a line, and halves of
-# characters.
-UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters but tab and line feed, marks that reverse a line or are not seen, and halves
+# of characters.
+UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class SafeStream:

@@ -196,14 +196,19 @@ def check_complete(data: Path) -> None:
     """
     for part, table in (("train", "train_labels.csv"), ("test", "sample_submission.csv")):
         ids, names = set(), set()
-        if (data / table).is_file() and (data / part).is_dir():
-            with open(data / table, encoding="utf-8", newline="") as file:
+        if (data / table).is_file():
+            with (
+                contextlib.suppress(csv.Error, UnicodeDecodeError),  # no table
+                open(data / table, encoding="utf-8", newline="") as file,
+            ):
                 ids = {f"{row['id']}.tif" for row in csv.DictReader(file) if row.get("id")}
-            names = {entry.name for entry in os.scandir(data / part)}
+        if (data / part).is_dir():
+            names = {entry.name for entry in os.scandir(data / part) if entry.stat().st_size}
         if not ids or ids - names:
+            listed = f"{len(ids):,} images" if ids else "the images"
             raise ValueError(
-                f"Expected: {len(ids)} images in {part}/, those that {table} lists. Received: "
-                f"{len(ids & names)} of them"
+                f"Expected: {listed} in {part}/ that {table} lists. Received: "
+                f"{len(ids & names):,} of them"
             )
 
 
