@@ -1,5 +1,6 @@
 """The competition's data: one archive, downloaded in parts if need be, verified, unpacked."""
 
+import contextlib
 import csv
 import functools
 import os
