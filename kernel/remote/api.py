@@ -91,8 +91,8 @@ class Api(KaggleApi):
         return username
 
 
-def check_environment() -> str:
-    """Which service the environment names: "Kaggle" or "sandbox".
+def check_environment() -> tuple[str, str]:
+    """Which service the environment names, "Kaggle" or "sandbox", and the URL of its pages.
 
     Raises:
         KaggleError: a name that the client would ignore and connect to Kaggle, or a
@@ -100,7 +100,7 @@ def check_environment() -> str:
     """
     name = os.environ.get("KAGGLE_API_ENVIRONMENT", "")
     if name in ("", KaggleEnv.PROD.name):
-        return "Kaggle"
+        return "Kaggle", "https://www.kaggle.com"
     if name != "LOCALHOST":
         raise KaggleError(
             "KAGGLE_API_ENVIRONMENT: expected LOCALHOST (a server on this machine) or "
@@ -112,4 +112,4 @@ def check_environment() -> str:
             "HTTP_PROXY: with KAGGLE_API_ENVIRONMENT=LOCALHOST expected a server on "
             "this machine, http://127.0.0.1:PORT. Received: another host"
         )
-    return "sandbox"
+    return "sandbox", proxy or "http://localhost"

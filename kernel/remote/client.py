@@ -37,6 +37,7 @@ class Client:
 
     Attributes:
         service: str, "Kaggle" or "sandbox".
+        site: str, the URL under which its pages are.
         username: str, the owner of the credentials.
         pace: float, 1 on Kaggle; pauses between requests are multiplied by it.
 
@@ -45,7 +46,7 @@ class Client:
     """
 
     def __init__(self, timeout: tuple[float, float] | None = None, patience: float | None = None):
-        self.service = check_environment()
+        self.service, self.site = check_environment()
         self.pace = 1 if self.service == "Kaggle" else 0.02
         self.transport = Transport(timeout, patience)
         self.api = Api(self.transport)

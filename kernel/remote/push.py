@@ -232,7 +232,7 @@ class Push:
             pushed=now(),
             settings=self.overrides,
             kernel=self.kernel_id,
-            url=make_page_url(self.kernel_id),
+            url=make_page_url(self.client, self.kernel_id),
             timeout_hours=timeout,
             max_hours=max_hours,
             expected_hours=expect_hours(self.recipe, self.overrides),
@@ -314,7 +314,7 @@ class Push:
             kept = find_kernel(self.client, self.kernel_id, version)
             if kept and hash_source(get_source(kept)) == note.mark:
                 resumed = compare_sources(list_sources(kept), note.content["metadata"])
-                return version, make_page_url(self.kernel_id), resumed is not None
+                return version, make_page_url(self.client, self.kernel_id), resumed is not None
         return None
 
     def finish(self, note: Note, made: tuple[int, str, bool]) -> Path:

@@ -50,8 +50,8 @@ def find_latest(
         raise Undecided(
             f"{client.service} does not show {missing}. Expected: a version that is not older. "
             f"Received: version {get_version(stored) or 'none'}. Try: look at "
-            f"{make_page_url(kernel_id)}. If the kernel was deleted, repeat the command with "
-            "--send-anyway"
+            f"{make_page_url(client, kernel_id)}. If the kernel was deleted, repeat the command "
+            "with --send-anyway"
         )
     return found or find_kernel(client, kernel_id)
 

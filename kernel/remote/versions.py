@@ -141,6 +141,6 @@ def identify_version(kernel_id: str, version: int) -> dict:
     return {"user_name": owner, "kernel_slug": slug, "version_label": label}
 
 
-def make_page_url(kernel_id: str) -> str:
-    """The URL of a kernel's page on Kaggle."""
-    return f"https://www.kaggle.com/code/{kernel_id}"
+def make_page_url(client: Client, kernel_id: str) -> str:
+    """The URL of a kernel's page."""
+    return f"{client.site}/code/{kernel_id}"
