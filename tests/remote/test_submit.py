@@ -162,8 +162,9 @@ def test_a_list_that_is_out_of_date_sends_nothing_again(finish, submit):
     assert submit(client, run) == 1 == len(list_sent(sandbox))
 
 
-def test_a_list_that_is_out_of_date_after_a_lost_answer_is_waited_for(finish, submit):
+def test_a_list_that_is_out_of_date_after_a_lost_answer_is_waited_for(finish, submit, monkeypatch):
     sandbox, client, run = finish()
+    monkeypatch.setattr(once, "SHOW_SECONDS", 500)
     nothing = Fault(200, {"submissions": []}, times=5)
     sandbox.script("ListSubmissions", nothing)
     sandbox.script("CreateSubmission", Fault(drop=True, after=True))
