@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .board import BoardRow, read_board
 from .folders import DATA
-from .records import PushRecord, SubmissionRecord, read_record, read_status
+from .records import PushRecord, SubmissionRecord, read_record, read_status, read_submission
 from .remote.client import Client
 from .remote.errors import KaggleError
 from .remote.leaderboard import show_leaderboard
@@ -153,7 +153,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
     except (ValueError, OSError) as error:
         if failure is None or isinstance(error, Undecided):
             raise
-        print(f"what it left could not be submitted: {error}", flush=True)
+        print(f"after that failure: {error}", flush=True)
     if failure:
         raise failure
     return seconds
@@ -246,7 +246,7 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
     """
     record = read_record(run, PushRecord)
     status = read_status(run)
-    submission = read_record(run, SubmissionRecord)
+    submission = read_submission(run)
     number = str(submission.submission) if submission else ""
     row = rows.get((record.service, number), BoardRow())
     return {

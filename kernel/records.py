@@ -6,6 +6,7 @@ older and newer versions stay readable.
 
 import dataclasses
 import datetime
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -189,6 +190,15 @@ def read_status(run: Path) -> StatusRecord:
         return read_record(run, StatusRecord) or StatusRecord()
     except ValueError:  # the service is asked again
         return StatusRecord()
+
+
+def read_submission(run: Path) -> SubmissionRecord | None:
+    """A run's submission, or None; one that was damaged, which is said, is asked for again."""
+    try:
+        return read_record(run, SubmissionRecord)
+    except ValueError as error:
+        print(f"left out: {error}", file=sys.stderr)
+        return None
 
 
 def read_content(run: Path, name: str) -> dict:

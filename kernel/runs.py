@@ -20,7 +20,10 @@ def list_records(runs: Path = RUNS) -> list[tuple[Path, PushRecord]]:
     pairs = []
     for path in runs.glob("*/push.json"):
         try:
-            pairs.append((path.parent, read_record(path.parent, PushRecord)))
+            record = read_record(path.parent, PushRecord)
+            if record.kernel and not (record.version and "/" in record.kernel):
+                raise ValueError(f"{path}: expected a kernel owner/slug and its version")
+            pairs.append((path.parent, record))
         except ValueError as error:
             print(f"left out: {error}. Try: delete it, then push again", file=sys.stderr)
     return sorted(pairs, key=lambda pair: (pair[1].requested or pair[1].pushed, pair[0].name))

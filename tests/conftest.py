@@ -110,14 +110,14 @@ def open_sandbox(tmp_path, competition, solution, home, monkeypatch):
 
     Kernels are not trained but stubbed, in the mode given; the rest is as it is.
     """
-    from kernel.remote import once, push, transport
+    from kernel.remote import push, transport, versions
     from kernel.sandbox.server import Sandbox
 
     monkeypatch.setattr(transport, "BACK_OFF", 0.01)
     monkeypatch.setattr(transport, "PATIENCE", 3)
     monkeypatch.setattr(transport, "TIMEOUT", (5, 2))
     monkeypatch.setattr(push, "DIST", tmp_path / "dist")
-    monkeypatch.setattr(once, "SHOW_SECONDS", 50)  # a second, at the pace of the sandbox
+    monkeypatch.setattr(versions, "SHOW_SECONDS", 50)  # a second, at the pace of the sandbox
     opened = []
 
     def open_one(mode="ok", **options):

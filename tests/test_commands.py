@@ -162,7 +162,7 @@ def test_a_failed_run_with_a_submission_that_is_not_valid_submits_nothing(
     sandbox = open_sandbox("short")
     assert build.main(["run", "demo"]) == 1
     text, error = capsys.readouterr()
-    assert "what it left could not be submitted: " in text and "13 rows for 16" in text
+    assert "after that failure: " in text and "13 rows for 16" in text
     assert "v1 failed" in error and count_submissions(sandbox) == 0
 
 

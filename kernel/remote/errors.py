@@ -42,7 +42,7 @@ def explaining(what: str) -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
-        status = error.response.status_code
+        status = find_status(error.response)
         message = f"{what}: {explain_status(status, str(error))}"
         unclear = status >= 500 or status in UNCLEAR
         raise (kind if unclear else KaggleError)(message, status) from None
@@ -56,6 +56,13 @@ def explaining(what: str) -> Iterator[None]:
             f"{what}: this version of the kaggle client does not know the answer "
             f"({error}). Try: the same command again, then python -m pip install --upgrade kaggle"
         ) from error
+
+
+def find_status(response: requests.Response) -> int:
+    """The HTTP status of an error, which may stand in the body of an HTTP 200."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return int(response.json()["code"])
+    return response.status_code
 
 
 def describe_failure(error: requests.RequestException) -> str:

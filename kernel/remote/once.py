@@ -15,12 +15,12 @@ from typing import TypeVar
 from pcam_kaggle.system.files import read_json, write_json
 
 from ..records import make_record, measure_age, now
+from . import versions
 from .client import Client
 from .errors import KaggleError, LostAnswer
 
-SHOW_SECONDS = 600  # how long the service may take to show what it has done
 LOOK_SECONDS = 5  # between two looks
-MIN_LOOKS = 3  # after a note that is older than that
+MIN_LOOKS = 3  # for a write that was sent longer ago than that
 TEMPORARY_FAILURE = 75  # exit code, EX_TEMPFAIL of sysexits.h
 
 Outcome = TypeVar("Outcome")
@@ -31,7 +31,7 @@ class Note:
     """A write that was sent, or is about to be, and whose outcome is not recorded yet.
 
     Attributes:
-        what: str, "push" or "submission".
+        what: str, the write in words.
         expected: str, the outcome in words.
         page: str, the URL where the user can look for it.
         known: list of int, the numbers that are no outcome: they were there before.
@@ -89,7 +89,10 @@ def send_once(
         return send()
     except LostAnswer as error:
         say(f"{error} Searching for it.")
-        return wait_for_outcome(client, note, find)
+        outcome = wait_until_shown(client, lambda: find(note), note.started)
+        if outcome is None:
+            raise make_undecided(client, note) from None
+        return outcome
     except KaggleError:
         path.unlink(missing_ok=True)
         raise
@@ -124,35 +127,28 @@ def recover(
             f"{error}. Something may have been sent and not recorded. Try: look at Kaggle's page, "
             "then delete this file"
         ) from None
-    seconds = max(0, SHOW_SECONDS * client.pace - measure_age(note.started))
+    seconds = max(0, versions.SHOW_SECONDS * client.pace - measure_age(note.started))
     say(
         f"the {note.what}, {note.started[:16].replace('T', ' ')} UTC, was interrupted; searching "
         f"for it for up to {seconds / 60:.0f} min"
     )
-    try:
-        return note, wait_for_outcome(client, note, find)
-    except Undecided:
-        if not send_anyway:
-            raise
+    outcome = wait_until_shown(client, lambda: find(note), note.started)
+    if outcome is not None:
+        return note, outcome
+    if not send_anyway:
+        raise make_undecided(client, note)
     say("it does not show; sending again, as asked")
     path.unlink(missing_ok=True)
     return None
 
 
-def wait_for_outcome(client: Client, note: Note, find: Callable[[Note], Outcome | None]) -> Outcome:
-    """The outcome of a noted write.
-
-    Raises:
-        Undecided: none shows.
-    """
-    outcome = wait_until_shown(client, lambda: find(note), note.started)
-    if outcome is None:
-        raise Undecided(
-            f"the {note.what} may have been sent, and {client.service} does not show it. Expected: "
-            f"{note.expected}. Try: look at {note.page}. If it is there, repeat the command; if it "
-            "is not, repeat it with --send-anyway"
-        )
-    return outcome
+def make_undecided(client: Client, note: Note) -> Undecided:
+    """The error for a write whose outcome does not show."""
+    return Undecided(
+        f"the {note.what} may have been sent, and {client.service} does not show it. Expected: "
+        f"{note.expected}. Try: look at {note.page}. If it is there, repeat the command; if it is "
+        "not, repeat it with --send-anyway"
+    )
 
 
 def wait_until_shown(
@@ -164,13 +160,25 @@ def wait_until_shown(
         client: Client.
         find: function that returns it, or None while it does not show.
         sent: str, when it was sent (UTC, ISO 8601).
+
+    Raises:
+        Undecided: the service cannot be reached.
     """
-    patience = SHOW_SECONDS * client.pace
+    patience = versions.SHOW_SECONDS * client.pace
     until = time.monotonic() + max(0, patience - measure_age(sent))
     num_looks = 0
-    while (found := find()) is None:
+    while True:
+        failure = None
+        try:
+            found = find()
+        except KaggleError as error:
+            if error.status and error.status < 500:
+                raise
+            found, failure = None, error
         num_looks += 1
-        if num_looks >= MIN_LOOKS and time.monotonic() > until:
-            return None
+        is_over = num_looks >= MIN_LOOKS and time.monotonic() > until
+        if failure and is_over:
+            raise Undecided(f"something may have been sent. {failure}")
+        if found is not None or is_over:
+            return found
         time.sleep(LOOK_SECONDS * client.pace)
-    return found

@@ -40,7 +40,7 @@ def download_output(
     """Download the output of the version that was pushed into its run's folder.
 
     Also what a failed, cancelled or timed-out version has left, if a network was
-    finished; it is said what is missing. The files are downloaded into a folder beside,
+    finished; what is missing is said. The files are downloaded into a folder beside,
     are checked against the manifest in run.json, and only then moved to their places,
     run.json last. What is there already and right is not downloaded again, what is damaged
     is. After a failure the folder beside is kept for the next attempt.
@@ -186,10 +186,11 @@ def list_urls(
     found = {}
     for name, url in urls.items():
         first, *rest = name.split("/")
-        if first.lower() in OWN or first.startswith(PARTIAL) or (rest and first == "run.json"):
-            say(f"{name} of the kernel is saved as {PREFIX}{name}: this program uses that name")
+        if first.lower() in OWN or (rest and first.startswith((PARTIAL, "run.json"))):
+            own = name
             while (name := f"{PREFIX}{name}") in urls:
                 pass
+            say(f"{own} of the kernel is saved as {name}: this program uses that name")
         base = name.split("/")[-1]
         if not can_save(name):
             say(f"left out, since it cannot be saved: {name[:100]!a}")
@@ -215,13 +216,18 @@ def fetch_result(
         KaggleError: there is none, or one of another build, or that lists files outside the
             folder.
     """
-    path, name = folder / "run.json", folder.parent.name
+    path, run = folder / "run.json", folder.parent
     path.unlink(missing_ok=True)
+    if "run.json" not in urls and state == "COMPLETE":
+        raise Incomplete(
+            f"the list of files of {name_version(record)} lacks run.json. See {record.url}. Try: "
+            "the same command again"
+        )
     if "run.json" not in urls:
-        raise (Incomplete if state == "COMPLETE" else KaggleError)(
+        raise KaggleError(
             f"{describe_end(client, record, state)}. Its output lacks run.json: no network was "
             "finished. Expected: the run.json of a kernel, written after the first network. "
-            f"See {record.url}. Try: python build.py status {name} shows its log; push "
+            f"See {record.url}. Try: python build.py status {run.name} shows its log; push "
             "--resume continues with the network in training, if one was saved"
         )
     download_file(client, urls["run.json"], path)
@@ -256,8 +262,7 @@ def place_file(folder: Path, name: str) -> Path:
         KaggleError: a name that leads out of the folder, on any system.
     """
     parts = pathlib.PureWindowsPath(name).parts  # splits at / and \\ alike
-    windows, posix = pathlib.PureWindowsPath(name), pathlib.PurePosixPath(name)
-    if not parts or ".." in parts or windows.anchor or posix.anchor:
+    if not parts or ".." in parts or pathlib.PureWindowsPath(name).anchor:
         raise KaggleError(
             f"the output names a file outside its folder: {name!r}. Nothing was saved."
         )

@@ -21,11 +21,10 @@ from .client import Client
 from .competition import check_joined
 from .errors import KaggleError
 from .networks import choose_attached
-from .once import Note, locate_note, recover, send_once
+from .once import Note, Undecided, locate_note, recover, send_once, wait_until_shown
 from .pushed import find_latest, list_pushes, recall_max_hours, record_push
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
 from .versions import (
-    ALIVE,
     ask_state,
     compare_sources,
     find_kernel,
@@ -86,7 +85,7 @@ def push_kernel(
     with locked(DIST, push.slug, say):
         push.settle(send_anyway)
         stored = find_latest(client, push.kernel_id, runs, say, send_anyway)
-        found = push.find_same(stored)
+        found = push.find_same(stored, send_anyway)
         if found is None:
             return push.send(stored, hours)
         run, record = found
@@ -98,7 +97,7 @@ def push_kernel(
 
 
 class Push:
-    """The steps of `push_kernel`, whose arguments these are.
+    """The steps of `push_kernel`; takes the same arguments.
 
     Attributes:
         recipe: Recipe.
@@ -139,18 +138,20 @@ class Push:
             record.pushed for _, record in list_pushes(self.client, self.kernel_id, self.runs)
         ]
 
+        recorded = object()
+
         def find(note):
             if note.content["record"]["pushed"] in pushed:  # killed before the note was removed
-                return ()
+                return recorded
             return self.find_sent(note)
 
         found = recover(self.client, self.note_path, find, self.say, send_anyway)
-        if found and found[1]:
-            self.finish(*found)
-        elif found:
+        if found and found[1] is recorded:
             self.note_path.unlink(missing_ok=True)
+        elif found:
+            self.finish(*found)
 
-    def find_same(self, stored: object) -> tuple[Path, PushRecord] | None:
+    def find_same(self, stored: object, send_anyway: bool) -> tuple[Path, PushRecord] | None:
         """A version of the same build that need not be pushed again, with its record.
 
         The recorded ones are looked at first, the latest push first, then the latest versions on
@@ -158,36 +159,63 @@ class Push:
 
         Args:
             stored: what `find_latest` returned.
+            send_anyway: bool, skip a recorded version that does not show.
+
+        Raises:
+            Undecided: a recorded version does not show.
         """
         settings, seen = json.loads(json.dumps(self.overrides)), set()
+        latest = get_version(stored)
         for run, record in list_pushes(self.client, self.kernel_id, self.runs):
             if (record.recipe, record.settings) != (self.name, settings):
                 continue
             if self.bundle(record.max_hours).build_id != record.build_id:
                 continue
             seen.add(record.version)
-            kept = find_kernel(self.client, self.kernel_id, record.version)
-            if self.can_take(kept, record.version, record.max_hours, run):
+            kept = None
+            if record.version <= latest:
+                kept = self.find_recorded(record, send_anyway)
+            if self.can_take(kept, record, run):
                 return run, record
-        latest = get_version(stored)
-        for version in sorted(
-            {*range(max(1, latest - MAX_LOOKS), latest + 1)} - seen, reverse=True
-        ):
+        versions = {*range(max(1, latest - MAX_LOOKS + 1), latest + 1)} - seen
+        for version in sorted(versions, reverse=True):
             kept = find_kernel(self.client, self.kernel_id, version)
             max_hours = None
             if has_max_hours(self.recipe) and "max_hours" not in self.overrides:
                 max_hours = recall_max_hours(self.client, kept, version, self.kernel_id, self.runs)
-            if self.can_take(kept, version, max_hours):
-                timeout = max_hours + MARGIN if max_hours else MAX_HOURS
-                bundle, sources = self.bundle(max_hours), list_sources(kept)
-                record = self.make_record(bundle, sources, timeout, max_hours)
-                record = dataclasses.replace(record, version=version)
+            try:
+                bundle = self.bundle(max_hours)
+            except ValueError:  # a page that was edited by hand has hours out of range
+                continue
+            timeout = max_hours + MARGIN if max_hours else MAX_HOURS
+            sources = list_sources(kept) if kept else self.metadata
+            record = self.make_record(bundle, sources, timeout, max_hours)
+            record = dataclasses.replace(record, version=version)
+            if self.can_take(kept, record):
                 return record_push(self.runs, record), record
         return None
 
-    def can_take(
-        self, kept: object, version: int, max_hours: float | None, run: Path | None = None
-    ) -> bool:
+    def find_recorded(self, record: PushRecord, send_anyway: bool) -> object:
+        """What Kaggle keeps of a recorded version, as `find_kernel`, waited for if need be.
+
+        Raises:
+            Undecided: it does not show.
+        """
+
+        def find():
+            kept = find_kernel(self.client, self.kernel_id, record.version)
+            return kept if kept and get_source(kept) else None
+
+        kept = wait_until_shown(self.client, find, record.pushed)
+        if kept is None and not send_anyway:
+            raise Undecided(
+                f"{self.client.service} does not show version {record.version} of "
+                f"{self.kernel_id}, which has this build. Try: look at {record.url}. If that "
+                "version was deleted, repeat the command with --send-anyway"
+            )
+        return kept
+
+    def can_take(self, kept: object, record: PushRecord, run: Path | None = None) -> bool:
         """Whether a version has the same text and inputs and need not be repeated.
 
         With `resume` it has to have networks attached, and not to lack others, as far as its
@@ -195,19 +223,19 @@ class Push:
 
         Args:
             kept: what `find_kernel` returned of the version.
-            version: int, its number.
-            max_hours: float, the setting of that name that was chosen for it, or None.
+            record: PushRecord of the version.
             run: Path of its run, or None.
         """
-        if kept is None or not is_same_source(kept, self.bundle(max_hours)):
+        if kept is None or not is_same_source(kept, self.bundle(record.max_hours)):
             return False
         resumed = compare_sources(list_sources(kept), self.metadata)
         if resumed is None or (self.resume and not resumed):
             return False
-        state = ask_state(self.client, self.kernel_id, version)
+        state = ask_state(self.client, self.kernel_id, record.version, record.pushed)
         result = read_record(run, ResultRecord) if run else None
         lacks = result is not None and (result.not_trained or not result.complete)
-        return state in ALIVE or (state == "COMPLETE" and not (self.resume and lacks))
+        is_alive = state in ("QUEUED", "RUNNING")
+        return is_alive or (state == "COMPLETE" and not (self.resume and lacks))
 
     def bundle(self, max_hours: float | None = None) -> Bundle:
         """The page, with the max_hours that was chosen for it, or None."""

@@ -40,7 +40,7 @@ def find_latest(
 
     stored = find_kernel(client, kernel_id)
     records = [record for _, record in list_pushes(client, kernel_id, runs)]
-    newest = max(records, key=lambda record: record.version, default=None)
+    newest = max(records, key=lambda record: record.pushed, default=None)
     if newest is None or get_version(stored) >= newest.version:
         return stored
     missing = f"version {newest.version} of {kernel_id}, which was pushed from here"
@@ -75,7 +75,8 @@ def recall_max_hours(
     for _, record in list_pushes(client, kernel_id, runs):
         if record.version == version:
             return record.max_hours
-    return read_overrides(get_source(kept)).get("max_hours") if kept else None
+    hours = read_overrides(get_source(kept)).get("max_hours") if kept else None
+    return hours if isinstance(hours, int | float) else None
 
 
 def record_push(runs: Path, record: PushRecord) -> Path:
@@ -87,7 +88,10 @@ def record_push(runs: Path, record: PushRecord) -> Path:
     version = f"-v{record.version}"
     for ending in itertools.chain(("", version), (f"{version}-{i}" for i in itertools.count(2))):
         run = runs / f"{slug}-{record.build_id}{ending}"
-        there = read_record(run, PushRecord)
+        try:
+            there = read_record(run, PushRecord)
+        except ValueError:  # damaged: the folder stays as it is
+            continue
         if there is None:
             write_record(run, record)
         if there is None or identify_push(there) == identify_push(record):

@@ -16,7 +16,7 @@ from pcam_kaggle.system.paths import COMPETITION
 
 from ..folders import RUNS
 from ..locks import locked
-from ..records import PushRecord, ResultRecord, SubmissionRecord, now, read_record, write_record
+from ..records import PushRecord, ResultRecord, SubmissionRecord, now, read_submission, write_record
 from ..runs import check_account, check_kernel, check_service, list_records
 from .client import Client
 from .competition import PAGE, check_joined
@@ -65,7 +65,7 @@ def submit_predictions(
         record = check_service(run, client.service)
         if record.kernel:
             check_kernel(run, client)
-        earlier = read_record(run, SubmissionRecord)
+        earlier = read_submission(run)
         if earlier and earlier.account:
             check_account(run, earlier.account, client.username)
         path = run / "submission.csv"
@@ -112,7 +112,7 @@ def finish_submission(client: Client, run: Path, note_path: Path, found: object)
         note_path: Path of the note.
         found: the submission, with its number `ref` and its `description`.
     """
-    earlier = read_record(run, SubmissionRecord)
+    earlier = read_submission(run)
     if earlier is None or earlier.submission != found.ref:
         record = SubmissionRecord(found.ref, client.username, found.description, now())
         write_record(run, record)
@@ -263,7 +263,7 @@ def find_recorded(client: Client, build: str, runs: Path):
     One that failed is not returned.
     """
     for run, push in reversed(list_records(runs)):
-        record = read_record(run, SubmissionRecord)
+        record = read_submission(run)
         if record is None or push.service != client.service or not has_build(record.message, build):
             continue
         if record.account not in ("", client.username):

@@ -1,10 +1,10 @@
 """A transcript of what was said to Kaggle and back, without secrets and names.
 
 JSON lines: the first of every command says the versions and the date, each of the others is
-one exchange, written as soon as it is over. Left out or replaced by placeholders that stay the same
-within a file: credentials, user and team names, e-mail addresses, the home folder, and
-the addresses of files. Large texts, kernels and binary files are given by size and
-sha256.
+one exchange, written as soon as it is over. Left out or replaced by placeholders that stay the
+same within a command: credentials, user and team names, the descriptions of submissions, e-mail
+addresses, the home folder, and the addresses of files. Large texts, kernels and binary files are
+given by size and sha256.
 """
 
 import base64
@@ -304,13 +304,13 @@ def recording(path: Path | None) -> Iterator[None]:
         yield
         return
     earlier = path.read_bytes() if path.exists() else b""
-    if path.exists() and not earlier.startswith(b'{"transcript":'):
+    if earlier and not earlier.startswith(b'{"transcript":'):
         raise ValueError(
             f"--record: expected a new file, or a transcript to continue. Received: {path}, which "
             "is neither. Try: another name"
         )
     with open(path, "ab", buffering=0) as file:
-        if not earlier.endswith(b"\n") and earlier:  # a kill has cut the last line
+        if earlier and not earlier.endswith(b"\n"):  # a kill has cut the last line
             file.write(b"\n")
         transport.observe = Transcript(file).record
         try:

@@ -6,11 +6,13 @@ from pcam_kaggle.system.files import short_hash
 
 from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
+from ..records import measure_age
 from .client import Client
 from .datasets import is_networks
 from .errors import KaggleError
 
-ALIVE = ("QUEUED", "RUNNING")
+ALIVE = ("QUEUED", "RUNNING", "CANCEL_REQUESTED")
+SHOW_SECONDS = 600  # how long the service may take to show what it has done
 
 
 def find_kernel(client: Client, kernel_id: str, version: int | None = None):
@@ -80,8 +82,9 @@ def read_overrides(source: str) -> dict:
     try:
         for node in ast.parse(source).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "OVERRIDES":
-                return ast.literal_eval(node.value)
-    except (SyntaxError, ValueError):
+                found = ast.literal_eval(node.value)
+                return found if isinstance(found, dict) else {}
+    except (SyntaxError, ValueError, RecursionError):
         return {}
     return {}
 
@@ -113,18 +116,22 @@ def is_resumable(stored: object, bundle: Bundle) -> bool:
     return same or is_same_source(stored, bundle)
 
 
-def ask_state(client: Client, kernel_id: str, version: int) -> str:
-    """The name of a version's state; QUEUED where a version that was just pushed does not show."""
+def ask_state(client: Client, kernel_id: str, version: int, pushed: str) -> str:
+    """The name of a version's state; QUEUED where one that was just pushed does not show.
+
+    Args:
+        client: Client.
+        kernel_id: str, "owner/slug".
+        version: int, its number.
+        pushed: str, when it was pushed (UTC, ISO 8601).
+    """
     try:
-        return name_state(fetch_state(client, kernel_id, version))
+        answer = fetch_state(client, kernel_id, version)
     except KaggleError as error:
-        if error.status != 404:
+        is_new = measure_age(pushed) < SHOW_SECONDS * client.pace
+        if error.status not in (403, 404) or not is_new:
             raise
         return "QUEUED"
-
-
-def name_state(answer: object) -> str:
-    """The state in an answer of `fetch_state`; one without a state is that of a queued version."""
     return answer.status.name if answer.status else "QUEUED"
 
 

@@ -9,7 +9,6 @@ from ..records import PushRecord, StatusRecord, measure_age, now, read_status, w
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
-from .once import SHOW_SECONDS
 from .versions import ALIVE, ask_state, fetch_state, identify_version
 
 QUEUE_SECONDS = 3_600  # how long a version may be queued
@@ -78,12 +77,7 @@ def wait_for_kernel(
 
 def update_status(client: Client, record: PushRecord, run: Path) -> str:
     """The state's name now, also written to status.json."""
-    try:
-        state = ask_state(client, record.kernel, record.version)
-    except KaggleError as error:
-        if error.status != 403 or measure_age(record.pushed) > SHOW_SECONDS * client.pace:
-            raise
-        state = "QUEUED"  # a kernel that was just made does not show yet
+    state = ask_state(client, record.kernel, record.version, record.pushed)
     earlier = read_status(run)
     failure = earlier.failure if earlier.state == state else ""
     write_record(run, StatusRecord(state, now(), failure))

@@ -7,7 +7,7 @@ from conftest import SLUG, run_python
 
 from kernel.locks import locked
 from kernel.records import PushRecord, ResultRecord, SubmissionRecord, read_record, write_record
-from kernel.remote import once
+from kernel.remote import once, versions
 from kernel.remote import scores as scores_module
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
@@ -111,14 +111,14 @@ def test_a_submission_that_arrives_late_is_waited_for_by_the_next_command(
     finish, submit, monkeypatch
 ):
     sandbox, client, run = finish()
-    monkeypatch.setattr(once, "SHOW_SECONDS", 500)
+    monkeypatch.setattr(versions, "SHOW_SECONDS", 500)
     sandbox.script("CreateSubmission", Fault(wait=3))
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(once, "wait_for_outcome", interrupt)
+        patch.setattr(once, "wait_until_shown", interrupt)
         submit(client, run, "the first")
     assert list_sent(sandbox) == [] and read_record(run, SubmissionRecord) is None
     assert submit(client, run, "the second") == 1
@@ -164,7 +164,7 @@ def test_a_list_that_is_out_of_date_sends_nothing_again(finish, submit):
 
 def test_a_list_that_is_out_of_date_after_a_lost_answer_is_waited_for(finish, submit, monkeypatch):
     sandbox, client, run = finish()
-    monkeypatch.setattr(once, "SHOW_SECONDS", 500)
+    monkeypatch.setattr(versions, "SHOW_SECONDS", 500)
     nothing = Fault(200, {"submissions": []}, times=5)
     sandbox.script("ListSubmissions", nothing)
     sandbox.script("CreateSubmission", Fault(drop=True, after=True))

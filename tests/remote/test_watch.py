@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kernel.records import StatusRecord, read_record
-from kernel.remote import watch
+from kernel.remote import versions, watch
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.push import push_kernel
@@ -119,7 +119,7 @@ def test_a_new_kernel_that_does_not_show_yet_counts_as_queued(sandbox, push, mon
     denied = Fault(403, {"code": 403, "message": "denied"}, times=2)
     sandbox.script("GetKernelSessionStatus", denied)
     assert wait_for_kernel(client, run) == "COMPLETE"
-    monkeypatch.setattr(watch, "SHOW_SECONDS", 0)
+    monkeypatch.setattr(versions, "SHOW_SECONDS", 0)
     sandbox.script("GetKernelSessionStatus", denied)
     with pytest.raises(KaggleError, match="HTTP 403, denied"):
         wait_for_kernel(client, run)
