@@ -25,7 +25,7 @@ class BlendRecord:
     """A blend's run.json.
 
     Attributes:
-        build_id: str, ten hex digits over the method and the runs.
+        build_id: str, ten hex digits over the method, the runs and their predictions.
         edited: bool, always False: no kernel has written it.
         oof_auc: float, AUC on the images that all runs have.
         method: str, one of METHODS.
@@ -83,9 +83,13 @@ def blend_runs(
     adds = measure_contributions(names, oof, labels, folds, method, weights)
     auc = float(roc_auc_score(labels, blended))
     say_contributions(adds, oof, method, auc, say)
-    build_ids = [predictions.build_id for predictions in gathered]
+    # Another order is the same blend, other predictions of the same builds are another one.
+    parts = sorted(
+        f"{predictions.build_id} {short_hash(rows.tobytes() + own.tobytes())}"
+        for predictions, rows, own in zip(gathered, test, oof)
+    )
     record = BlendRecord(
-        build_id=short_hash(json.dumps([method, *build_ids])),
+        build_id=short_hash(json.dumps([method, *parts])),
         edited=False,
         oof_auc=auc,
         method=method,

@@ -7,14 +7,14 @@ older and newer versions stay readable.
 import dataclasses
 import datetime
 import sys
+import typing
 from pathlib import Path
-from typing import TypeVar
 
 from pcam_kaggle.system.files import read_json, write_json
 
 from .locks import writing
 
-Record = TypeVar("Record")
+Record = typing.TypeVar("Record")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +175,7 @@ def make_record(kind: type[Record], content: dict, path: Path) -> Record:
         value = content[field.name]
         if field.type is tuple and (value is None or isinstance(value, list)):
             value = tuple(value or ())
-        if not isinstance(value, int | float if field.type is float else field.type):
+        if not has_type(value, field.type):
             expected = getattr(field.type, "__name__", field.type)
             raise ValueError(
                 f"{path}: expected {field.name} of type {expected}. Received: {value!r}"
@@ -184,12 +184,28 @@ def make_record(kind: type[Record], content: dict, path: Path) -> Record:
     return kind(**values)
 
 
+def has_type(value: object, kind: type) -> bool:
+    """Whether a JSON value is of a field's type; a whole number may stand for a float."""
+    kinds = typing.get_args(kind) or (kind,)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)
+
+
 def read_status(run: Path) -> StatusRecord:
     """A run's last known state; that of a new one where none is known, or it was damaged."""
     try:
         return read_record(run, StatusRecord) or StatusRecord()
     except ValueError:  # the service is asked again
         return StatusRecord()
+
+
+def read_result_record(run: Path) -> ResultRecord | None:
+    """What a run.json says, or None; one that was damaged can be downloaded again."""
+    try:
+        return read_record(run, ResultRecord)
+    except ValueError:
+        return None
 
 
 def read_submission(run: Path) -> SubmissionRecord | None:

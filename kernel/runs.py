@@ -111,7 +111,7 @@ def check_account(run: Path, owner: str, username: str) -> None:
     if owner != username:
         raise ValueError(
             f"{run.name} belongs to the account {owner}. Expected: the credentials of {owner}. "
-            f"Received: those of {username}. Try: python build.py runs, which lists your own"
+            f"Received: those of {username}. Try: python build.py runs, which names each account"
         )
 
 

@@ -196,7 +196,7 @@ def parse_words(recipe: Recipe, words: list[str]) -> dict:
             check_owners(recipe, name)
     overrides = parse_overrides(recipe.parts, words)
     compose_settings(recipe, overrides)
-    return overrides
+    return dict(sorted(overrides.items()))
 
 
 def check_owners(recipe: Recipe, name: str) -> None:

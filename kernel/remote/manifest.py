@@ -35,7 +35,7 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
     if found.build_id != record.build_id or found.edited:
         state = f"{found.build_id}{', edited since' if found.edited else ''}"
         raise KaggleError(
-            f"this output is from another run. Expected: build {record.build_id}, as pushed. "
+            f"this output is of another build. Expected: build {record.build_id}, as pushed. "
             f"Received: build {state}"
         )
     return found

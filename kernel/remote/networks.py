@@ -11,7 +11,7 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
 from ..folders import RUNS
-from ..records import read_result
+from ..records import read_result, read_result_record
 from ..runs import list_records
 from .client import Client
 from .datasets import NETWORKS, list_dataset_files, publish_files
@@ -109,6 +109,8 @@ def find_networks(bundle: Bundle, service: str, runs: Path = RUNS) -> Networks |
     """
     wanted = identify_networks(bundle.source)
     for run, record in reversed(list_records(runs)):
+        if read_result_record(run) is None:
+            continue
         if record.service == service and record.kernel and identify_run(run) == wanted:
             paths = list_networks(run)
             if paths:

@@ -65,6 +65,7 @@ def download_output(
     record = check_kernel(run, client)
     with locked(runs, run.name, say):
         if is_fetched(run, record):
+            shutil.rmtree(run / "partial-output", ignore_errors=True)  # of a kill at the end
             choose_names([*read_record(run, ResultRecord).files, LOG], only)
             return 0
         state = update_status(client, record, run)
@@ -191,11 +192,12 @@ def list_urls(
             while (name := f"{PREFIX}{name}") in urls:
                 pass
             say(f"{own} of the kernel is saved as {name}: this program uses that name")
-        base = name.split("/")[-1]
-        if not can_save(name):
-            say(f"left out, since it cannot be saved: {name[:100]!a}")
-        elif not base.startswith((PARTIAL, ".")):  # "." starts the name of the lock
+        if not name.split("/")[-1].startswith((PARTIAL, ".")):  # "." starts the name of the lock
             found[name] = url
+    folders = {str(parent) for name in found for parent in pathlib.PurePosixPath(name).parents}
+    for name in [name for name in found if name in folders or not can_save(name)]:
+        say(f"left out, since it cannot be saved: {name[:100]!a}")
+        del found[name]
     return found
 
 

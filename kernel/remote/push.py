@@ -14,7 +14,7 @@ from ..bundle.page import Bundle, bundle_kernel
 from ..bundle.recipes import read_recipe
 from ..folders import DIST, RUNS
 from ..locks import locked
-from ..records import PushRecord, ResultRecord, make_record, now, read_record, write_record
+from ..records import PushRecord, make_record, now, read_result_record, write_record
 from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
@@ -172,10 +172,10 @@ class Push:
             if self.bundle(record.max_hours).build_id != record.build_id:
                 continue
             seen.add(record.version)
-            kept = None
-            if record.version <= latest:
-                kept = self.find_recorded(record, send_anyway)
-            if self.can_take(kept, record, run):
+            if record.version > latest:  # of a kernel that was deleted
+                continue
+            kept = self.find_recorded(record, send_anyway)
+            if kept and self.can_take(kept, record, run):
                 return run, record
         versions = {*range(max(1, latest - MAX_LOOKS + 1), latest + 1)} - seen
         for version in sorted(versions, reverse=True):
@@ -187,11 +187,13 @@ class Push:
                 bundle = self.bundle(max_hours)
             except ValueError:  # a page that was edited by hand has hours out of range
                 continue
+            if kept is None:
+                continue
             timeout = max_hours + MARGIN if max_hours else MAX_HOURS
-            sources = list_sources(kept) if kept else self.metadata
-            record = self.make_record(bundle, sources, timeout, max_hours)
+            record = self.make_record(bundle, list_sources(kept), timeout, max_hours)
             record = dataclasses.replace(record, version=version)
-            if self.can_take(kept, record):
+            is_same = compare_sources(list_sources(kept), self.metadata) is not None
+            if is_same and self.can_take(kept, record):
                 return record_push(self.runs, record), record
         return None
 
@@ -218,24 +220,30 @@ class Push:
     def can_take(self, kept: object, record: PushRecord, run: Path | None = None) -> bool:
         """Whether a version has the same text and inputs and need not be repeated.
 
-        With `resume` it has to have networks attached, and not to lack others, as far as its
-        output has been downloaded.
+        With `resume` it has to have networks attached, and not to lack others, or to be whole, as
+        far as its output has been downloaded.
 
         Args:
             kept: what `find_kernel` returned of the version.
             record: PushRecord of the version.
             run: Path of its run, or None.
         """
-        if kept is None or not is_same_source(kept, self.bundle(record.max_hours)):
+        if not is_same_source(kept, self.bundle(record.max_hours)):
             return False
-        resumed = compare_sources(list_sources(kept), self.metadata)
-        if resumed is None or (self.resume and not resumed):
+        sources = {
+            "dataset_sources": record.dataset_sources,
+            "kernel_sources": record.kernel_sources,
+        }
+        resumed = compare_sources(sources, self.metadata)
+        if resumed is None:
             return False
         state = ask_state(self.client, self.kernel_id, record.version, record.pushed)
-        result = read_record(run, ResultRecord) if run else None
-        lacks = result is not None and (result.not_trained or not result.complete)
-        is_alive = state in ("QUEUED", "RUNNING")
-        return is_alive or (state == "COMPLETE" and not (self.resume and lacks))
+        is_alive, is_over = state in ("QUEUED", "RUNNING"), state == "COMPLETE"
+        if not self.resume:
+            return is_alive or is_over
+        result = read_result_record(run) if run else None
+        is_whole = result is not None and result.complete and not result.not_trained
+        return (is_alive and resumed) or (is_over and (is_whole or (resumed and result is None)))
 
     def bundle(self, max_hours: float | None = None) -> Bundle:
         """The page, with the max_hours that was chosen for it, or None."""
@@ -286,7 +294,7 @@ class Push:
         settings = self.add_max_hours(max_hours)
         script, bundle = write_kernel(self.name, settings, DIST, metadata)
         record = self.make_record(bundle, metadata, timeout, max_hours)
-        known = get_version(stored)
+        known, attempts = get_version(stored), []
 
         def save():
             answer = self.client.save_kernel(script.parent, round(timeout * 3600))
@@ -303,8 +311,12 @@ class Push:
                 mark=hash_source(bundle.source),
                 content={"record": dataclasses.asdict(sent), "metadata": metadata},
             )
-            made = send_once(self.client, self.note_path, note, save, self.find_sent, self.say)
-            return note, made
+            # While we waited for a GPU, another machine may have pushed it.
+            made = self.find_sent(note) if attempts else None
+            attempts.append(note)
+            return note, made or send_once(
+                self.client, self.note_path, note, save, self.find_sent, self.say
+            )
 
         def say_busy(state):
             pause = state.next_action.sleep

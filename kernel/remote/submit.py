@@ -81,7 +81,7 @@ def submit_predictions(
                 say(f"this build was already submitted (submission {found.ref})")
             else:
                 check_allowed(client)
-                found = send_submission(client, path, message, build, note_path, say)
+                found = send_submission(client, path, message, build, note_path, runs, say)
             return finish_submission(client, run, note_path, found)
 
 
@@ -168,7 +168,8 @@ def make_message(record: PushRecord, result: ResultRecord, build: str, message: 
         settings = result.settings or {}  # a blend has none
         words = [record.recipe]
         if settings.get("num_folds"):
-            num_folds = len(settings.get("folds") or ()) or settings["num_folds"]
+            folds = settings.get("folds")
+            num_folds = len(folds) if isinstance(folds, list) and folds else settings["num_folds"]
             words.append(f"{num_folds}x")
         if settings.get("tta"):
             words.append(settings["tta"])
@@ -262,12 +263,7 @@ def find_recorded(client: Client, build: str, runs: Path):
 
     One that failed is not returned.
     """
-    for run, push in reversed(list_records(runs)):
-        record = read_submission(run)
-        if record is None or push.service != client.service or not has_build(record.message, build):
-            continue
-        if record.account not in ("", client.username):
-            continue
+    for record in list_recorded(client, build, runs):
         try:
             found = client.call("competitions", "get_submission", ref=record.submission)
         except KaggleError as error:
@@ -277,6 +273,19 @@ def find_recorded(client: Client, build: str, runs: Path):
         if found is None or not has_failed(found):
             return types.SimpleNamespace(ref=record.submission, description=record.message)
     return None
+
+
+def list_recorded(client: Client, build: str, runs: Path) -> list[SubmissionRecord]:
+    """The account's submissions of a build in the submit.json of all runs."""
+    pairs = [(push, read_submission(run)) for run, push in reversed(list_records(runs))]
+    return [
+        record
+        for push, record in pairs
+        if record is not None
+        and push.service == client.service
+        and record.account in ("", client.username)
+        and has_build(record.message, build)
+    ]
 
 
 def check_allowed(client: Client) -> None:
@@ -306,6 +315,7 @@ def send_submission(
     message: str,
     build: str,
     note_path: Path,
+    runs: Path,
     say: Callable[[str], None],
 ):
     """Upload and submit once; the submission, with its number `ref`.
@@ -315,6 +325,7 @@ def send_submission(
         KaggleError: what Kaggle refused.
     """
     known = [found.ref for found in list_same(client, build)]
+    known += [record.submission for record in list_recorded(client, build, runs)]
     token = client.upload(
         path,
         "competitions",
@@ -331,11 +342,8 @@ def send_submission(
             blob_file_tokens=token,
             submission_description=message,
         )
-        said = answer.message or ""
-        if answer.ref == 0 and said and "success" not in said.lower():
-            raise KaggleError(f"{client.service} refused the submission: {said}")
         if type(answer.ref) is not int or answer.ref < 1:
-            raise LostAnswer("the answer to the submission has no number.")
+            raise LostAnswer(f"the answer to the submission has no number: {answer.message}.")
         return types.SimpleNamespace(ref=answer.ref, description=message)
 
     note = Note(

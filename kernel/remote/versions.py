@@ -26,7 +26,8 @@ def find_kernel(client: Client, kernel_id: str, version: int | None = None):
     owner, slug = kernel_id.split("/")
     label = {} if version is None else {"version_label": f"v{version}"}
     try:
-        return client.call("kernels", "get_kernel", user_name=owner, kernel_slug=slug, **label)
+        kept = client.call("kernels", "get_kernel", user_name=owner, kernel_slug=slug, **label)
+        return kept if kept.metadata else None
     except KaggleError as error:
         if error.status in (403, 404):  # Kaggle says 403 where there is no such kernel
             return None

@@ -86,7 +86,7 @@ def test_every_page_is_fetched(finish, tmp_path):
 
 def test_the_output_of_another_build_is_refused(finish, tmp_path):
     _, client, run = finish("other")
-    with pytest.raises(KaggleError, match="from another run.*build 0123456789"):
+    with pytest.raises(KaggleError, match="of another build.*build 0123456789"):
         download_output(client, run, tmp_path / "runs")
     assert list_names(run) == NOTHING
 
@@ -160,10 +160,12 @@ def test_names_that_cannot_be_saved_are_left_out(finish):
     listed = [{"fileName": file.file_name, "url": file.url} for file in files]
     url = listed[0]["url"]
     odd = ["a\0b", "x" * 300, "submit.json/x", "run.json/x", "partial-output/x", "push.json"]
+    odd += ["a/b", "a"]
     listed += [{"fileName": name, "url": url} for name in odd]
     sandbox.script("ListKernelSessionOutput", Fault(patch={"files": listed}))
     num_files, text = fetch(client, run)
-    assert num_files == 3 + 4 and text.count("cannot be saved") == 2
+    assert num_files == 3 + 5 and text.count("cannot be saved") == 3
+    assert not list(run.rglob("partial-*"))
     assert {"kernel-submit.json", "kernel-push.json", "kernel-run.json"} < list_names(run)
     assert submit_predictions(client, run, runs=run.parent) == 1
 
@@ -292,7 +294,7 @@ def test_an_output_fetched_by_hand_is_checked_too(finish, tmp_path):
     result = run_python(words)
     assert result.returncode == 0, result.stderr
     assert (run / "submission.csv").exists()
-    with pytest.raises(KaggleError, match="from another run"):
+    with pytest.raises(KaggleError, match="of another build"):
         download_output(client, run, tmp_path / "runs")
 
 

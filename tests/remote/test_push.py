@@ -432,6 +432,25 @@ def test_a_full_gpu_queue_is_waited_for(open_sandbox, runs, tmp_path, capsys):
     assert sandbox.calls.count("SaveKernel") >= 4
 
 
+def test_a_version_that_another_machine_pushes_while_we_wait_for_a_gpu_is_taken(
+    open_sandbox, runs, tmp_path, monkeypatch
+):
+    sandbox = open_sandbox("slow")
+    busy = Fault(200, {"error": "Maximum batch GPU session count of 2 reached."})
+    sandbox.script("SaveKernel", busy)
+    pushed = []
+
+    def push_elsewhere(line):
+        if "Maximum batch" in line:
+            with monkeypatch.context() as other:
+                other.setattr(push_module, "DIST", tmp_path / "other")
+                pushed.append(push_kernel(Client(), "demo", runs=tmp_path / "elsewhere"))
+
+    run = push_kernel(Client(), "demo", runs=runs, say=push_elsewhere)
+    assert pushed and read_record(run, PushRecord).version == 1
+    assert len(list_versions(sandbox)) == 1
+
+
 def test_a_gpu_queue_that_stays_full_is_given_up(open_sandbox, runs, monkeypatch):
     sandbox = open_sandbox("wait")
     client = Client()

@@ -147,7 +147,8 @@ def test_a_description_that_mentions_a_build_is_not_taken_for_it(finish, submit)
     build = f"build={read_record(run, PushRecord).build_id}"
     note = run.parent / ".sending" / "hand.json"
     for i, text in enumerate((f"not {build}, all zeros", f"{build}-0123456789", f"x{build}")):
-        send_submission(client, run / "submission.csv", text, f"other{i}", note, print)
+        path = run / "submission.csv"
+        send_submission(client, path, text, f"other{i}", note, run.parent, print)
     assert submit(client, run, f"better than {build}?") == 4
     assert list_sent(sandbox)[-1]["description"] == f"better than {build}? {build}"
 
@@ -259,7 +260,7 @@ def test_the_output_of_another_build_is_never_submitted(finish, submit):
     sandbox, client, run = finish()
     files = ("submission.csv",)
     write_record(run, ResultRecord(build_id="0123456789", files=files))
-    with pytest.raises(KaggleError, match="from another run"):
+    with pytest.raises(KaggleError, match="of another build"):
         submit(client, run)
     assert list_sent(sandbox) == []
 
@@ -280,12 +281,27 @@ def test_what_is_not_allowed_is_said_before_anything_is_sent(finish, submit, met
     assert list_sent(sandbox) == [] and "StartSubmissionUpload" not in sandbox.calls
 
 
-def test_a_refusal_inside_an_answer_can_be_repeated(finish, submit):
+@pytest.mark.parametrize("message", ["Too late", "Your submission was received", None])
+def test_an_answer_without_a_number_that_made_nothing_is_undecided(finish, submit, capsys, message):
     sandbox, client, run = finish()
-    sandbox.script("CreateSubmission", Fault(200, {"ref": 0, "message": "Too late"}))
-    with pytest.raises(KaggleError, match="sandbox refused the submission: Too late"):
+    sandbox.script("CreateSubmission", Fault(200, {"ref": 0, "message": message}))
+    with pytest.raises(Undecided, match="--send-anyway"):
         submit(client, run)
-    assert submit(client, run) == 1 == len(list_sent(sandbox))
+    assert f"no number: {message}" in capsys.readouterr().out or message is None
+    assert submit_predictions(client, run, runs=run.parent, send_anyway=True) == 1
+    assert len(list_sent(sandbox)) == 1
+
+
+def test_an_earlier_submission_that_failed_is_not_taken_for_the_lost_one(finish, submit):
+    sandbox, client, run = finish()
+    submit(client, run)
+    list_sent(sandbox)[0].update(scores={}, errorDescription="out of order")
+    with pytest.raises(KaggleError, match="ended in an error"):
+        fetch_scores(client, run)
+    empty = Fault(200, {"submissions": []}, times=2)  # before it is sent
+    sandbox.script("ListSubmissions", empty)
+    sandbox.script("CreateSubmission", Fault(drop=True, after=True))
+    assert submit(client, run) == 2 == len(list_sent(sandbox))
 
 
 def test_an_answer_without_a_number_is_searched_for(finish, submit):
@@ -316,7 +332,7 @@ def test_the_daily_limit_is_real(finish, submit):
     sandbox, client, run = finish()
     for i in range(5):
         path, note = run / "submission.csv", run.parent / ".sending" / f"{i}.json"
-        send_submission(client, path, f"by hand {i}", "0123456789", note, print)
+        send_submission(client, path, f"by hand {i}", "0123456789", note, run.parent, print)
     with pytest.raises(KaggleError, match="no submission is left today: 5 were made"):
         submit(client, run)
     assert len(list_sent(sandbox)) == 5
