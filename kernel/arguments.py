@@ -159,7 +159,7 @@ def add_run(command: argparse.ArgumentParser) -> None:
 
 
 def add_push(command: argparse.ArgumentParser) -> None:
-    """[--folds N,N] [--resume] [--timeout HOURS]"""
+    """[--folds N,N] [--resume] [--timeout HOURS] [--send-anyway]"""
     command.add_argument(
         "--folds",
         metavar="N,N",
@@ -216,7 +216,7 @@ def add_record(command: argparse.ArgumentParser) -> None:
         "--record",
         type=Path,
         metavar="FILE",
-        help="write a transcript of the exchange with Kaggle to a new file, without names, "
+        help="write a transcript of the exchange with Kaggle to a file, which a repeated command continues, without names, "
         "credentials and addresses of files",
     )
 
