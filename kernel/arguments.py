@@ -216,8 +216,8 @@ def add_record(command: argparse.ArgumentParser) -> None:
         "--record",
         type=Path,
         metavar="FILE",
-        help="write a transcript of the exchange with Kaggle to a file, which a repeated command continues, without names, "
-        "credentials and addresses of files",
+        help="write a transcript of the exchange with Kaggle to a file, without names, "
+        "credentials and addresses of files; a repeated command continues it",
     )
 
 
