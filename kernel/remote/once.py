@@ -70,6 +70,9 @@ def send_once(
 ) -> Outcome:
     """Send a write under a note, which the caller removes once it has recorded the outcome.
 
+    The note is written right before the request is sent, so that a command that ends earlier
+    leaves none.
+
     Args:
         client: Client.
         path: Path of the note, as `locate_note` returns it.
@@ -83,8 +86,16 @@ def send_once(
         KaggleError: the write was refused; the note is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    note = dataclasses.replace(note, started=now())
-    write_json(path, note)
+
+    def mark(is_sent):
+        nonlocal note
+        if is_sent:
+            note = dataclasses.replace(note, started=now())
+            write_json(path, note)
+        else:
+            path.unlink(missing_ok=True)
+
+    client.transport.on_write = mark
     try:
         return send()
     except LostAnswer as error:
@@ -96,6 +107,8 @@ def send_once(
     except KaggleError:
         path.unlink(missing_ok=True)
         raise
+    finally:
+        client.transport.on_write = None
 
 
 def recover(

@@ -42,12 +42,15 @@ class Transport(HTTPAdapter):
     Attributes:
         timeout: tuple of two floats, seconds to connect and of silence; TIMEOUT by default.
         patience: float, seconds to keep retrying one call; PATIENCE by default.
+        on_write: function that is called with True right before a write is sent, and with
+            False where nothing came of it, or None.
     """
 
     def __init__(self, timeout: tuple[float, float] | None = None, patience: float | None = None):
         super().__init__()
         self.timeout = timeout or TIMEOUT
         self.patience = PATIENCE if patience is None else patience
+        self.on_write: Callable[[bool], None] | None = None
 
     def proxy_manager_for(self, proxy, **options):
         # urllib3 leaves Nagle's algorithm on for proxies, such as the sandbox: with
@@ -59,21 +62,28 @@ class Transport(HTTPAdapter):
         options["timeout"] = options.get("timeout") or self.timeout
         path = urllib.parse.urlsplit(request.url).path
         is_write = path.rsplit("/", 1)[-1] in WRITES
+        on_write = self.on_write if is_write else None
+
+        def is_undone(state):
+            if state.outcome.failed:
+                return is_unsent(state.outcome.exception())
+            return state.outcome.result().status_code == 429
 
         def is_transient(state):
+            if is_write:
+                if on_write and is_undone(state):
+                    on_write(False)
+                return is_undone(state)
             if LOG_STREAM in path:  # the next look at the kernel requests it again
                 return False
             if state.outcome.failed:
-                error = state.outcome.exception()
-                if is_write:
-                    return is_unsent(error)
-                return isinstance(error, requests.RequestException)
+                return isinstance(state.outcome.exception(), requests.RequestException)
             response = state.outcome.result()
-            if is_write:
-                return response.status_code == 429
             return response.status_code in TRANSIENT or is_web_page(response)
 
         def attempt():
+            if on_write:
+                on_write(True)
             try:
                 response = HTTPAdapter.send(self, request, **options)
                 whole = not options.get("stream") or (observe and LOG_STREAM not in path)

@@ -16,6 +16,7 @@ from kernel.facts.measurements import find_gpu_hours
 from kernel.folders import ROOT
 from kernel.records import PushRecord, read_record
 from kernel.remote import push as push_module
+from kernel.remote import transport
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.once import Undecided, wait_until_shown
@@ -462,10 +463,33 @@ def test_a_gpu_queue_that_stays_full_is_given_up(open_sandbox, runs, monkeypatch
     assert len(list_versions(sandbox)) == 2
 
 
-def test_a_rate_limit_is_waited_for(sandbox, runs):
+def test_a_rate_limit_is_waited_for_without_a_note(sandbox, runs, monkeypatch):
     sandbox.script("SaveKernel", SLOW_DOWN)
+    noted = []
+    pause = transport.choose_pause
+
+    def look(state):
+        noted.extend((runs / ".sending").iterdir())
+        return pause(state)
+
+    monkeypatch.setattr(transport, "choose_pause", look)
     push_kernel(Client(), "demo", runs=runs)
-    assert count_pushes(sandbox) == 2 and len(list_versions(sandbox)) == 1
+    assert count_pushes(sandbox) == 2 and len(list_versions(sandbox)) == 1 and noted == []
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_push_that_ends_before_its_request_leaves_no_note(sandbox, runs, monkeypatch, kind):
+    client = Client()
+
+    def end(*words, **options):
+        assert list((runs / ".sending").iterdir()) == []
+        raise kind
+
+    monkeypatch.setattr(client.api, "kernels_push", end)
+    with pytest.raises(kind):
+        push_kernel(client, "demo", runs=runs)
+    run = push_kernel(Client(), "demo", runs=runs)
+    assert read_record(run, PushRecord).version == 1 == count_pushes(sandbox)
 
 
 @pytest.mark.parametrize(
