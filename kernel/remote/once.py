@@ -143,7 +143,7 @@ def recover(
     seconds = max(0, versions.SHOW_SECONDS * client.pace - measure_age(note.started))
     say(
         f"the {note.what}, {note.started[:16].replace('T', ' ')} UTC, was interrupted; searching "
-        f"for it for up to {seconds / 60:.0f} min"
+        f"for it for up to {f'{seconds / 60:.0f} min' if seconds > 90 else f'{seconds:.0f} s'}"
     )
     outcome = wait_until_shown(client, lambda: find(note), note.started)
     if outcome is not None:

@@ -5,8 +5,10 @@
 Every trial has a sandbox of its own whose kernel ends at once. One command is killed
 (kill -9, Ctrl-C in turn), either at a random moment of the loop or while SaveKernel or
 CreateSubmission is in flight, with a commit that takes 0 to 8 seconds and is carried out
-although the command is gone. The same command is then repeated until it succeeds. Prints a
-Markdown table and fails unless every trial ends with one version and one submission.
+although the command is gone. The same command is then repeated until it succeeds; where it
+exits with 75 and the sandbox has received nothing, as after a kill between the note and the
+request, it is repeated with --send-anyway. Prints a Markdown table and fails unless every trial
+ends with one version and one submission.
 """
 
 import argparse
@@ -33,7 +35,7 @@ import build
 from kernel.remote import push
 build.RUNS = pathlib.Path(sys.argv[2]) / "runs"
 push.DIST = pathlib.Path(sys.argv[2]) / "dist"
-sys.exit(build.main(["run", "demo"]))
+sys.exit(build.main(["run", "demo", *sys.argv[3:]]))
 """
 
 
@@ -73,13 +75,13 @@ def open_sandbox(data, solution, folder):
     return Sandbox(data, solution, folder / "sandbox", python=STUB)
 
 
-def start(sandbox, folder):
+def start(sandbox, folder, *words):
     """Start the command, with the sandbox's environment."""
     variables = {**os.environ, **sandbox.environment()}
     variables = {name: value for name, value in variables.items() if value is not None}
     with open(folder / "log", "a") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", CODE, str(ROOT), str(folder)],
+            [sys.executable, "-c", CODE, str(ROOT), str(folder), *words],
             env=variables,
             stdout=log,
             stderr=log,
@@ -116,12 +118,13 @@ def try_once(data, solution, scratch, length, number, method, kind, when, commit
         was_running = process.poll() is None
         process.send_signal(kind)
         process.wait()
-        codes = []
+        codes, words = [], []
         while not codes or (codes[-1] and len(codes) < 5):
-            codes.append(start(sandbox, folder).wait())
-        state = sandbox.service.state
-        versions = sum(len(kernel["versions"]) for kernel in state["kernels"].values())
-        counts = versions, len(state["submissions"])
+            codes.append(start(sandbox, folder, *words).wait())
+            write = "CreateSubmission" if count(sandbox)[0] else "SaveKernel"
+            unsent = codes[-1] == 75 and write not in sandbox.calls
+            words = ["--send-anyway"] if unsent else []
+        counts = count(sandbox)
         notes = len(list((folder / "runs" / ".sending").glob("*.json")))
     if counts != (1, 1) or notes or codes != [0]:
         log = (folder / "log").read_text()[-3000:]
@@ -129,10 +132,20 @@ def try_once(data, solution, scratch, length, number, method, kind, when, commit
     return method or "any moment", was_running, counts, notes, codes
 
 
+def count(sandbox):
+    """How many versions and submissions the sandbox has."""
+    state = sandbox.service.state
+    versions = sum(len(kernel["versions"]) for kernel in state["kernels"].values())
+    return versions, len(state["submissions"])
+
+
 def report(outcomes):
     """Print the table; the exit code."""
-    print("| killed in | kills | while running | one version, one submission | repeated once |")
-    print("| --- | --- | --- | --- | --- |")
+    print(
+        "| killed in | kills | while running | one version, one submission | repeated once "
+        "| exit code 75, nothing sent |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
     groups = collections.defaultdict(list)
     for method, *rest in outcomes:
         groups[method].append(rest)
@@ -141,8 +154,9 @@ def report(outcomes):
         running = sum(row[0] for row in rows)
         good = sum(row[1] == (1, 1) and not row[2] for row in rows)
         once = sum(row[3] == [0] for row in rows)
+        unsent = sum(row[3] == [75, 0] for row in rows)
         bad += len(rows) - good
-        print(f"| {method} | {len(rows)} | {running} | {good} | {once} |")
+        print(f"| {method} | {len(rows)} | {running} | {good} | {once} | {unsent} |")
     return min(bad, 1)
 
 
