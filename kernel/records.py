@@ -193,7 +193,7 @@ def has_type(value: object, kind: type) -> bool:
 
 
 def read_status(run: Path) -> StatusRecord:
-    """A run's last known state; that of a new one where none is known, or it was damaged."""
+    """A run's last known state; QUEUED where there is none, or its record was damaged."""
     try:
         return read_record(run, StatusRecord) or StatusRecord()
     except ValueError:  # the service is asked again
@@ -209,7 +209,7 @@ def read_result_record(run: Path) -> ResultRecord | None:
 
 
 def read_submission(run: Path) -> SubmissionRecord | None:
-    """A run's submission, or None; one that was damaged, which is said, is asked for again."""
+    """A run's submission, or None; a damaged record is named on standard error and left out."""
     try:
         return read_record(run, SubmissionRecord)
     except ValueError as error:
@@ -262,7 +262,7 @@ def now() -> str:
 
 
 def measure_age(time: str) -> float:
-    """Seconds since a time of `now`; 0 where the clock was set back or the time is none."""
+    """Seconds since a time of `now`; 0 where the clock was set back or the text is not a time."""
     try:
         then = datetime.datetime.fromisoformat(time)
         return max(0, (datetime.datetime.now(datetime.UTC) - then).total_seconds())

@@ -25,7 +25,7 @@ SERVICES = {
     "datasets": "dataset_api",
     "blobs": "blob_api",
 }
-# What a line raises that is no entry of a log.
+# Raised by a line that is not a log entry.
 NO_ENTRY = (ValueError, KeyError, TypeError, RecursionError)
 
 

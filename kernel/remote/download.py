@@ -165,7 +165,7 @@ def unpack(path: Path, target: Path, say: Callable[[str], None]) -> None:
     except DAMAGED_ZIP as error:
         path.unlink()
         raise KaggleError(
-            f"the archive of the data is damaged, and was removed. Received: {error}. Try: the "
+            f"the archive of the data was damaged and is removed. Received: {error}. Try: the "
             "same command, which downloads it again"
         ) from None
     except ValueError as error:

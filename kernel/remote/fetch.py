@@ -126,7 +126,7 @@ def continue_from(
         if response.status_code == 206 or identify(response) != (size, tag):
             response.close()
             raise transport.WrongAnswer(
-                "received another part than was asked for. Try: the same command again"
+                "received another part of the file than requested. Try: the same command again"
             )
     say(f"the service cannot continue a download: it starts again, without {start / 1e9:.2f} GB")
     return response

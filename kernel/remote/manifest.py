@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pcam_kaggle.system.files import hash_file
 
-from ..records import PushRecord, ResultRecord, read_record
+from ..records import PushRecord, ResultRecord, read_result_record
 from .errors import KaggleError
 
 # Written again after every network, before run.json: a run that is killed in between
@@ -23,10 +23,7 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
         Incomplete: no run.json at all.
         KaggleError: another build id, or a text that was edited.
     """
-    try:
-        found = read_record(run, ResultRecord)
-    except ValueError:
-        found = None
+    found = read_result_record(run)
     if found is None or not found.build_id or not is_sound(found):
         raise Incomplete(
             f"{run / 'run.json'}: expected the run.json of a kernel. Received: something else. "
@@ -42,7 +39,7 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
 
 
 def is_sound(result: ResultRecord) -> bool:
-    """Whether what a run.json lists are names, with sizes and hashes or without."""
+    """Whether the lists in a run.json hold names, and sizes where it gives any."""
     entries = [entry for entry in (result.manifest or {}).values() if entry is not None]
     return all(isinstance(name, str) for name in (*result.files, *result.not_trained)) and all(
         isinstance(entry, dict) and isinstance(entry.get("size"), int) for entry in entries

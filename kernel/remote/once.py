@@ -34,7 +34,7 @@ class Note:
         what: str, the write in words.
         expected: str, the outcome in words.
         page: str, the URL where the user can look for it.
-        known: list of int, the numbers that are no outcome: they were there before.
+        known: list of int, the numbers that were there before.
         mark: str, what the outcome is recognized by.
         content: dict, what is to be recorded with the outcome.
         started: str, when it was sent (UTC, ISO 8601).
@@ -100,7 +100,7 @@ def send_once(
         return send()
     except LostAnswer as error:
         say(f"{error} Searching for it.")
-        outcome = wait_until_shown(client, lambda: find(note), note.started)
+        outcome = wait_for_outcome(client, note, find)
         if outcome is None:
             raise make_undecided(client, note) from None
         return outcome
@@ -145,7 +145,7 @@ def recover(
         f"the {note.what}, {note.started[:16].replace('T', ' ')} UTC, was interrupted; searching "
         f"for it for up to {f'{seconds / 60:.0f} min' if seconds > 90 else f'{seconds:.0f} s'}"
     )
-    outcome = wait_until_shown(client, lambda: find(note), note.started)
+    outcome = wait_for_outcome(client, note, find)
     if outcome is not None:
         return note, outcome
     if not send_anyway:
@@ -164,6 +164,20 @@ def make_undecided(client: Client, note: Note) -> Undecided:
     )
 
 
+def wait_for_outcome(
+    client: Client, note: Note, find: Callable[[Note], Outcome | None]
+) -> Outcome | None:
+    """The outcome of a noted write, or None where it does not show.
+
+    Raises:
+        Undecided: the service could not be asked.
+    """
+    try:
+        return wait_until_shown(client, lambda: find(note), note.started)
+    except KaggleError as error:
+        raise Undecided(f"the {note.what} may have been sent. {error}") from None
+
+
 def wait_until_shown(
     client: Client, find: Callable[[], Outcome | None], sent: str
 ) -> Outcome | None:
@@ -175,7 +189,7 @@ def wait_until_shown(
         sent: str, when it was sent (UTC, ISO 8601).
 
     Raises:
-        Undecided: the service cannot be reached.
+        KaggleError: the service could not be asked, to the end.
     """
     patience = versions.SHOW_SECONDS * client.pace
     until = time.monotonic() + max(0, patience - measure_age(sent))
@@ -187,11 +201,11 @@ def wait_until_shown(
         except KaggleError as error:
             if error.status and error.status < 500:
                 raise
-            found, failure = None, error
+            found, failure = None, error  # such as a network that is down for a while
         num_looks += 1
         is_over = num_looks >= MIN_LOOKS and time.monotonic() > until
         if failure and is_over:
-            raise Undecided(f"something may have been sent. {failure}")
+            raise failure
         if found is not None or is_over:
             return found
         time.sleep(LOOK_SECONDS * client.pace)

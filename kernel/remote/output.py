@@ -42,8 +42,8 @@ def download_output(
     Also what a failed, cancelled or timed-out version has left, if a network was
     finished; what is missing is said. The files are downloaded into a folder beside,
     are checked against the manifest in run.json, and only then moved to their places,
-    run.json last. What is there already and right is not downloaded again, what is damaged
-    is. After a failure the folder beside is kept for the next attempt.
+    run.json last. Files that are there and undamaged are not downloaded again. After a
+    failure the folder beside is kept for the next attempt.
 
     Args:
         client: Client.
@@ -293,7 +293,7 @@ def check_files(
             f"lists. The run's folder is unchanged. See {record.url}. Try: the same command again"
         )
     if newer:
-        say(f"newer than run.json, since the run was ended in between: {', '.join(newer)}")
+        say(f"newer than run.json, because the run ended between the two: {', '.join(newer)}")
 
 
 def say_end(

@@ -216,7 +216,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """A CSV with a column id, as text.
 
     Raises:
-        ValueError: it is none; names the file.
+        ValueError: it is not such a table; names the file.
     """
     try:
         table = pd.read_csv(path, dtype={"id": str})

@@ -182,7 +182,7 @@ class WrongAnswer(requests.ConnectionError):
 
 
 def is_web_page(response: requests.Response) -> bool:
-    """Whether a web page came instead of an answer, or of a file that is none.
+    """Whether a web page came instead of an answer, or instead of a file of another type.
 
     The store for files acknowledges an upload with an empty page, and may refuse with one.
     """

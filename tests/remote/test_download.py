@@ -333,7 +333,7 @@ def test_a_damaged_archive_is_removed_and_downloaded_again(sandbox, folder, comp
     archive = sandbox.service.make_archive()
     content = archive.read_bytes()
     archive.write_bytes(content[:60_000] + b"damaged" + content[60_007:])
-    with pytest.raises(KaggleError, match="is damaged, and was removed. Received: Bad CRC-32"):
+    with pytest.raises(KaggleError, match="was damaged and is removed. Received: Bad CRC-32"):
         download_data(folder)
     assert list_left(folder) == [] and not (folder / SLUG).exists()
     archive.write_bytes(content)

@@ -372,7 +372,7 @@ def test_a_late_failure_loses_nothing(finish):
 def test_a_submission_newer_than_the_manifest_is_taken_if_it_is_valid(finish):
     sandbox, client, run = finish("newer")
     _, text = fetch(client, run)
-    assert "newer than run.json, since the run was ended in between: submission.csv" in text
+    assert "newer than run.json, because the run ended between the two: submission.csv" in text
     assert {label for _, label in read_rows(run / "submission.csv")} == {"0.5"}
     assert submit_predictions(client, run, runs=run.parent) == 1
 
