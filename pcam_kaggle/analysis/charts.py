@@ -17,19 +17,20 @@ LEARNING_CURVES = {"accuracy": "accuracy", "loss": "loss (binary cross-entropy)"
 
 
 def plot_curves(history: pd.DataFrame, path: Path, title: str) -> None:
-    """Draw accuracy, loss and AUC by epoch and fold.
+    """Draw accuracy, loss and AUC by epoch, with a color for each fold or member.
 
     Args:
         history: DataFrame with columns fold, seed, epoch, accuracy, loss and auc, and the last
-            three again with the prefix val_.
+            three again with the prefix val_; in a run of several methods also member.
         path: the PNG to write (1500x500 pixels).
         title: title of the figure.
     """
     figure = new_figure(title)
-    folds = sorted(history["fold"].unique())
+    names = history.get("member", history["fold"].map("fold {}".format))
+    kinds = list(dict.fromkeys(names))
     for axes, (name, text) in zip(figure.subplots(1, 3), LEARNING_CURVES.items()):
-        for (fold, _), rows in history.groupby(["fold", "seed"]):
-            color = COLORS[folds.index(fold) % len(COLORS)]
+        for (kind, *_), rows in history.groupby([names, "fold", "seed"]):
+            color = COLORS[kinds.index(kind) % len(COLORS)]
             marker = "o" if len(rows) == 1 else None
             axes.plot(rows["epoch"], rows[name], "--", color=color, marker=marker)
             axes.plot(rows["epoch"], rows[f"val_{name}"], color=color, marker=marker)
@@ -44,8 +45,8 @@ def plot_curves(history: pd.DataFrame, path: Path, title: str) -> None:
         Line2D([], [], color="0.3", label="validation"),
     ]
     keys += [
-        Line2D([], [], color=COLORS[i % len(COLORS)], linewidth=4, label=f"fold {f}")
-        for i, f in enumerate(folds)
+        Line2D([], [], color=COLORS[i % len(COLORS)], linewidth=4, label=kind)
+        for i, kind in enumerate(kinds)
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
     save_figure(figure, path)

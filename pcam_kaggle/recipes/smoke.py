@@ -74,7 +74,7 @@ def main(run: Run) -> None:
             builder=build_frozen,
             find_revision=find_frozen_revision,
         ),
-        "fold": Finetune(
+        "small": Finetune(
             build_small,
             augment_patches,
             network=settings.small,
@@ -91,10 +91,10 @@ def main(run: Run) -> None:
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
     patches = load_patches(run)
     ensembles = {}
-    for kind, method in methods.items():
+    for name, method in methods.items():
         explain = explain_member if method.explainer else None
-        for ensemble in fit_members(method, patches, folds, run, device, kind, explain):
-            ensembles[kind] = ensemble
+        for ensemble in fit_members(method, patches, folds, run, device, name, explain):
+            ensembles[name] = ensemble
             complete = not ensemble.missing and len(ensembles) == len(methods)
             results = write_verdicts(run, device, ensembles, methods["head"].rate, complete)
     discard_features(run)

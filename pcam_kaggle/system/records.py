@@ -14,8 +14,8 @@ from .clock import Stage
 from .files import read_json, write_beside
 from .paths import find_attached
 
-# fold0_seed0.npz, head0_seed0.npz, stain0_seed0.npz, and checkpoint_fold0_seed0.npz of each.
-MEMBER_FILES = "[cfhs]*_seed*.npz"
+MEMBER_FILES = "*fold*_seed*.npz"  # vit_fold0_seed0.npz, or fold0_seed0.npz in a run of one method
+CHECKPOINT = "checkpoint_"  # starts the names of those in training
 PLAIN = ("fold", "seed", "positions", "oof", "oof_one_view", "test")  # of a Member
 
 
@@ -69,6 +69,12 @@ class Ensemble:
     missing: list
     warnings: tuple = ()
     files: tuple = ()
+
+
+def list_finished(folder: Path, prefix: str = "*") -> list:
+    """The files of finished networks whose names have that before "fold"; of all by default."""
+    paths = sorted(folder.glob(f"{prefix}fold*_seed*.npz"))
+    return [path for path in paths if not path.name.startswith(CHECKPOINT)]
 
 
 def save_member(path: Path, member: Member, fingerprint: str) -> None:

@@ -16,7 +16,7 @@ from ..data.run import Patches, Run, list_facts, start_budget
 from ..inference.networks import save_network
 from ..system.clock import Budget, Clock, OutOfTimeError, say_time
 from ..system.device import Device, describe_place
-from ..system.records import Ensemble, Member, load_member, save_member
+from ..system.records import CHECKPOINT, Ensemble, Member, list_finished, load_member, save_member
 from ..system.workers import run_jobs
 from .checkpoint import Checkpoint
 from .forecast import Forecast
@@ -26,11 +26,12 @@ from .forecast import Forecast
 class Job:
     """One network to train, and what a worker needs to know about its run.
 
-    `kind` is "fold", "head" or "stain", `num_rounds` the number of networks that are trained one
-    after another, and `folder` holds two files per network. `facts` describe the run.
+    `member` is the name of its method in a run of several, else "". `num_rounds` is the number of
+    networks that are trained one after another, and `folder` holds two files per network. `facts`
+    describe the run.
     """
 
-    kind: str
+    member: str
     fold: int
     seed: int
     num_rounds: int
@@ -41,21 +42,26 @@ class Job:
     @property
     def name(self) -> str:
         """The network's name in the log and in run.json."""
-        return f"{self.kind} {self.fold} seed {self.seed}"
+        return f"{self.prefix.replace('_', ' ')}fold {self.fold} seed {self.seed}"
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the member's files start with."""
+        return f"{self.member}_" if self.member else ""
 
     @property
     def path(self) -> Path:
         """The file of the network's predictions; the network itself is beside it."""
-        return self.folder / f"{self.kind}{self.fold}_seed{self.seed}.npz"
+        return self.folder / f"{self.prefix}fold{self.fold}_seed{self.seed}.npz"
 
     @property
     def checkpoint(self) -> Path:
         """The file of its training, as far as that has come."""
-        return self.path.with_name(f"checkpoint_{self.path.name}")
+        return self.path.with_name(f"{CHECKPOINT}{self.path.name}")
 
     def is_alone(self) -> bool:
         """Whether no network of the run is finished yet."""
-        return not any(self.folder.glob("[fhs]*_seed*.npz"))
+        return not list_finished(self.folder)
 
 
 def fit_members(
@@ -64,7 +70,7 @@ def fit_members(
     folds: np.ndarray,
     run: Run,
     device: Device,
-    kind: str = "fold",
+    member: str = "",
     explain: Callable | None = None,
 ) -> Iterator:
     """Train the networks of every fold and random seed; load the finished ones.
@@ -75,8 +81,7 @@ def fit_members(
         folds: int array (n,), the validation fold of every patch.
         run: Run.
         device: Device.
-        kind: "fold" or "head", how the networks' names start; "stain" for two groups of hue:
-            one network each, validated on the group that it did not see, without test patches.
+        member: the method's name in a run of several, with which its networks' names start.
         explain: `explain_member`, or None.
 
     Yields:
@@ -87,9 +92,7 @@ def fit_members(
     Raises:
         ValueError: no network was finished.
     """
-    jobs = list_jobs(method, run, device, kind)
-    if kind == "stain":
-        patches = dataclasses.replace(patches, test_images=patches.test_images[:0])
+    jobs = list_jobs(method, run, device, member)
     members, failures = load_finished(jobs), []
     for job in jobs:
         if job.name in members:
@@ -128,7 +131,7 @@ def fit_members(
             traceback.print_exc()
             failures.append(f"warning: {error}")
             members |= load_finished(left)
-    if not members and kind != "stain":
+    if not members:
         raise ValueError(
             failures[0]
             if failures
@@ -161,7 +164,7 @@ def gather_members(jobs: list, members: dict, failures: list) -> Ensemble:
     )
 
 
-def list_jobs(method: object, run: Run, device: Device, kind: str) -> list:
+def list_jobs(method: object, run: Run, device: Device, member: str = "") -> list:
     """List the networks of a run; a fold has the same seeds in any subset of folds."""
     settings, seed = run.settings.folds, run.settings.data.seed
     pairs = [
@@ -169,11 +172,9 @@ def list_jobs(method: object, run: Run, device: Device, kind: str) -> list:
         for fold in settings.folds or range(settings.num_folds)
         for number in range(settings.num_seeds)
     ]
-    if kind == "stain":
-        pairs = [(0, seed), (1, seed)]
     make_job = functools.partial(
         Job,
-        kind=kind,
+        member=member,
         num_rounds=-(-len(pairs) // device.num_workers),
         folder=run.output / "folds",
         policy=device.policy,
@@ -200,7 +201,7 @@ def finish_member(
     fingerprint = job.facts["fingerprint"]
     checkpoint = Checkpoint(job.checkpoint, fingerprint)
     budget = Budget(job.facts["settings"]["max_hours"], seconds_left)
-    known = [load_member(path).stages.values() for path in job.folder.glob("[fhs]*_seed*.npz")]
+    known = [load_member(path).stages.values() for path in list_finished(job.folder, job.prefix)]
     known = [sum(stage.seconds for stage in stages) for stages in known]
     needed = 0 if checkpoint.path.exists() else max(known, default=0)
     if needed >= budget.left():
@@ -220,7 +221,8 @@ def finish_member(
         traceback.print_exc()
         return job, None, f"warning: {job.name} failed: {type(error).__name__}: {error}"
     auc = float(roc_auc_score(patches.labels[member.positions], member.oof))
-    facts = {**job.facts, "fold": job.fold, "seed": job.seed, "oof_auc": auc}
+    own = {name: getattr(job, name) for name in ("member", "fold", "seed")}
+    facts = {**job.facts, **own, "oof_auc": auc}
     try:
         save_network(job.path.with_suffix(".keras"), network, facts)
     except Exception:  # must not lose the predictions; `gather_members` warns of it
@@ -269,6 +271,8 @@ def train_member(
         )
     history.insert(0, "seed", job.seed)
     history.insert(0, "fold", job.fold)
+    if job.member:
+        history.insert(0, "member", job.member)
     member = Member(
         fold=job.fold,
         seed=job.seed,

@@ -31,7 +31,10 @@ def test_curves_are_drawn_for_any_run(tmp_path, num_epochs, num_folds):
         for fold in range(num_folds)
         for epoch in range(num_epochs)
     ]
-    plot_curves(pd.DataFrame(rows), tmp_path / "curves.png", "a run")
+    history = pd.DataFrame(rows)
+    plot_curves(history, tmp_path / "curves.png", "a run")
+    plot_curves(history.assign(member="vit"), tmp_path / "members.png", "a run")
+    assert (tmp_path / "members.png").read_bytes() != (tmp_path / "curves.png").read_bytes()
     picture = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB"))
     assert picture.shape == (500, 1500, 3)
     assert (picture < 128).any(axis=2).mean() > 0.005  # ink

@@ -27,12 +27,13 @@ SECOND = ["fold1_seed1.keras", "fold1_seed1.npz"]
 NAMES = [*FIRST, *SECOND]
 
 
-def fit(output, num_workers=1, kind="fold", explainer=None, **overrides):
+def fit(output, num_workers=1, member="", explainer=None, **overrides):
     """The last ensemble of a run on the small task; one without members if there is none."""
     run = make_run(output, **{**SMALL, **overrides})
     method = make_method("flip", explainer, **{**SMALL, **overrides})
-    explain = explain_member if explainer and kind == "fold" else None
-    ensembles = fit_members(method, PATCHES, FOLDS, run, make_device(num_workers), kind, explain)
+    explain = explain_member if explainer else None
+    device = make_device(num_workers)
+    ensembles = fit_members(method, PATCHES, FOLDS, run, device, member, explain)
     return [Ensemble([], []), *ensembles][-1]
 
 
@@ -115,9 +116,9 @@ def test_finished_networks_are_loaded_not_trained(finished, output, capsys):
 
 
 def test_a_fold_has_the_same_seeds_in_any_subset(tmp_path):
-    def list_pairs(device=None, kind="fold", **overrides):
+    def list_pairs(device=None, member="", **overrides):
         run = make_run(tmp_path / "out", seed=100, **overrides)
-        jobs = list_jobs(make_method(), run, device or make_device(), kind)
+        jobs = list_jobs(make_method(), run, device or make_device(), member)
         assert {job.facts["fingerprint"] for job in jobs} == {"mine"}
         return jobs, [(job.fold, job.seed) for job in jobs]
 
@@ -127,9 +128,9 @@ def test_a_fold_has_the_same_seeds_in_any_subset(tmp_path):
     assert {job.num_rounds for job in jobs} == {6}
     assert {job.num_rounds for job in list_pairs(make_device(4), num_seeds=2)[0]} == {2}
     assert (jobs[1].name, jobs[1].path.name) == ("fold 0 seed 101", "fold0_seed101.npz")
-    jobs, pairs = list_pairs(kind="stain", num_seeds=2, folds=(2,))
-    assert pairs == [(0, 100), (1, 100)]
-    assert (jobs[1].name, jobs[1].path.name) == ("stain 1 seed 100", "stain1_seed100.npz")
+    jobs, pairs = list_pairs(member="vit", num_seeds=2, folds=(2,))
+    assert pairs == [(2, 104), (2, 105)]  # members share their seeds
+    assert (jobs[1].name, jobs[1].path.name) == ("vit fold 2 seed 105", "vit_fold2_seed105.npz")
 
 
 def test_a_network_without_time_is_not_started(finished, output, monkeypatch, capsys):
@@ -147,8 +148,6 @@ def test_without_any_network_the_error_says_how_to_continue(tmp_path, monkeypatc
     leave(monkeypatch, -1.0)
     with pytest.raises(ValueError, match=r"max_hours: no network could be finished.*max_hours=11"):
         fit(tmp_path / "out")
-    ensemble = fit(tmp_path / "stains", kind="stain")  # these are a check, not the submission
-    assert ensemble.members == []
 
 
 def test_the_first_network_is_cut_short_and_resumed_later(finished, tmp_path, monkeypatch, capsys):
@@ -184,17 +183,6 @@ def test_a_later_network_is_given_up_and_its_checkpoint_kept(output, monkeypatch
         "fold 1 seed 1 cannot finish within max_hours; its state is kept" in capsys.readouterr().out
     )
     assert list_files(output) == ["checkpoint_fold1_seed1.npz", *FIRST]
-
-
-def test_networks_of_a_stain_see_no_test_patch_and_explain_nothing(tmp_path):
-    ensemble = fit(tmp_path / "out", kind="stain", explainer=explain_maps, epochs=1)
-    assert list_files(tmp_path / "out") == [
-        *("stain0_seed0.keras", "stain0_seed0.npz", "stain1_seed0.keras", "stain1_seed0.npz")
-    ]
-    for member in ensemble.members:
-        assert len(member.test) == 0 and member.explanation is None
-        assert set(member.stages) == {"train", "predict_oof"}
-        assert member.positions.tolist() == np.flatnonzero(member.fold == FOLDS).tolist()
 
 
 def test_an_ensemble_is_yielded_after_every_network(tmp_path, capsys):

@@ -1,0 +1,130 @@
+"""Several methods in one run: kept apart, averaged, and none lost with another."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_task import FOLDS, LABELS, PATCHES, make_device, make_method, make_run
+
+from pcam_kaggle.inference.ensemble import log_odds
+from pcam_kaggle.system.records import load_member
+from pcam_kaggle.training.results import gather_oof
+from pcam_kaggle.training.several import (
+    fit_several,
+    join_ensembles,
+    join_oof,
+    keep_available,
+    measure_contributions,
+)
+
+SMALL = {"folds": (0, 1), "epochs": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Absent:
+    """A method whose weights cannot be had."""
+
+    def build(self):
+        raise FileNotFoundError("no weights here")
+
+
+@dataclasses.dataclass(frozen=True)
+class Unprepared:
+    """A method that has no time for its features."""
+
+    num_views = 1
+
+    def describe(self):
+        return {"method": "Unprepared"}
+
+    def prepare(self, patches, run, device):
+        raise ValueError("max_hours: no time for the features")
+
+
+def make_methods(**others):
+    return {"wide": make_method(**SMALL), **others, "late": make_method("flip", **SMALL)}
+
+
+def fit(output, methods, num_workers=1):
+    """All that a run of several methods yields."""
+    run = make_run(output, **SMALL)
+    return run, list(fit_several(methods, PATCHES, FOLDS, run, make_device(num_workers)))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("several"), make_methods(broken=Unprepared()))
+
+
+def test_every_method_has_its_own_networks_and_one_that_fails_ends_no_other(finished, capsys):
+    run, yielded = finished
+    counts = [[len(ensemble.members) for ensemble in parts.values()] for parts in yielded]
+    assert counts == [[1], [2], [2, 0, 1], [2, 0, 2], [2, 0, 2]]
+    ensembles = yielded[-1]
+    assert ensembles["broken"].missing == ["broken"]
+    names = [f"{member}_fold{n}_seed{n}.npz" for member in ("late", "wide") for n in (0, 1)]
+    assert sorted(p.name for p in (run.output / "folds").glob("*.npz")) == names
+    for name, ensemble in ensembles.items():
+        for member in ensemble.members:
+            path = run.output / "folds" / f"{name}_fold{member.fold}_seed{member.seed}.npz"
+            assert (load_member(path).test == member.test).all()
+    joined = join_ensembles(ensembles, ["warning: first"])
+    assert len(joined.members) == 4 and len(joined.files) == 8
+    expected = "warning: broken: ValueError: max_hours: no time for the features"
+    assert joined.warnings == ("warning: first", expected)
+
+
+def test_a_repeated_run_trains_nothing_again(finished, capsys):
+    run, yielded = finished
+    again = list(fit_several(make_methods(), PATCHES, FOLDS, run, make_device()))
+    assert [list(parts) for parts in again] == [["wide"], ["wide", "late"], ["wide", "late"]]
+    assert "| loss" not in capsys.readouterr().out
+    for name in ("wide", "late"):
+        for member, other in zip(again[-1][name].members, yielded[-1][name].members, strict=True):
+            assert (member.test == other.test).all()
+
+
+def test_without_any_network_every_reason_is_given(tmp_path):
+    methods = {"one": Unprepared(), "two": Unprepared()}
+    with pytest.raises(ValueError, match=r"members: .* one: .* features .* two: .* features"):
+        fit(tmp_path / "out", methods)
+
+
+def test_what_cannot_be_had_is_left_out_and_said(capsys):
+    kept, network, warnings = keep_available(make_methods(absent=Absent()))
+    assert list(kept) == ["wide", "late"] and network["network"] == "tiny + tiny"
+    assert network["num_parameters"] == 2 * kept["wide"].build().count_params()
+    assert warnings == ["warning: absent is left out: no weights here"]
+    assert warnings[0] in capsys.readouterr().out
+    with pytest.raises(ValueError, match="members: expected one that can be had.*no weights here"):
+        keep_available({"absent": Absent()})
+
+
+def make_table(predictions, index=None):
+    index = np.arange(len(predictions)) if index is None else index
+    columns = {"id": index, "label": LABELS[index], "fold": FOLDS[index]}
+    return pd.DataFrame({**columns, "prediction": predictions}, index=index)
+
+
+def test_out_of_fold_predictions_are_averaged_on_the_patches_of_all(finished):
+    run, yielded = finished
+    tables = {n: gather_oof(run, FOLDS, e.members) for n, e in yielded[-1].items() if e.members}
+    joined = join_oof(tables)
+    mean = np.mean([log_odds(table["prediction"]) for table in tables.values()], axis=0)
+    assert np.allclose(log_odds(joined["prediction"]), mean)
+    partly = {**tables, "late": tables["late"].query("fold == 1")}
+    assert join_oof(partly)["fold"].unique().tolist() == [1]
+    apart = {"wide": tables["wide"].query("fold == 0"), "late": partly["late"]}
+    assert join_oof(apart).equals(apart["wide"])
+
+
+def test_what_a_member_adds_is_measured_on_the_same_patches():
+    random = np.random.default_rng(0)
+    signal = LABELS + random.normal(size=(3, len(LABELS)))
+    tables = {name: make_table(1 / (1 + np.exp(-row))) for name, row in zip("abc", signal)}
+    tables["c"]["prediction"] = random.random(len(LABELS))
+    found = {part.member: part for part in measure_contributions(tables)}
+    assert found["a"].adds > found["c"].adds and found["c"].oof_auc < 0.7
+    (alone,) = measure_contributions({"a": tables["a"]})
+    assert alone.adds is None and alone.oof_auc == found["a"].oof_auc
