@@ -24,7 +24,7 @@ from ..training.members import fit_members
 from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
 
-SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224, "tta": "none"}
+SETTINGS = {"weights": "midnight-12k", "input_size": 224, "tta": "none"}
 
 
 def parts() -> dict:
