@@ -3,6 +3,9 @@
 Midnight (DINOv2 ViT-g/14, 1.1 billion parameters, Karasikov et al. 2025) never saw a Camelyon
 slide. It turns each patch into features once; logistic regression learns the label from them, with
 the penalty chosen within the training folds. It needs the internet or attached weights.
+
+`weights` takes other models. Choose one by held-out slides (slide_map), never by a published score
+on PCam's test part: the competition's private leaderboard is that part.
 """
 
 from ..data.folds import make_folds
