@@ -57,6 +57,7 @@ def main(run: Run) -> None:
         explainer=explain_tokens,
     )
     network = announce(method.build())  # fails early if weights are missing
+    network["backbone"] = method.describe()["backbone"]
 
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)

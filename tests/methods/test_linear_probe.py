@@ -239,6 +239,7 @@ def test_a_whole_run_and_its_repetition(model, shared_competition, tmp_path):
     settings = {**SMALL, "weights": str(model)}
     run = run_recipe("midnight", settings, data=shared_competition, output=tmp_path)
     assert run["num_parameters"] > 1000 and run["num_trainable"] == 0
+    assert run["backbone"]["weights"] == str(model) and len(run["backbone"]["revision"]) == 10
     assert set(run["fold_auc"]) == {"0", "1"} and 0 <= run["oof_auc"] <= 1
     assert run["stages"]["features"]["images"] == 51 + 16
     first = (tmp_path / "submission.csv").read_bytes()
