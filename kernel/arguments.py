@@ -118,8 +118,16 @@ def add_remote_commands(add: Callable) -> None:
         "--repository", metavar="URL", help="the repository's page; git's origin if omitted"
     )
     command = add("weights", "upload pretrained weights as a private dataset")
-    command.add_argument("architecture", metavar="ARCHITECTURE", help="from list")
-    command.add_argument("file", nargs="?", type=Path, help="the one in Keras's cache if omitted")
+    command.add_argument(
+        "architecture", metavar="NAME", help="an architecture or a foundation model, from list"
+    )
+    command.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="PATH",
+        help="file of the weights (default: the one in Keras's cache), or the model's folder",
+    )
     command = add("sandbox", "serve Kaggle's API on localhost, with your own leaderboard")
     add_sandbox(command)
 

@@ -19,6 +19,7 @@ from .folders import find_downloaded
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
     """Print what can be built, without a framework."""
     from .bundle.recipes import list_recipes, read_recipe
+    from .facts.foundation import list_foundation
     from .facts.measurements import describe_result
     from .facts.networks import load_networks
 
@@ -28,6 +29,9 @@ def show_recipes(args: argparse.Namespace, runs: Path) -> None:
     for name, network in load_networks().items():
         counts = f"{network.num_parameters:>11,} {network.num_trainable:>11,}"
         print(f"{name:<17} {network.family:<11} {counts}  {network.text}")
+    print(f"\n{'foundation model':<17} {'access':<11} {'licence':<11} {'parameters':>11}")
+    print(*list_foundation(), sep="\n")
+    print("choose one by held-out slides, not by a published score on PCam's test part")
 
 
 def build(args: argparse.Namespace, runs: Path) -> None:

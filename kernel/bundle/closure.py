@@ -17,6 +17,7 @@ KAGGLE_PACKAGES = {  # what Kaggle's image has, as far as the package needs it
     "huggingface_hub",
     "jax",
     "joblib",
+    "kaggle_secrets",  # nowhere else
     "keras",
     "keras_hub",
     "matplotlib",

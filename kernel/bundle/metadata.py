@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from pcam_kaggle.models.transformer_settings import find_address
 from pcam_kaggle.system.files import write_json
 
 from ..credentials import find_owner
@@ -70,7 +71,7 @@ def fill_metadata(
     downloads = [
         pair
         for pair in list_networks(found, overrides)
-        if pair[1] == "imagenet" or "://" in pair[1]
+        if pair[1] == "imagenet" or "://" in find_address(pair[1])
     ]
     if not found.uses_gpu:
         metadata["enable_gpu"] = False

@@ -20,9 +20,9 @@ import re
 from pathlib import Path
 
 from ..folders import ROOT
+from .foundation import render_foundation
 
 SOURCE = Path(__file__).with_name("measurements.csv")
-START, END = "<!-- measurements -->", "<!-- /measurements -->"
 DEFAULT_GPU_HOURS = 3.0  # of a recipe without an estimate: a fourth of a session
 
 
@@ -163,17 +163,18 @@ def mark_up(variant: str) -> str:
     return re.sub(r"\w+=[\w.]+", r"`\g<0>`", variant)
 
 
-def replace_table(text: str, table: str) -> str:
-    """A document with another table between its markers.
+def replace_table(text: str, table: str, name: str = "measurements") -> str:
+    """A document with another table between the markers of that name.
 
     Raises:
         ValueError: a document without the markers.
     """
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+    markers = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, start, rest = text.partition(markers[0])
+    _, end, after = rest.partition(markers[1])
     if not start or not end:
         raise ValueError(
-            f"expected the markers {START} and {END}, each on a line. Received: a "
+            f"expected the markers {' and '.join(markers)}, each on a line. Received: a "
             "document without them"
         )
     return f"{before}{start}\n{table}\n{end}{after}"
@@ -181,9 +182,14 @@ def replace_table(text: str, table: str) -> str:
 
 def update_documents() -> None:
     """Rewrite the tables of README.md and .github/kaggler.md."""
-    tables = {"README.md": render_readme_table()}
-    tables[".github/kaggler.md"] = render_all_measurements()
-    for name, table in tables.items():
-        text = (ROOT / name).read_text("utf-8")
-        updated = replace_table(text, table)
-        (ROOT / name).write_text(updated, "utf-8", newline="\n")
+    for document, marker, render in TABLES:
+        text = (ROOT / document).read_text("utf-8")
+        updated = replace_table(text, render(), marker)
+        (ROOT / document).write_text(updated, "utf-8", newline="\n")
+
+
+TABLES = (  # document, name of the markers, function that renders the table between them
+    ("README.md", "measurements", render_readme_table),
+    (".github/kaggler.md", "measurements", render_all_measurements),
+    (".github/kaggler.md", "foundation", render_foundation),
+)

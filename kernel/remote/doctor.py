@@ -185,7 +185,8 @@ def check_weights(client: Client, recipe: Recipe, overrides: dict, runs: Path) -
     for dataset in datasets:
         status = fetch_dataset_status(client, dataset.split("/")[1])
         if status != "READY":
-            remedy = f"run python build.py weights {list_networks(recipe, overrides)[0][0]}"
+            architecture, weights = list_networks(recipe, overrides)[0]
+            remedy = f"run python build.py weights {architecture or f'{weights} FOLDER'}"
             return "fail", f"the dataset {dataset} is {status or 'not there'}", remedy
     metadata = fill_metadata(recipe.name, overrides, client.username, tuple(datasets))
     if metadata["enable_internet"]:

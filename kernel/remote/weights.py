@@ -1,23 +1,33 @@
-"""Pretrained weights as a private Kaggle dataset, for kernels without internet."""
+"""Pretrained weights as a private Kaggle dataset, for kernels without internet or access."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from pcam_kaggle.models.course_settings import VGG16_FILE
 from pcam_kaggle.models.pretrained_settings import PRETRAINED
-from pcam_kaggle.system.files import read_json, short_hash, write_json
+from pcam_kaggle.models.transformer_settings import (
+    FOUNDATION,
+    MODEL_TYPES,
+    WEIGHTS_SLUG,
+    TransformerSettings,
+)
+from pcam_kaggle.system.files import hash_file, read_json, short_hash, write_json
 from pcam_kaggle.system.settings import unknown
 
+from ..bundle.metadata import TEMPLATE
 from ..bundle.recipes import Recipe, list_networks
 from ..folders import RUNS
 from ..locks import locked
 from .client import Client
 from .datasets import publish_files
 
-REGISTRY = "datasets.json"  # in runs/weights/: service -> weights file -> dataset
+REGISTRY = "datasets.json"  # in runs/weights/: service -> weights file or model -> dataset
 PRETRAINED_FILES = {**PRETRAINED, "vgg16": VGG16_FILE}  # network: Keras's name of the file
 HDF5 = b"\x89HDF\r\n\x1a\n"
+CONFIG, SCALE, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"  # lists the files where there are several
 
 
 def publish_weights(
@@ -27,15 +37,16 @@ def publish_weights(
     runs: Path = RUNS,
     say: Callable[[str], None] = print,
 ) -> str:
-    """Make a private dataset of a weights file, unless the same file is there.
+    """Make a private dataset of a weights file or of a model's folder, unless it is there.
 
-    Later pushes of that architecture list the dataset among their inputs, and need no
+    Later pushes of that architecture or model list the dataset among their inputs, and need no
     internet.
 
     Args:
         client: Client.
-        architecture: str, one with pretrained weights.
-        path: Path of the file; None for the one in Keras's cache.
+        architecture: str, one with pretrained weights, or the name of a foundation model.
+        path: Path of the file, None for the one in Keras's cache; of a foundation model, of its
+            folder.
         runs: Path of the folder of runs, where the dataset is recorded.
         say: function that prints a line.
 
@@ -43,26 +54,34 @@ def publish_weights(
         str, the dataset, as owner/slug.
 
     Raises:
-        ValueError: an architecture without weights, no such file, no HDF5 file.
+        ValueError: an architecture without weights, no such file or folder, one that is not
+            whole or of another kind.
         KaggleError: what Kaggle refused.
     """
-    path = find_weights(architecture, path)
-    digest = short_hash(path.read_bytes())[:8]
+    if architecture in FOUNDATION:
+        key, paths = architecture, check_model(architecture, path)
+        hashes = {path.name: hash_file(path) for path in paths}
+        digest = short_hash(json.dumps(hashes, sort_keys=True))[:8]
+        if SCALE not in hashes:
+            say(f"no {SCALE}: pixels are scaled to -1..1, as for midnight-12k")
+    else:
+        paths = [find_weights(architecture, path)]
+        key, digest = paths[0].name, short_hash(paths[0].read_bytes())[:8]
+    slug = WEIGHTS_SLUG.format(architecture.replace("_", "-")) + digest
     title = f"PCam {architecture.replace('_', ' ')} weights {digest}"
-    slug = title.lower().replace(" ", "-")
     with locked(runs, slug, say):
-        dataset = publish_files(client, [path], slug, title, say)
+        dataset = publish_files(client, paths, slug, title, say)
     with locked(runs, REGISTRY, say):
         registry = read_registry(runs)
         known = registry.get(client.service, {})
-        registry[client.service] = {**known, path.name: dataset}
+        registry[client.service] = {**known, key: dataset}
         (runs / "weights").mkdir(parents=True, exist_ok=True)
         write_json(runs / "weights" / REGISTRY, registry)
     return dataset
 
 
 def read_registry(runs: Path) -> dict[str, dict[str, str]]:
-    """The datasets that were made: service, then weights file, to dataset."""
+    """The datasets that were made: service, then weights file or model, to dataset."""
     path = runs / "weights" / REGISTRY
     return read_json(path) if path.exists() else {}
 
@@ -79,18 +98,20 @@ def find_datasets(
         runs: Path of the folder of runs, where datasets are recorded.
 
     Raises:
-        ValueError: a file of this machine, which no dataset holds.
+        ValueError: a file or folder of this machine, which no dataset holds, or an unknown model.
     """
-    known = read_registry(runs).get(service, {})
-    found = [
-        find_dataset(architecture, weights, known)
-        for architecture, weights in list_networks(recipe, overrides)
-    ]
+    known, found = read_registry(runs).get(service, {}), []
+    for architecture, weights in list_networks(recipe, overrides):
+        found.append(find_dataset(architecture, weights, known))
+        if found[-1] is None and TransformerSettings in recipe.parts.values():
+            check_name(weights)
     return list(dict.fromkeys(dataset for dataset in found if dataset))
 
 
 def find_dataset(architecture: str, weights: str, known: dict[str, str]) -> str | None:
     """The dataset that holds the weights of one network, or None."""
+    if "://" in weights:
+        return None
     name = Path(weights).name
     if weights == "imagenet":
         name = PRETRAINED_FILES.get(architecture)
@@ -100,14 +121,74 @@ def find_dataset(architecture: str, weights: str, known: dict[str, str]) -> str 
             f"weights: {weights} is a file of this machine, which the kernel does not "
             f"see. Try: python build.py weights {architecture} {weights}"
         )
-    if Path(weights).is_dir():
+    if dataset is None and Path(weights).is_dir():
         raise ValueError(
             f"weights: {weights} is a folder of this machine, which the kernel does "
-            "not see. Try: make a Kaggle model or dataset of it, list that in "
+            f"not see. Try: python build.py weights NAME {weights}, then weights=NAME, with one of "
+            f"{', '.join(FOUNDATION)}; or make a Kaggle model or dataset of it, list that in "
             "kernel-metadata.json (model_sources or dataset_sources), and give the "
             "folder's name from another place; or use weights=hf://OWNER/NAME"
         )
     return dataset
+
+
+def check_name(weights: str) -> None:
+    """Refuse a model that is neither known nor, as far as kernel-metadata.json says, attached.
+
+    Raises:
+        ValueError: names the closest one.
+    """
+    template = read_json(TEMPLATE)
+    is_attached = template["dataset_sources"] or template["model_sources"]
+    if "://" not in weights and weights not in FOUNDATION and not is_attached:
+        raise ValueError(f"weights: {unknown('foundation model', weights, FOUNDATION)}")
+
+
+def check_model(name: str, folder: Path | None) -> list[Path]:
+    """The files of a foundation model in a folder, in the format of transformers.
+
+    Raises:
+        ValueError: no folder, another type of model, a file that is missing or not whole.
+    """
+    page = FOUNDATION[name].replace("hf://", "https://huggingface.co/")
+    expected = f"the folder of {name} from {page}: {CONFIG} with a model_type among "
+    expected += f"{', '.join(MODEL_TYPES)}, {WEIGHTS} or {INDEX} with its files, and {SCALE}"
+    try:
+        if folder is None:
+            raise ValueError("no folder")
+        kind = read_json(folder / CONFIG).get("model_type")
+        if kind not in MODEL_TYPES:
+            raise ValueError(f"{folder / CONFIG} with model_type {kind!r}")
+        names = [WEIGHTS]
+        if (folder / INDEX).exists():
+            names = sorted(map(str, set(read_json(folder / INDEX)["weight_map"].values())))
+        for file in names:
+            if not is_whole(folder / Path(file).name):
+                raise ValueError(f"{folder / file}, which is not whole")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"weights: expected {expected}. Received: {error}. Try: python build.py weights {name} "
+            "FOLDER"
+        ) from error
+    others = [file for file in (CONFIG, SCALE, INDEX) if (folder / file).is_file()]
+    return [folder / file for file in (*others, *names)]
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says.
+
+    Raises:
+        OSError: it is not there.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length)) if length < size else {}
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key[:2] != "__"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+    return bool(ends) and size == 8 + length + max(ends)
 
 
 def find_weights(architecture: str, path: Path | None) -> Path:
@@ -117,7 +198,8 @@ def find_weights(architecture: str, path: Path | None) -> Path:
         ValueError: an architecture without weights, no such file, no HDF5 file.
     """
     if architecture not in PRETRAINED_FILES:
-        raise ValueError(unknown("architecture with weights", architecture, PRETRAINED_FILES))
+        known = (*PRETRAINED_FILES, *FOUNDATION)
+        raise ValueError(unknown("architecture with weights", architecture, known))
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     path = path or home / "models" / PRETRAINED_FILES[architecture]
     if not path.is_file():

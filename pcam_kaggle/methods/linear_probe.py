@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from ..data.batches import Batches
 from ..data.folds import Split
 from ..data.run import Patches, Run, start_budget
-from ..models.transformer_settings import HeadSettings
+from ..models.transformer_settings import HeadSettings, find_address
 from ..system.clock import Budget
 from ..system.device import Device
 from ..system.paths import find_attached
@@ -88,7 +88,8 @@ class LinearProbe:
 
     def describe(self) -> dict:
         """The facts about this method and its frozen network that are stored with a head."""
-        backbone = {"weights": self.network.weights, "revision": self.find_revision(self.network)}
+        weights, revision = find_address(self.network.weights), self.find_revision(self.network)
+        backbone = {"weights": weights, "revision": revision}
         return {"method": "LinearProbe", "tta": self.tta, "backbone": backbone}
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:

@@ -221,7 +221,7 @@ def load_frozen(facts: dict, say: Callable) -> keras.Model:
     policy = choose_policy(precision, [gpu.capability for gpu in gpus])
     backbone = build_transformer(settings, keras.DTypePolicy(policy).compute_dtype)
     found = find_transformer_revision(settings)
-    if "unknown" in (revision, found):
+    if "unknown" in (revision, found) or len(revision) != len(found):  # a commit, a hash
         say(f"{weights}: not checked against the run's: revision {revision}, here {found}")
     elif revision != found:
         raise ValueError(

@@ -14,11 +14,18 @@ import numpy as np
 from keras import ops
 
 from ..data.decode import IMAGE_SHAPE
+from ..system.hub import download_model
 from ..system.paths import walk_mounts
+from ..system.settings import unknown
 from .build import resize_center
-from .transformer_settings import TransformerSettings
+from .transformer_settings import (
+    FOUNDATION,
+    MODEL_TYPES,
+    WEIGHTS_SLUG,
+    TransformerSettings,
+    find_address,
+)
 
-MODEL_TYPES = ("dinov2", "dinov2_with_registers", "vit")
 PIXEL_SCALE = (0.5, 0.5)  # mean and deviation of RGB from 0 to 1: Midnight's
 
 
@@ -33,9 +40,9 @@ def load_backbone(
     """Load the frozen transformer, with its preprocessing and pooling.
 
     Args:
-        weights: str, "hf://owner/name", or a folder in the format of transformers (config.json
-            and model.safetensors) or of keras-hub: a path, or the name of one attached to the
-            kernel. Its model type is one of MODEL_TYPES.
+        weights: str, a name of FOUNDATION, "hf://owner/name", or a folder in the format of
+            transformers (config.json and model.safetensors) or of keras-hub: a path, or the name
+            of one attached to the kernel. Its model type is one of MODEL_TYPES.
         input_size: int, side in pixels to which the patch is resized; position embeddings of
             DINOv2 are interpolated to it; a ViT accepts only its own size.
         crop_size: int, even, side in pixels of the center crop that is resized.
@@ -47,10 +54,10 @@ def load_backbone(
 
     Raises:
         ImportError: keras-hub is not installed.
-        FileNotFoundError: there is no such folder.
-        ValueError: the model is of another type or does not accept the input_size.
+        FileNotFoundError: there is no such name or folder.
+        ValueError: the model cannot be downloaded, is of another type or does not accept the
+            input_size.
     """
-    preset = weights if "://" in weights else str(find_folder(weights))
     try:
         import keras_hub
         from safetensors import SafetensorError
@@ -59,6 +66,7 @@ def load_backbone(
             f"foundation models need keras-hub (Kaggle has it). Received: {error}. "
             'Try: python -m pip install -e ".[foundation]"'
         ) from error
+    preset = locate_model(weights)
     try:
         backbone = keras_hub.models.Backbone.from_preset(
             preset, image_shape=(input_size, input_size, 3), dtype=dtype
@@ -96,16 +104,7 @@ def read_pixel_scale(preset: str) -> tuple:
     Returns:
         Two float32 arrays (3,) or numbers.
     """
-    name = "preprocessor_config.json"
-    path = Path(preset) / name
-    if preset.startswith("hf://"):
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
-
-        try:
-            path = Path(hf_hub_download(preset.removeprefix("hf://"), name))
-        except EntryNotFoundError:
-            return PIXEL_SCALE
+    path = Path(preset) / "preprocessor_config.json"
     if not path.is_file():
         return PIXEL_SCALE
     settings = json.loads(path.read_text("utf-8"))
@@ -120,9 +119,9 @@ def find_transformer_revision(settings: TransformerSettings) -> str:
         str, the commit of a snapshot in Hugging Face's cache, or the first ten hex digits of the
         sha256 of a folder's files of weights; "unknown" for another place or without a snapshot.
     """
-    weights = settings.weights
-    if "://" not in weights:
-        return hash_weights(find_folder(weights))
+    folder, weights = find_folder(settings.weights), find_address(settings.weights)
+    if folder:
+        return hash_weights(folder)
     if weights.startswith("hf://"):
         from huggingface_hub import try_to_load_from_cache
 
@@ -143,18 +142,42 @@ def hash_weights(folder: Path) -> str:
     return digest.hexdigest()[:10]
 
 
-def find_folder(name: str) -> Path:
-    """Find a folder by its path, or by its name among the kernel's inputs.
+def locate_model(weights: str) -> str:
+    """Find a model's folder, here or attached; else download it from Hugging Face.
+
+    Returns:
+        str, a path, or an address of another hub, which keras-hub downloads from.
 
     Raises:
-        FileNotFoundError: there is neither; names the searched folder.
+        FileNotFoundError, ValueError: as `load_backbone`.
     """
+    folder, address = find_folder(weights), find_address(weights)
+    if folder:
+        return str(folder)
+    if address.startswith("hf://"):
+        return download_model(address.removeprefix("hf://"))
+    if "://" in address:
+        return address
+    raise FileNotFoundError(
+        "weights: expected the name of a foundation model, hf://OWNER/NAME, a folder that exists "
+        "here, or the name of one in a dataset or model attached to the kernel. "
+        f"Received: {unknown('model', weights, FOUNDATION)}"
+    )
+
+
+def find_folder(name: str) -> Path | None:
+    """Find a model's folder by its path, else among the kernel's inputs.
+
+    An attached folder is known by its own name, or by that of the dataset that `build.py weights`
+    makes of it.
+    """
+    if "://" in name:
+        return None
+    if Path(name).is_dir():
+        return Path(name)
     root = Path(os.environ.get("PCAM_INPUT") or "/kaggle/input")
-    attached = [place for place, _ in walk_mounts(root) if place.name == name]
-    found = [Path(name)] * Path(name).is_dir() + attached
-    if not found:
-        raise FileNotFoundError(
-            "expected a folder that exists here, or one of that name in a dataset or "
-            f"model attached to the kernel under {root}. Received: {name!r}"
-        )
-    return found[0]
+    for place, files in walk_mounts(root):
+        is_it = place.name == name or place.name.startswith(WEIGHTS_SLUG.format(name))
+        if is_it and "config.json" in files:
+            return place
+    return None

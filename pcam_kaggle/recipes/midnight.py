@@ -3,6 +3,9 @@
 Midnight (DINOv2 ViT-g/14, 1.1 billion parameters, Karasikov et al. 2025) never saw a Camelyon
 slide. It turns each patch into features once; logistic regression learns the label from them, with
 the penalty chosen within the training folds. It needs the internet or attached weights.
+
+`weights` takes other models. Choose one by held-out slides (slide_map), never by a published score
+on PCam's test part: the competition's private leaderboard is that part.
 """
 
 from ..data.folds import make_folds
@@ -24,7 +27,7 @@ from ..training.members import fit_members
 from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
 
-SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224, "tta": "none"}
+SETTINGS = {"weights": "midnight-12k", "input_size": 224, "tta": "none"}
 
 
 def parts() -> dict:
@@ -54,6 +57,7 @@ def main(run: Run) -> None:
         explainer=explain_tokens,
     )
     network = announce(method.build())  # fails early if weights are missing
+    network["backbone"] = method.describe()["backbone"]
 
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)

@@ -19,7 +19,7 @@ from ..training.study import run_study
 from ..training.study_log import Range
 from ..training.study_settings import StudySettings
 
-SETTINGS = {"weights": "hf://kaiko-ai/midnight", "input_size": 224}
+SETTINGS = {"weights": "midnight-12k", "input_size": 224}
 
 
 def parts() -> dict:

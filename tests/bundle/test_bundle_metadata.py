@@ -57,6 +57,8 @@ def test_some_folds_are_a_kernel_of_their_own(overrides, title):
         ("fast", {"weights": "none"}, [], False),
         ("fast", {"weights": "model.keras"}, [], False),
         ("midnight", {"weights": "hf://a/b"}, [], True),
+        ("midnight", {"weights": "hibou-l"}, [], True),
+        ("midnight", {"weights": "hibou-l"}, ["me/hibou-l"], False),
         ("midnight", {"weights": "folder"}, [], False),
         ("course_study", {}, ["me/vgg16"], False),
         ("course_vgg16", {"weights": "none"}, [], False),

@@ -239,6 +239,7 @@ def test_a_whole_run_and_its_repetition(model, shared_competition, tmp_path):
     settings = {**SMALL, "weights": str(model)}
     run = run_recipe("midnight", settings, data=shared_competition, output=tmp_path)
     assert run["num_parameters"] > 1000 and run["num_trainable"] == 0
+    assert run["backbone"]["weights"] == str(model) and len(run["backbone"]["revision"]) == 10
     assert set(run["fold_auc"]) == {"0", "1"} and 0 <= run["oof_auc"] <= 1
     assert run["stages"]["features"]["images"] == 51 + 16
     first = (tmp_path / "submission.csv").read_bytes()
@@ -356,7 +357,7 @@ def test_a_kept_head_predicts_the_same(tmp_path, head, policy):
 def test_a_folder_attached_to_the_kernel_is_found_by_its_name(model, monkeypatch):
     monkeypatch.setenv("PCAM_INPUT", str(model.parent))
     assert load_backbone("small", 56).output_shape == (None, 2 * DIM)
-    with pytest.raises(FileNotFoundError, match="Received: 'other'"):
+    with pytest.raises(FileNotFoundError, match="Received: unknown model 'other'"):
         load_backbone("other", 56)
 
 
@@ -383,7 +384,7 @@ def test_a_file_that_lacks_weights_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"weights": "none"}, r"weights: expected those of a transformer.*hf://kaiko-ai/midnight"),
+        ({"weights": "none"}, r"weights: expected those of a transformer.*midnight-12k"),
         ({"weights": "imagenet"}, "weights: expected those of a transformer"),
         ({"augmentation": "flip"}, "unknown setting 'augmentation'"),
         ({"stain_jitter": 0.05}, "unknown setting 'stain_jitter'"),

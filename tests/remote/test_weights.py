@@ -1,13 +1,17 @@
 """Pretrained weights as a private dataset, which later pushes attach."""
 
+import json
+
 import pytest
+from small_transformer import write_model
 
 import build
+from kernel.bundle.recipes import read_recipe
 from kernel.folders import ROOT
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.push import push_kernel
-from kernel.remote.weights import HDF5, publish_weights
+from kernel.remote.weights import HDF5, find_datasets, publish_weights
 from kernel.sandbox.faults import Fault
 from pcam_kaggle.models.pretrained_settings import PRETRAINED
 
@@ -60,7 +64,9 @@ def test_a_file_of_one_s_own_is_found_by_its_name(sandbox, tmp_path):
         push_kernel(client, "fast", {"weights": str(own)}, runs=runs)
     assert "SaveKernel" not in sandbox.calls
     folder = {"weights": str(tmp_path)}
-    with pytest.raises(ValueError, match="folder of this machine.*model_sources"):
+    with pytest.raises(
+        ValueError, match="folder of this machine.*build.py weights NAME.*model_sources"
+    ):
         push_kernel(client, "midnight", folder, runs=runs)
     dataset = publish_weights(client, "densenet121", own, runs)
     push_kernel(client, "fast", {"weights": own.name}, runs=runs)
@@ -103,3 +109,97 @@ def test_wrong_weights_are_named(sandbox, words, reason, capsys):
     assert build.main(["weights", *words]) == 1
     assert reason in capsys.readouterr().err
     assert "StartBlobUpload" not in sandbox.calls
+
+
+def test_a_gated_model_s_folder_is_attached_under_its_name(sandbox, tmp_path):
+    pytest.importorskip("safetensors")
+    folder, client, runs, lines = write_model(tmp_path / "model", 4), Client(), tmp_path / "r", []
+    dataset = publish_weights(client, "hibou-l", folder, runs, lines.append)
+    assert any(line.startswith("no preprocessor_config.json") for line in lines)
+    assert publish_weights(client, "hibou-l", folder, runs) == dataset  # not uploaded again
+    assert sandbox.calls.count("upload") == 2
+    assert sandbox.service.state["datasets"][dataset]["isPrivate"] is True
+    push_kernel(client, "midnight", {"weights": "hibou-l"}, runs=runs)
+    (version,) = sandbox.service.state["kernels"]["sandbox/pcam-midnight"]["versions"]
+    assert version["request"]["datasetDataSources"] == [dataset]
+    assert version["request"].get("enableInternet") is not True
+    sandbox.service.sessions["sandbox/pcam-midnight", 1].thread.join()
+    mounts = sandbox.service.folder / "kernels/sandbox/pcam-midnight/v1/input/datasets"
+    assert {path.name for path in (mounts / dataset).iterdir()} == {
+        "config.json",
+        "model.safetensors",
+    }
+    # The address itself means the hub, and another name its own dataset.
+    for weights in ("hf://histai/hibou-L", "hibou-b"):
+        assert find_datasets(read_recipe("midnight"), {"weights": weights}, "sandbox", runs) == []
+
+
+def test_the_kernel_finds_the_folder_that_was_published(sandbox, tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    from pcam_kaggle.models.transformer import find_folder
+
+    folder = write_model(tmp_path / "model", 4)
+    dataset = publish_weights(Client(), "hibou-l", folder, tmp_path / "runs")
+    mounted = tmp_path / "mounts" / "datasets" / dataset
+    mounted.parent.mkdir(parents=True)
+    folder.rename(mounted)
+    monkeypatch.setenv("PCAM_INPUT", str(tmp_path / "mounts"))
+    assert find_folder("hibou-l") == mounted
+    assert find_folder("hibou-b") is None
+
+
+def test_a_model_in_several_files_is_uploaded_whole(sandbox, tmp_path):
+    tensors = pytest.importorskip("safetensors.numpy")
+    folder = write_model(tmp_path / "model")
+    (folder / "preprocessor_config.json").write_text("{}", "utf-8")
+    weights = tensors.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    parts = {f"model-{n}.safetensors": sorted(weights)[n::2] for n in range(2)}
+    for name, keys in parts.items():
+        tensors.save_file({key: weights[key] for key in keys}, folder / name)
+    index = {"weight_map": {key: name for name, keys in parts.items() for key in keys}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    publish_weights(Client(), "midnight-12k", folder, tmp_path / "runs")
+    assert sandbox.calls.count("upload") == 5
+    (folder / "model-1.safetensors").unlink()
+    with pytest.raises(ValueError, match="No such file.*model-1.safetensors"):
+        publish_weights(Client(), "midnight-12k", folder, tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "damage, reason",
+    [
+        ("config", "config.json with model_type 'swin'"),
+        ("cut", "model.safetensors, which is not whole"),
+        ("pointer", "model.safetensors, which is not whole"),
+        ("json", "config.json"),
+        ("missing", "No such file or directory"),
+        ("none", "Received: no folder"),
+    ],
+)
+def test_a_folder_that_no_kernel_could_load_is_refused(sandbox, tmp_path, damage, reason, capsys):
+    pytest.importorskip("safetensors")
+    kind = "swin" if damage == "config" else "dinov2"
+    folder = write_model(tmp_path / "model", model_type=kind)
+    weights = folder / "model.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif damage == "pointer":
+        weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "utf-8")
+    elif damage == "json":
+        (folder / "config.json").write_text("{", "utf-8")
+    elif damage == "missing":
+        weights.unlink()
+    words = ["weights", "hibou-b"] + [str(folder)] * (damage != "none")
+    assert build.main(words) == 1
+    error = capsys.readouterr().err
+    assert reason in error and "https://huggingface.co/histai/hibou-b" in error
+    assert "StartBlobUpload" not in sandbox.calls
+
+
+def test_an_unknown_model_is_refused_before_it_is_pushed(sandbox, tmp_path):
+    with pytest.raises(ValueError, match="foundation model 'hibou-x'. Did you mean 'hibou-"):
+        push_kernel(Client(), "midnight", {"weights": "hibou-x"}, runs=tmp_path / "runs")
+    assert "SaveKernel" not in sandbox.calls
+    with pytest.raises(ValueError, match="Did you mean 'hibou-b'"):
+        publish_weights(Client(), "hibou-bb", tmp_path, tmp_path / "runs")
