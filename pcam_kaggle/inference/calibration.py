@@ -1,4 +1,4 @@
-"""Monotone maps to calibrated probabilities, one for each network."""
+"""Probabilities of each network, calibrated."""
 
 import dataclasses
 
