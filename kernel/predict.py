@@ -61,22 +61,22 @@ def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
     """Gather what the program needs to know about a run, as `Request` describes it.
 
     Raises:
-        ValueError: the run has no networks, or they are not those of run.json.
+        ValueError: the run has no networks, or they or their maps are not those of run.json.
     """
     record = read_result(run)
     average = (record["settings"] or {}).get("ensemble", "mean")
     if average == "rank":
         print("the run averages ranks, which single patches lack: their probabilities are averaged")
         average = "mean"
-    calibration = record.get("calibration") or {}
+    networks = find_networks(run, record)
     return {
-        "networks": find_networks(run, record),
+        "networks": networks,
         "fingerprint": record.get("fingerprint"),
         "source": str(source.absolute()),
         "out": str(out.absolute()),
         "tta": tta,
         "average": average,
-        "map": calibration.get("map"),
+        "maps": find_maps(run, record, networks),
     }
 
 
@@ -112,6 +112,24 @@ def find_networks(run: Path, record: dict) -> dict:
             )
         networks[str(path.absolute())] = digest
     return networks
+
+
+def find_maps(run: Path, record: dict, networks: dict) -> list | None:
+    """The calibration of every network, (scale, offset), or None if the run has none.
+
+    Raises:
+        ValueError: a network lacks one, or an earlier version mapped the average.
+    """
+    calibration = record.get("calibration") or {}
+    maps = calibration.get("maps")
+    names = [Path(path).stem for path in networks]
+    if calibration.get("map") or (maps and not set(names) <= set(maps)):
+        raise ValueError(
+            f"{run} cannot be calibrated. Expected: a map of each network ({', '.join(names)}) in "
+            f"run.json. Received: {', '.join(maps or []) or 'one of their average'}. "
+            "Try: the version that trained it"
+        )
+    return [maps[name] for name in names] if maps else None
 
 
 def ask_program(request: dict) -> dict:

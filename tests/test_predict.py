@@ -64,7 +64,7 @@ def write_run(run, **changes):
 
 def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, capfd):
     (tmp_path / "patches" / "torn.png").write_bytes(b"torn")
-    write_run(run, settings={"ensemble": "rank"}, calibration={"map": None})
+    write_run(run, settings={"ensemble": "rank"}, calibration={"maps": None})
     assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
     text, errors = capfd.readouterr()
     out = run / "predictions-patches.csv"
@@ -132,11 +132,22 @@ def test_networks_are_those_of_the_manifest(run):
         find_networks(run, read_result(run))
 
 
-def test_the_request_takes_the_average_and_the_map_of_the_run(run, tmp_path):
-    write_run(run, settings={"ensemble": "logit"}, calibration={"map": [1.2, 0.1]})
+def test_the_request_takes_the_average_and_the_maps_of_the_run(run, tmp_path):
+    maps = dict(zip(reversed(FOLDS), ([1.2, 0.1], [0.9, 0.2])))
+    write_run(run, settings={"ensemble": "logit"}, calibration={"maps": maps})
     request = make_request(run, tmp_path, tmp_path / "out.csv", "none")
-    assert (request["average"], request["map"]) == ("logit", [1.2, 0.1])
+    assert (request["average"], request["maps"]) == ("logit", [[0.9, 0.2], [1.2, 0.1]])
     assert (request["tta"], request["fingerprint"]) == ("none", "mine")
     write_run(run, settings=None, calibration=None)
     request = make_request(run, tmp_path, tmp_path / "out.csv", None)
-    assert (request["average"], request["map"]) == ("mean", None)
+    assert (request["average"], request["maps"]) == ("mean", None)
+
+
+@pytest.mark.parametrize(
+    "calibration, received",
+    [({"maps": {FOLDS[0]: [1.2, 0.1]}}, FOLDS[0]), ({"map": [1.2, 0.1]}, "one of their average")],
+)
+def test_a_run_without_the_map_of_a_network_is_refused(run, tmp_path, calibration, received):
+    write_run(run, calibration=calibration)
+    with pytest.raises(ValueError, match=rf"map of each network .* Received: {received}\. Try"):
+        make_request(run, tmp_path, tmp_path / "out.csv", None)

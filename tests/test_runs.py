@@ -301,12 +301,12 @@ def test_a_subset_of_folds_has_the_same_rows_and_the_same_network(finished, cali
     assert np.array_equal(*test)
 
 
-def test_the_map_is_applied_to_the_submission_and_keeps_its_order(finished, calibrated):
-    assert read_json(finished / "run.json")["calibration"]["map"] is None
+def test_the_map_of_a_network_is_applied_to_the_submission(finished, calibrated):
+    assert read_json(finished / "run.json")["calibration"]["maps"] is None
     found = read_json(calibrated / "run.json")["calibration"]
     plain = np.load(calibrated / "folds" / "fold1_seed1.npz")["test"]
     mapped = read_submission(calibrated)["label"]
-    expected = plain if found["refused"] else calibrate(plain, *found["map"])
+    expected = plain if found["refused"] else calibrate(plain, *found["maps"]["fold1_seed1"])
     assert np.allclose(mapped, expected, atol=1e-6)
     assert np.array_equal(np.argsort(plain), np.argsort(mapped))
     assert set(found["before"]) == {"ece", "brier"}

@@ -169,6 +169,8 @@ def render_text(entry: Entry, standings: list[Standing]) -> Iterator[str]:
         tie, share = standing.describe_tie(), standing.describe_percentile()
         place = ", ".join(filter(None, (standing.describe_rank(), tie, share)))
         yield f"{standing.board:<8} {standing.score:<8} {place}"
+        if standing.medal_lines:
+            yield f"{'':<17} {standing.describe_medal()}"
     if not standings[-1].placed:
         yield entry.describe_lateness()
     for rank, name, score, own in list_rows_around(standings[-1], entry.team):

@@ -38,7 +38,7 @@ def plot_leaderboard(entry: Entry, standings: list[Standing], path: Path) -> Non
         draw_score(figure, standing, 0.765 - 0.34 * i, accent)
     draw_rows(figure, standings[-1], entry.team, accent)
     for i, standing in enumerate(reversed(standings)):
-        axes = figure.add_axes((0.7, 0.54 - 0.36 * i, 0.26, 0.24))
+        axes = figure.add_axes((0.7, 0.54 - 0.36 * i, 0.26, 0.26))
         draw_distribution(axes, standing, accent)
     write(figure, 0.04, 0.04, entry.describe_build(), fontsize=18, color=GRAY)
     with warnings.catch_warnings(), writing(path):
@@ -81,27 +81,21 @@ def draw_rows(figure: Figure, standing: Standing, team: str, accent: str) -> Non
 
 
 def draw_distribution(axes: Axes, standing: Standing, accent: str) -> None:
-    """All teams' scores, and where the own one lies."""
+    """All teams' scores, and where the own one and MLE-bench's lines lie among them."""
     scores = sorted(float(score) for _, score in standing.teams)
     own = float(standing.score)
     # The tail of near-random scores would squeeze what matters.
     low = max(0, min([*scores[len(scores) // 10 :][:1], own, 0.99]) - 0.01)
     shown = [score for score in scores if score >= low]
     tallest = max(axes.hist(shown, bins=50, range=(low, 1), color="0.75")[0], default=1)
-    axes.axvline(own, color=accent, linewidth=3)
-    axes.set_ylim(0, 1.3 * max(1, tallest))  # room for the score above the bars
-    right = own > (low + 1) / 2
-    axes.annotate(
-        standing.score,
-        (own, 1.17 * max(1, tallest)),
-        xytext=(-8 if right else 8, 0),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="center",
-        fontsize=18,
-        weight="bold",
-        color=accent,
-    )
+    marks = [(own, standing.score, accent)]
+    for name, line in standing.medal_lines.items():
+        source = "MLE-bench: " if name == "gold" else ""
+        marks.append((float(line), f"{source}{name} {line}", GRAY))
+    axes.set_ylim(0, (1 + 0.3 * len(marks)) * max(1, tallest))  # room for texts above the bars
+    # Each line ends at its text, and lower scores have lower texts, so that none is crossed.
+    for i, (score, text, color) in enumerate(sorted(marks, reverse=True)):
+        draw_mark(axes, score, text, color, top=0.92 - 0.105 * i, right=score > (low + 1) / 2)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=15)
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
@@ -109,6 +103,24 @@ def draw_distribution(axes: Axes, standing: Standing, accent: str) -> None:
     hidden = len(scores) - len(shown)
     below = f" ({hidden} lower not shown)" if hidden else ""
     axes.set_xlabel(f"{standing.board} ROC AUC{below}", fontsize=16)
+
+
+def draw_mark(axes: Axes, score: float, text: str, color: str, top: float, right: bool) -> None:
+    """A line at a score, and its text: the own score's are thick, those in gray are thin."""
+    bold = color != GRAY
+    axes.axvline(score, ymax=top + 0.05, color=color, linewidth=3 if bold else 1)
+    axes.annotate(
+        text,
+        (score, top),
+        xycoords=("data", "axes fraction"),
+        xytext=(-8 if right else 8, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        fontsize=18 if bold else 15,
+        weight="bold" if bold else "normal",
+        color=color,
+    )
 
 
 def shorten(text: str, length: int) -> str:

@@ -3,6 +3,10 @@
 import dataclasses
 
 ROWS_AROUND = 4  # teams shown above and below the own row
+# Lowest scores of MLE-bench's medals, and the median, on the competition's final private board:
+# the scores of ranks 12, 57 and 114 of its 1,149 teams (openai/mle-bench, grade_helpers.py).
+MEDAL_LINES = {"gold": "0.9835", "silver": "0.9798", "bronze": "0.9738", "median": "0.9477"}
+NUM_FINAL_TEAMS = 1000  # at least; the board of a course has fewer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,20 @@ class Standing:
     def best(self) -> str:
         """The score that decides: that of the own row, which may be of another submission."""
         return self.teams[self.rank - 1][1] if self.placed else self.score
+
+    @property
+    def medal_lines(self) -> dict[str, str]:
+        """MLE-bench's lines by name, the highest first; none but on the final private board."""
+        final = self.board == "private" and len(self.teams) >= NUM_FINAL_TEAMS
+        return MEDAL_LINES if final else {}
+
+    def describe_medal(self) -> str:
+        """MLE-bench's lines and the highest that the score reaches, in words; "" without lines."""
+        if not self.medal_lines:
+            return ""
+        lines = ", ".join(f"{name} {line}" for name, line in self.medal_lines.items())
+        reached = [n for n, line in self.medal_lines.items() if float(self.score) >= float(line)]
+        return f"medal lines of MLE-bench: {lines}; reached: {reached[0] if reached else 'none'}"
 
     def describe_percentile(self) -> str:
         """The share of the teams with a lower score, in words."""

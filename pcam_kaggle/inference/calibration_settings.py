@@ -10,7 +10,7 @@ from .settings import PredictionSettings
 class CalibratedSettings(PredictionSettings):
     """Views, average, labels and calibration."""
 
-    calibration: str = setting("none", "map of the log-odds, fitted out of fold", ("none", "platt"))
+    calibration: str = setting("none", "map of each network, fitted out of fold", ("none", "platt"))
 
     def check(self):
         super().check()

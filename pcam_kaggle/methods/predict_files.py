@@ -43,7 +43,8 @@ class Request:
 
     `networks` maps paths to sha256, `fingerprint` is the run's, `source` what `list_patches`
     takes, `out` the CSV to write. `tta` names the test-time views, or is None for the run's;
-    `average` is "mean" or "logit", `map` the run's calibration (scale, offset) or None.
+    `average` is "mean" or "logit", `maps` the (scale, offset) of each network's calibration, in
+    the order of the networks, or None.
     """
 
     networks: dict
@@ -52,7 +53,7 @@ class Request:
     out: str
     tta: str | None
     average: str
-    map: tuple | None
+    maps: list | None
 
 
 def main() -> None:
@@ -243,7 +244,7 @@ def predict_chunk(predict_batch: Callable, pixels: np.ndarray, batch_size: int) 
 
 
 def average(predictions: np.ndarray, request: Request) -> tuple:
-    """The run's average and map, and the standard deviation over the networks.
+    """The run's average of the networks, each after its map, and their standard deviation.
 
     Args:
         predictions: float64 array (networks, n) of probabilities.
@@ -252,10 +253,10 @@ def average(predictions: np.ndarray, request: Request) -> tuple:
     Returns:
         Two float64 arrays (n,); None for the second if there is one network.
     """
+    if request.maps:
+        pairs = zip(predictions, request.maps, strict=True)
+        predictions = np.stack([calibrate(own, *pair) for own, pair in pairs])
     mean = ensemble_predictions(predictions, request.average)
-    if request.map:
-        mean = calibrate(mean, *request.map)
-        predictions = calibrate(predictions, *request.map)
     return mean, predictions.std(axis=0) if len(predictions) > 1 else None
 
 

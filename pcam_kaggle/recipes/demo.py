@@ -11,9 +11,8 @@ from ..augmentation.settings import AugmentationSettings
 from ..data.folds import make_folds
 from ..data.run import Run, load_patches
 from ..data.settings import DataSettings, FoldSettings
-from ..inference.calibration import calibrate_oof
+from ..inference.calibration import calibrate_members
 from ..inference.calibration_settings import CalibratedSettings
-from ..inference.ensemble import average_members
 from ..inference.submission import write_submission
 from ..methods.finetune import Finetune
 from ..models.settings import NetworkSettings
@@ -70,8 +69,9 @@ def main(run: Run) -> None:
     ensembles = fit_members(method, patches, folds, run, device, explain=explain_member)
     for ensemble in ensembles:  # after every network
         oof = gather_oof(run, folds, ensemble.members)
-        calibration = calibrate_oof(oof, settings.prediction.calibration)
-        test = calibration.apply(average_members(ensemble.members, settings.prediction.ensemble))
+        test, calibration = calibrate_members(
+            ensemble.members, oof, settings.prediction, tables.slides
+        )
         write_submission(run.output, tables.test["id"], test, settings.prediction.labels)
         results = write_results(run, device, network, oof, ensemble, calibration=calibration)
     print_results(results)

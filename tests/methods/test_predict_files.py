@@ -68,7 +68,7 @@ def folder(tmp_path):
 def make_request(kept, source, **changes):
     """A request for a CSV beside its source."""
     out = source.parent / "predictions.csv"
-    rest = {"fingerprint": "mine", "tta": None, "average": "mean", "map": None}
+    rest = {"fingerprint": "mine", "tta": None, "average": "mean", "maps": None}
     rest.update(changes)
     return Request(networks=kept.networks, source=str(source), out=str(out), **rest)
 
@@ -93,14 +93,15 @@ def test_kept_networks_give_the_test_predictions_of_the_run_again(finetuned, fol
     assert sorted(path.name for path in folder.parent.iterdir()) == ["patches", "predictions.csv"]
 
 
-def test_the_runs_average_and_map_apply(finetuned, folder):
-    request = make_request(finetuned, folder, average="logit", map=[1.5, -0.3])
+def test_each_network_is_mapped_before_the_runs_average(finetuned, folder):
+    maps = [(1.5, -0.3), (0.5, 0.2)]
+    request = make_request(finetuned, folder, average="logit", maps=maps)
     predict_files(request)
     _, probabilities, spread = read(request)
-    mean = ensemble_predictions(finetuned.test, "logit")
-    np.testing.assert_allclose(probabilities, calibrate(mean, 1.5, -0.3), atol=1e-6)
-    expected = calibrate(finetuned.test, 1.5, -0.3).std(axis=0)
-    np.testing.assert_allclose(spread, expected, atol=1e-6)
+    mapped = np.stack([calibrate(own, *pair) for own, pair in zip(finetuned.test, maps)])
+    mean = ensemble_predictions(mapped, "logit")
+    np.testing.assert_allclose(probabilities, mean, atol=1e-6)
+    np.testing.assert_allclose(spread, mapped.std(axis=0), atol=1e-6)
 
 
 def test_one_network_has_no_spread_and_other_views_may_be_asked_for(finetuned, folder):
@@ -182,7 +183,14 @@ def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypa
 
 
 @pytest.mark.parametrize(
-    "changes", [{"tta": "dihedral"}, {"average": "logit"}, {"map": [2.0, 0.0]}, "files", "networks"]
+    "changes",
+    [
+        {"tta": "dihedral"},
+        {"average": "logit"},
+        {"maps": [[2.0, 0.0], [2.0, 0.0]]},
+        "files",
+        "networks",
+    ],
 )
 def test_rows_of_another_call_are_not_continued(changes, finetuned, folder):
     def stop(line):

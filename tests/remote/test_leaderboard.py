@@ -3,8 +3,11 @@
 import dataclasses
 import datetime
 
+import numpy as np
 import pytest
 from conftest import SLUG, read_rows, run_python
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from kernel.board import BoardRow, add_to_board, read_board
@@ -13,9 +16,9 @@ from kernel.records import PushRecord, ResultRecord, SubmissionRecord, read_reco
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.leaderboard import fetch_board, fetch_standings, render_text, show_leaderboard
-from kernel.remote.leaderboard_picture import plot_leaderboard
+from kernel.remote.leaderboard_picture import BLUE, draw_distribution, plot_leaderboard
 from kernel.remote.scores import fetch_scores
-from kernel.remote.standing import Entry, list_rows_around, locate_score
+from kernel.remote.standing import MEDAL_LINES, Entry, list_rows_around, locate_score
 from kernel.sandbox import submissions
 from kernel.sandbox.demo import SHIPPED
 from kernel.sandbox.faults import Fault
@@ -255,6 +258,68 @@ def test_any_standing_can_be_drawn(tmp_path, score, count):
     with Image.open(tmp_path / "board.png") as image:
         assert image.size == (1600, 900)
     assert list(tmp_path.iterdir()) == [tmp_path / "board.png"]
+
+
+def list_final_rows():
+    """The competition's final private board."""
+    teams = read_teams(SHIPPED / "final_boards.csv")
+    scores = sorted((private for _, _, private in teams), reverse=True)
+    return [(n, f"rank {n}", f"{score:.4f}") for n, score in enumerate(scores, 1)]
+
+
+def test_the_medal_lines_are_those_of_the_final_board():
+    scores = [score for *_, score in list_final_rows()]
+    gold, silver, bronze = 10 + int(0.002 * 1149), int(0.05 * 1149), int(0.1 * 1149)
+    assert (gold, silver, bronze) == (12, 57, 114)
+    expected = [*(scores[rank - 1] for rank in (gold, silver, bronze)), scores[1149 // 2]]
+    assert list(MEDAL_LINES.items()) == list(zip(("gold", "silver", "bronze", "median"), expected))
+
+
+@pytest.mark.parametrize(
+    "score, reached",
+    [
+        ("1.0", "gold"),
+        ("0.9835", "gold"),
+        ("0.98349", "silver"),
+        ("0.9738", "bronze"),
+        ("0.95", "median"),
+        ("0.9476", "none"),
+    ],
+)
+def test_the_text_names_the_medal_lines_and_what_a_score_reaches(score, reached):
+    standing = locate_score("private", score, list_final_rows())
+    (line,) = [text for text in render_text(ENTRY, [standing]) if "MLE-bench" in text]
+    lines = "gold 0.9835, silver 0.9798, bronze 0.9738, median 0.9477"
+    assert line.strip() == f"medal lines of MLE-bench: {lines}; reached: {reached}"
+
+
+def test_only_the_final_private_board_has_medal_lines():
+    for board, rows in (("public", list_final_rows()), ("private", BOARD)):
+        standing = locate_score(board, "0.98", rows)
+        assert "MLE-bench" not in "\n".join(render_text(ENTRY, [standing]))
+
+
+@pytest.mark.parametrize(
+    "score", ["1.0", "0.99", "0.9835", "0.98", "0.975", "0.96", "0.9477", "0.94", "0.91", "0.5"]
+)
+def test_neither_texts_nor_lines_of_the_distribution_cross(score):
+    figure = Figure(figsize=(16, 9), dpi=100)
+    canvas, axes = FigureCanvasAgg(figure), figure.add_axes((0.7, 0.54, 0.26, 0.26))
+    draw_distribution(axes, locate_score("private", score, list_final_rows()), BLUE)
+    canvas.draw()
+    texts = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert len(texts) == 5 and score in texts and "MLE-bench: gold 0.9835" in texts
+    rows = sorted(texts.values(), key=lambda box: box.y0)
+    for lower, upper in zip(rows, rows[1:]):
+        assert upper.y0 - lower.y1 > -5  # boxes have room for letters with descenders
+    for line in axes.lines:
+        path = line.get_transform().transform(np.column_stack(line.get_data()))
+        (x, top) = path.max(axis=0)
+        for box in texts.values():
+            assert not (box.x0 < x < box.x1 and top > box.y0), (score, x, box)
+    tallest = max(bar.get_window_extent().y1 for bar in axes.patches)
+    frame = axes.get_window_extent()
+    assert all(box.y0 > tallest and box.x0 > frame.x0 for box in rows)
 
 
 def test_a_team_s_name_is_drawn_as_it_is(tmp_path, recwarn):
