@@ -16,7 +16,7 @@ from .records import read_result
 from .runs import find_folder
 
 PROGRAM = "pcam_kaggle.methods.predict_files"
-NETWORKS = "folds/fold*_seed*.keras"
+NETWORKS = "folds/*fold*_seed*.keras"
 # As on a page: TensorFlow's errors are exceptions, and its notes are not for readers.
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -93,12 +93,13 @@ def find_networks(run: Path, record: dict) -> dict:
     # A network that is not listed, such as one cut short, is not in the submission either.
     names = set(fnmatch.filter(listed, NETWORKS))
     fetch = f"Try: python build.py output {run.name}"
-    if not names or not (run / "run.json").is_file():
+    if not names or "submission.csv" not in listed or not (run / "run.json").is_file():
         raise ValueError(
             f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
-            f"older version, a blend, or an output without them. {fetch}, or a new run"
+            f"older version, one that submits nothing, a blend, or an output without them. {fetch}, "
+            "or a new run"
         )
-    names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/fold*_seed*.npz")}
+    names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/*fold*_seed*.npz")}
     networks = {}
     for name in sorted(names):
         path, entry = run / name, listed.get(name, {})
@@ -121,7 +122,8 @@ def find_maps(run: Path, record: dict, networks: dict) -> list | None:
         ValueError: a network lacks one, or an earlier version mapped the average.
     """
     calibration = record.get("calibration") or {}
-    maps = calibration.get("maps")
+    parts = [calibration, *(part for part in calibration.values() if isinstance(part, dict))]
+    maps = {name: pair for part in parts for name, pair in (part.get("maps") or {}).items()}
     names = [Path(path).stem for path in networks]
     if calibration.get("map") or (maps and not set(names) <= set(maps)):
         raise ValueError(

@@ -38,7 +38,7 @@ def kept(tmp_path_factory):
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         files[f"folds/{name}.keras"] = {"size": len(content), "sha256": digest}
-    write_run(run, files=files)
+    write_run(run, files={**files, "submission.csv": {}})
     return run
 
 
@@ -112,7 +112,7 @@ def test_a_run_without_networks_says_what_to_do(run, tmp_path, capsys):
     write_run(run, files=["submission.csv"])
     assert build.main(["predict", str(run), str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "has no networks. Expected: run.json and folds/fold*_seed*.keras" in error
+    assert "has no networks. Expected: run.json and folds/*fold*_seed*.keras" in error
     assert f"Try: python build.py output {run.name}" in error
 
 

@@ -89,7 +89,8 @@ class LinearProbe:
     def describe(self) -> dict:
         """The facts about this method and its frozen network that are stored with a head."""
         weights, revision = find_address(self.network.weights), self.find_revision(self.network)
-        backbone = {"weights": weights, "revision": revision}
+        sizes = {name: getattr(self.network, name) for name in ("crop_size", "input_size")}
+        backbone = {"weights": weights, "revision": revision, **sizes}
         return {"method": "LinearProbe", "tta": self.tta, "backbone": backbone}
 
     def prepare(self, patches: Patches, run: Run, device: Device) -> Patches:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from ..data.decode import IMAGE_SHAPE
@@ -43,8 +44,9 @@ class Request:
 
     `networks` maps paths to sha256, `fingerprint` is the run's, `source` what `list_patches`
     takes, `out` the CSV to write. `tta` names the test-time views, or is None for the run's;
-    `average` is "mean" or "logit", `maps` the (scale, offset) of each network's calibration, in
-    the order of the networks, or None.
+    `average` is "mean" or "logit", of the networks of a method; several methods are averaged by
+    "logit". `maps` has the (scale, offset) of each network's calibration, in the order of the
+    networks, or is None.
     """
 
     networks: dict
@@ -116,7 +118,7 @@ def predict_files(request: Request, say: Callable = print) -> tuple:
 
 def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: Callable) -> int:
     """Predict the patches from `start` on and add their rows; return the number of failed ones."""
-    predict_batch, batch_size = load_networks(request, len(files.names), say)
+    predict_batch, batch_size, members = load_networks(request, len(files.names), say)
     num_failed = 0
     with (
         open(part, "a", newline="", encoding="utf-8") as file,
@@ -124,7 +126,8 @@ def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: C
     ):
         writer = csv.writer(file, lineterminator="\n")
         for first, pixels, problems in decode_ahead(files, start):
-            mean, spread = average(predict_chunk(predict_batch, pixels, batch_size), request)
+            predictions = predict_chunk(predict_batch, pixels, batch_size)
+            mean, spread = average(predictions, request, members)
             for place in range(len(pixels)):
                 row = [f"{mean[place]:.9g}", "" if spread is None else f"{spread[place]:.9g}"]
                 if place in problems:
@@ -174,12 +177,13 @@ def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
 
     Returns:
         A function of uint8 pixels (batch, 96, 96, 3) that returns the probabilities of each
-        network, float64 (networks, batch), and the size of a batch.
+        network, float64 (networks, batch); the size of a batch; the member of the run that each
+        network belongs to, in that order.
 
     Raises:
         ValueError: one is damaged or of another run.
     """
-    networks = []
+    groups = {}
     for path in request.networks:
         network, facts = load_network(Path(path))
         if facts["fingerprint"] != request.fingerprint:
@@ -187,8 +191,34 @@ def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
                 f"{path} is of another run. Expected: fingerprint {request.fingerprint}, as in "
                 f"run.json. Received: {facts['fingerprint']}. Try: fetch the output again"
             )
-        networks.append(network)
-    tta = request.tta or facts["tta"]
+        groups.setdefault(facts.get("member", ""), []).append((network, facts))
+    members = [name for name, group in groups.items() for _ in group]
+    parts = [prepare_member(group, request.tta, say) for group in groups.values()]
+
+    def predict_batch(pixels):
+        outputs = []
+        for networks, extractor, _ in parts:
+            inputs = extractor.predict_on_batch(pixels) if extractor else pixels
+            outputs += [np.ravel(network.predict_on_batch(inputs)) for network in networks]
+        return np.array(outputs, "float64")
+
+    views = max(num_views for _, _, num_views in parts)
+    return predict_batch, min(VIEWS_PER_PASS // views, num_patches), members
+
+
+def prepare_member(group: list, tta: str | None, say: Callable) -> tuple:
+    """Compile the networks of one method with their views.
+
+    Args:
+        group: list of pairs of a keras.Model and the facts about it.
+        tta: the views, or None for the run's.
+        say: function that prints a line.
+
+    Returns:
+        The networks; the model whose features they take, or None; the number of views.
+    """
+    networks, (facts, *_) = [list(part) for part in zip(*group)]
+    tta = tta or facts["tta"]
     extractor = None
     if facts["backbone"]:
         extractor = average_features(load_frozen(facts, say), tta)
@@ -197,13 +227,7 @@ def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
         networks = [keras.Model(model.inputs, model.outputs[0]) for model in viewed]
     for network in networks:
         network.compile(jit_compile=choose_jit_compile())
-
-    def predict_batch(pixels):
-        inputs = extractor.predict_on_batch(pixels) if extractor else pixels
-        outputs = [network.predict_on_batch(inputs) for network in networks]
-        return np.reshape(outputs, (len(networks), -1)).astype("float64")
-
-    return predict_batch, min(VIEWS_PER_PASS // NUM_VIEWS[tta], num_patches)
+    return networks, extractor, NUM_VIEWS[tta]
 
 
 def load_frozen(facts: dict, say: Callable) -> keras.Model:
@@ -214,7 +238,8 @@ def load_frozen(facts: dict, say: Callable) -> keras.Model:
         FileNotFoundError, ImportError, ValueError: as `build_transformer`.
     """
     weights, revision = facts["backbone"]["weights"], facts["backbone"]["revision"]
-    sizes = {name: facts["settings"][name] for name in ("crop_size", "input_size")}
+    known = {**facts["settings"], **facts["backbone"]}  # older runs have the sizes in settings only
+    sizes = {name: known[name] for name in ("crop_size", "input_size")}
     settings = TransformerSettings(weights=weights, **sizes)
     gpus = find_gpus() if list_gpus() else []
     # float32 may have been asked for because float16 overflowed; else what is fast here.
@@ -243,12 +268,13 @@ def predict_chunk(predict_batch: Callable, pixels: np.ndarray, batch_size: int) 
     return outputs[:, : len(pixels)]
 
 
-def average(predictions: np.ndarray, request: Request) -> tuple:
+def average(predictions: np.ndarray, request: Request, members: list) -> tuple:
     """The run's average of the networks, each after its map, and their standard deviation.
 
     Args:
         predictions: float64 array (networks, n) of probabilities.
         request: Request.
+        members: the member that each network belongs to.
 
     Returns:
         Two float64 arrays (n,); None for the second if there is one network.
@@ -256,7 +282,9 @@ def average(predictions: np.ndarray, request: Request) -> tuple:
     if request.maps:
         pairs = zip(predictions, request.maps, strict=True)
         predictions = np.stack([calibrate(own, *pair) for own, pair in pairs])
-    mean = ensemble_predictions(predictions, request.average)
+    rows = pd.Series(range(len(members))).groupby(members, sort=False)
+    parts = [ensemble_predictions(predictions[own], request.average) for _, own in rows]
+    mean = ensemble_predictions(parts, "logit") if len(parts) > 1 else parts[0]
     return mean, predictions.std(axis=0) if len(predictions) > 1 else None
 
 

@@ -320,7 +320,7 @@ def test_a_probe_describes_its_backbone(model, monkeypatch, tmp_path):
     assert make_probe(weights=str(model)).describe() == {
         "method": "LinearProbe",
         "tta": "none",
-        "backbone": {"weights": str(model), "revision": digits},
+        "backbone": {"weights": str(model), "revision": digits, "crop_size": 96, "input_size": 56},
     }
     from huggingface_hub import constants
 

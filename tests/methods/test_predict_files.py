@@ -38,7 +38,7 @@ def keep(folder, networks, **facts):
     """Save networks as a run does; their paths and sha256."""
     digests = {}
     for fold, network in enumerate(networks):
-        path = folder / f"fold{fold}_seed{fold}.keras"
+        path = folder / f"{facts.get('member', '')}fold{fold}_seed{fold}.keras"
         save_network(path, network, {"fingerprint": "mine", "fold": fold, "seed": fold, **facts})
         digests[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return digests
@@ -115,9 +115,11 @@ def test_one_network_has_no_spread_and_other_views_may_be_asked_for(finetuned, f
     np.testing.assert_allclose(probability, expected[0, 0], atol=1e-6)
 
 
-def test_heads_on_features_give_the_test_predictions_of_the_run_again(folder, tmp_path):
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory):
+    """Two heads on a small transformer, with flipped views: their facts, networks and tests."""
     pytest.importorskip("safetensors.numpy")
-    weights = str(write_model(tmp_path / "small"))
+    weights = str(write_model(tmp_path_factory.mktemp("probed") / "small"))
     settings = TransformerSettings(weights=weights, input_size=56, crop_size=80)
     head, training = HeadSettings(head="logistic"), TrainingSettings()
     probe = LinearProbe(
@@ -127,8 +129,24 @@ def test_heads_on_features_give_the_test_predictions_of_the_run_again(folder, tm
     patches = Patches(features, LABELS, features[:NUM_PATCHES], IMAGES)
     heads = [probe.fit(patches, make_split(seed))[0] for seed in range(2)]
     test = np.stack([probe.predict(head, patches.test_images)[0] for head in heads])
-    kept_settings = {"input_size": 56, "crop_size": 80, "precision": "float32"}
-    facts = {**probe.describe(), "settings": kept_settings}
+    return {**probe.describe(), "settings": {"precision": "float32"}}, heads, test
+
+
+def test_methods_are_averaged_as_the_run_averages_them(finetuned, probed, folder, tmp_path):
+    facts, heads, test = probed
+    own = keep(tmp_path / "folds", heads[:1], member="probe", **facts)
+    both = Kept({**own, **finetuned.networks}, None)
+    predict_files(make_request(both, folder))
+    _, probabilities, spread = read(make_request(both, folder))
+    expected = ensemble_predictions([test[0], finetuned.test.mean(axis=0)], "logit")
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    every = np.stack([test[0], *finetuned.test])
+    np.testing.assert_allclose(spread, every.std(axis=0), atol=1e-6)
+
+
+def test_heads_on_features_give_the_test_predictions_of_the_run_again(probed, folder, tmp_path):
+    facts, heads, test = probed
+    weights = facts["backbone"]["weights"]
     kept = Kept(keep(tmp_path / "folds", heads, **facts), test)
     lines = []
     predict_files(make_request(kept, folder), lines.append)
@@ -137,7 +155,7 @@ def test_heads_on_features_give_the_test_predictions_of_the_run_again(folder, tm
     np.testing.assert_allclose(probabilities, test.mean(axis=0), atol=1e-6)
 
     (folder.parent / "predictions.csv").unlink()
-    facts["backbone"] = {"weights": weights, "revision": "0123456789"}
+    facts = {**facts, "backbone": {**facts["backbone"], "revision": "0123456789"}}
     other = Kept(keep(tmp_path / "other", heads, **facts), test)
     with pytest.raises(ValueError, match="has other weights.*Expected: revision 0123456789"):
         predict_files(make_request(other, folder))
