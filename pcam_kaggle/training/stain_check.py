@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from ..analysis.stains import make_stain_folds
+from ..analysis.groups import make_stain_folds
 from ..data.run import Patches, Run
 from ..system.device import Device
 from ..system.records import Ensemble
