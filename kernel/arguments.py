@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def add_home_commands(add: Callable) -> None:
     """The commands that need no account."""
     command = add("demo", "run the whole loop at home, on the shipped patches")
     add_overrides(command)
-    command.set_defaults(recipe="demo", resume=False, timeout=None)
+    command.set_defaults(recipe="demo", resume=False, timeout=None, slide_dataset=None)
     command.set_defaults(message=None, queue_timeout=60, send_anyway=False)
     add("list", "show the recipes and the networks", "home", "show_recipes")
     command = add("build", "write a recipe's kernel under kernel/dist", "home")
@@ -167,11 +168,18 @@ def add_run(command: argparse.ArgumentParser) -> None:
 
 
 def add_push(command: argparse.ArgumentParser) -> None:
-    """[--folds N,N] [--resume] [--timeout HOURS] [--send-anyway]"""
+    """[--folds N,N] [--slides OWNER/DATASET] [--resume] [--timeout HOURS] [--send-anyway]"""
     command.add_argument(
         "--folds",
         metavar="N,N",
         help="train only these folds, in a separate kernel; blend joins them",
+    )
+    command.add_argument(
+        "--slides",
+        type=parse_dataset,
+        dest="slide_dataset",
+        metavar="OWNER/DATASET",
+        help="attach a dataset with patch_id_wsi*.csv or slides.csv: folds never share a slide",
     )
     command.add_argument(
         "--resume",
@@ -278,6 +286,15 @@ def parse_hours(text: str) -> float:
     if not 0.6 <= hours <= 12:  # a run ends itself half an hour earlier
         raise argparse.ArgumentTypeError(f"expected 0.6 to 12 hours. Received: {text}")
     return hours
+
+
+def parse_dataset(text: str) -> str:
+    """A dataset on Kaggle."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        raise argparse.ArgumentTypeError(
+            f"expected OWNER/DATASET, the end of its address on Kaggle. Received: {text}"
+        )
+    return text
 
 
 def parse_message(text: str) -> str:

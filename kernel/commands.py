@@ -169,6 +169,7 @@ def do_push(client: Client, args: argparse.Namespace, runs: Path) -> Path:
         args.timeout,
         runs,
         send_anyway=args.send_anyway,
+        slides=args.slide_dataset,
     )
     record = read_record(run, PushRecord)
     print(f"pushed  {record.kernel} v{record.version}")

@@ -96,8 +96,8 @@ def find_networks(run: Path, record: dict) -> dict:
     if not names or "submission.csv" not in listed or not (run / "run.json").is_file():
         raise ValueError(
             f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
-            f"older version, one that submits nothing, a blend, or an output without them. {fetch}, "
-            "or a new run"
+            "older version, one that submits nothing, a blend, or an output without them. "
+            f"{fetch}, or a new run"
         )
     names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/*fold*_seed*.npz")}
     networks = {}

@@ -13,8 +13,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from small_task import build_tiny
 
+from pcam_kaggle.analysis.groups import make_stain_folds
 from pcam_kaggle.analysis.patches import measure_patches
-from pcam_kaggle.analysis.stains import make_stain_folds
 from pcam_kaggle.data import run as run_module
 from pcam_kaggle.data.competition import draw_images, load_labels
 from pcam_kaggle.data.decode import load_images
@@ -323,6 +323,9 @@ def test_slides_stay_together(sliced):
     out, slides = sliced
     drawn = slides.iloc[draw_images(len(slides), 40, seed=0)]
     is_held_out = pd.Series(drawn.index.isin(read_oof(out)["id"]), drawn.to_numpy())
+    oof = read_oof(out)
+    assert oof["slide"].tolist() == slides[oof["id"]].tolist()
+    assert read_json(out / "run.json")["grouping"] == "slide"
     by_slide = is_held_out.groupby(level=0)
     assert len(by_slide) == 6 and (by_slide.nunique() == 1).all()
     assert is_held_out.any() and not is_held_out.all()
@@ -370,9 +373,10 @@ def test_the_stain_check_trains_on_each_color_and_submits_nothing_of_it(checked,
 
 
 def test_folds_of_stains_hold_one_color_out(small_best, shared_competition, out):
-    settings = {**small_best, "split": "stain", "stain_check": False, "folds": (1,)}
+    settings = {**small_best, "split": "hue", "stain_check": False, "folds": (1,)}
     result = run(shared_competition, out, **settings)
     assert set(result["fold_auc"]) == {"1"} and result["stain_auc"] is None
+    assert result["grouping"] == "hue"
     table = load_labels(shared_competition)
     folds = make_stain_folds(measure_patches(load_images(table, None)), table["label"])
     assert read_oof(out)["id"].tolist() == table["id"][folds == 1].tolist()

@@ -50,6 +50,7 @@ def fill_metadata(
     overrides: dict | None = None,
     owner: str | None = None,
     dataset_sources: tuple = (),
+    slides: str | None = None,
 ) -> dict:
     """kernel-metadata.json of a recipe: the template with its id, title and inputs.
 
@@ -60,6 +61,7 @@ def fill_metadata(
             template's placeholder.
         dataset_sources: datasets ("owner/slug") that hold the weights. The internet
             is on only where there are fewer of them than weights to download.
+        slides: the dataset ("owner/slug") that holds the map of slides, or None.
 
     Returns:
         dict. The GPU is that of the template, or none where the recipe needs none.
@@ -82,5 +84,9 @@ def fill_metadata(
         "title": make_title(recipe, overrides),
         "code_file": f"{slug}.py",
         "enable_internet": len(dataset_sources) < len(downloads),
-        "dataset_sources": [*metadata["dataset_sources"], *dataset_sources],
+        "dataset_sources": [
+            *metadata["dataset_sources"],
+            *dataset_sources,
+            *([slides] if slides else []),
+        ],
     }

@@ -26,6 +26,10 @@ RENAMED = {  # an earlier name of a recipe: the words that reproduce it now
     "seed_study": "course_study",
 }
 RENAMED_NETWORKS = {"resnet34_seed": "course_resnet34"}
+RENAMED_VALUES = {  # of settings: the earlier value, the present one
+    "architecture": RENAMED_NETWORKS,
+    "split": {"stain": "hue", "stratified": "auto"},
+}
 REMOVED = {  # an earlier setting: what serves instead
     "figures": "the report draws the pictures: python build.py report RUN"
 }
@@ -188,10 +192,9 @@ def parse_words(recipe: Recipe, words: list[str]) -> dict:
         name, equals, value = word.partition("=")
         if name in REMOVED:
             raise ValueError(f"{name}: this setting was removed; {REMOVED[name]}")
-        if name.endswith("architecture") and value in RENAMED_NETWORKS:
-            raise ValueError(
-                f"{name}: {value} is now called {RENAMED_NETWORKS[value]}. Received: {word}"
-            )
+        renamed = RENAMED_VALUES.get(name.split(".")[-1], {})
+        if value in renamed:
+            raise ValueError(f"{name}: {value} is now called {renamed[value]}. Received: {word}")
         if equals and not any(f".{full}".endswith(f".{name}") for full in known):
             check_owners(recipe, name)
     overrides = parse_overrides(recipe.parts, words)

@@ -51,6 +51,7 @@ def push_kernel(
     runs: Path = RUNS,
     say: Callable[[str], None] = print,
     send_anyway: bool = False,
+    slides: str | None = None,
 ) -> Path:
     """Push a recipe's kernel, unless the same build is there and has not failed.
 
@@ -71,6 +72,7 @@ def push_kernel(
         runs: Path of the folder of runs.
         say: function that prints a line.
         send_anyway: bool, push although the outcome of an earlier push does not show.
+        slides: str, the dataset ("owner/slug") that holds the map of slides, or None.
 
     Returns:
         Path of the run.
@@ -81,7 +83,7 @@ def push_kernel(
         KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
             GPU within an hour.
     """
-    push = Push(client, name, dict(overrides or {}), resume, runs, say)
+    push = Push(client, name, dict(overrides or {}), resume, runs, say, slides)
     with locked(DIST, push.slug, say):
         push.settle(send_anyway)
         stored = find_latest(client, push.kernel_id, runs, say, send_anyway)
@@ -115,6 +117,7 @@ class Push:
         resume: bool,
         runs: Path,
         say: Callable[[str], None],
+        slides: str | None,
     ):
         self.client, self.name, self.overrides = client, name, overrides
         self.resume, self.runs, self.say = resume, runs, say
@@ -122,7 +125,7 @@ class Push:
         self.slug = make_slug(name, overrides)
         self.kernel_id = f"{client.username}/{self.slug}"
         weights = find_datasets(self.recipe, overrides, client.service, runs)
-        self.metadata = fill_metadata(name, overrides, client.username, tuple(weights))
+        self.metadata = fill_metadata(name, overrides, client.username, tuple(weights), slides)
         check_title(self.metadata)
         note = f"push-{client.service}-{client.username}-{self.slug}"
         self.note_path = locate_note(runs, note)

@@ -15,7 +15,7 @@ PROBLEM = (
     "the area under the ROC curve (AUC): the probability that a random patch with "
     "tumor is ranked above a random patch without. The patches are those of "
     "PatchCamelyon (Veeling et al. 2018), cut from the slides of Camelyon16 "
-    "(Ehteshami Bejnordi et al. 2017), which come from two laboratories."
+    "(Ehteshami Bejnordi et al. 2017), which come from two hospitals."
 )
 
 LABELS = """\

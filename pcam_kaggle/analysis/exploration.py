@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import adjusted_rand_score
 
 from ..data.decode import IMAGE_SHAPE
+from .hospitals import HOSPITALS, find_hospitals
 from .patches import PATCHES_PER_PART, find_twins, measure_patches
 from .stains import cluster_stains
 
@@ -64,6 +66,8 @@ def explore(
     summary = summarize_patches(patches, twins)
     if slides is not None:
         summary["slides"] = summarize_slides(slides, labels)
+        if hospitals := compare_hospitals(slides, patches["stain"].to_numpy()):
+            summary["hospitals"] = hospitals
     if test_images is not None:
         test = measure_patches(test_images)
         test.insert(0, "id", np.asarray(test_ids))
@@ -133,6 +137,34 @@ def summarize_slides(slides: np.ndarray, labels: np.ndarray) -> dict:
         "patches_per_slide": by_slide["size"].describe().round(1).to_dict(),
         "slides_without_tumor": int((by_slide["mean"] == 0).sum()),
         "slides_of_tumor_alone": int((by_slide["mean"] == 1).sum()),
+    }
+
+
+def compare_hospitals(slides: np.ndarray, stains: np.ndarray) -> dict | None:
+    """Compare the group of hue that most patches of a slide have with its hospital.
+
+    Args:
+        slides: array (n,) of slide names.
+        stains: int array (n,) of groups as `cluster_stains` returns it.
+
+    Returns:
+        dict: "table", the number of slides of each hospital by group; "agreeing", the slides on
+        the diagonal that holds more; "slides"; "rand", the adjusted Rand index, 0 for chance. None
+        if no name tells the hospital.
+    """
+    table = pd.DataFrame({"hospital": find_hospitals(slides), "stain": stains, "slide": slides})
+    table = table[(table["hospital"] != "") & (table["stain"] >= 0)]
+    if table.empty:
+        return None
+    groups = table.groupby(["hospital", "slide"])["stain"].mean().round().astype(int)
+    hospitals = groups.index.get_level_values("hospital")
+    counts = pd.crosstab(hospitals, groups.to_numpy())
+    counts = counts.reindex(index=HOSPITALS, columns=[0, 1], fill_value=0).to_numpy()
+    return {
+        "table": {name: row.tolist() for name, row in zip(HOSPITALS, counts)},
+        "agreeing": int(max(np.trace(counts), np.trace(counts[::-1]))),
+        "slides": len(groups),
+        "rand": float(adjusted_rand_score(hospitals, groups)),
     }
 
 

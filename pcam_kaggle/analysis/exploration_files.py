@@ -81,6 +81,11 @@ def describe_exploration(summary: dict) -> list:
             f"slides     {slides['slides']:,}, {slides['slides_without_tumor']:,} "
             f"without tumor, {slides['slides_of_tumor_alone']:,} with nothing else"
         )
+    if hospitals := summary.get("hospitals"):
+        lines.append(
+            f"hospitals  the group of hue is that of the hospital for {hospitals['agreeing']:,} of "
+            f"{hospitals['slides']:,} slides (adjusted Rand index {hospitals['rand']:.2f})"
+        )
     if "test" in summary:
         test = summary["test"]
         lines.append(

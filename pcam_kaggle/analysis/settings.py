@@ -15,10 +15,10 @@ class CleaningSettings(Part):
 
 @dataclasses.dataclass(frozen=True)
 class StainFoldSettings(FoldSettings):
-    """Cross-validation that can hold out a group of hue."""
+    """Cross-validation that can hold out groups of hue or a hospital."""
 
     split: str = setting(
-        "stratified", "stain: hold out each of two groups of hue in turn", ("stratified", "stain")
+        "auto", "what folds never share; auto: slides if known", ("auto", "hue", "hospital")
     )
     stain_check: bool = setting(
         False, "also train on one group of hue and test on the other; warns of a gap"
@@ -26,13 +26,13 @@ class StainFoldSettings(FoldSettings):
 
     def check(self):
         super().check()
-        if self.split == "stain" and self.num_folds != 2:
+        if self.split == "hospital" and self.num_folds != 2:
             raise ValueError(
-                "split: there are two groups of hue; use num_folds=2. "
-                f"Received: split='stain', num_folds={self.num_folds}"
+                "split: there are two hospitals; use num_folds=2. "
+                f"Received: split='hospital', num_folds={self.num_folds}"
             )
-        if self.split == "stain" and self.stain_check:
+        if self.split == "hue" and self.num_folds == 2 and self.stain_check:
             raise ValueError(
-                "stain_check: the folds of split=stain are that check; use "
-                "stain_check=false. Received: split='stain', stain_check=True"
+                "stain_check: the two folds of split=hue are that check; use "
+                "stain_check=false. Received: split='hue', num_folds=2, stain_check=True"
             )

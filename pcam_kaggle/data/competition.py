@@ -1,12 +1,17 @@
 """The competition's tables, checked against its files."""
 
 import csv
+import fnmatch
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from ..system.paths import find_attached
+
+SLIDE_MAPS = ("patch_id_wsi*.csv", "slides.csv")
 
 
 def load_labels(folder: Path) -> pd.DataFrame:
@@ -67,21 +72,60 @@ def draw_images(num_available: int, num_images: int, seed: int) -> np.ndarray:
     return np.sort(shuffled[: num_images or None])
 
 
-def load_slides(slide_map: str, ids: pd.Series) -> np.ndarray:
+def find_slide_map(slide_map: str, folder: Path, inputs: Path | str | None) -> Path | None:
+    """Find the CSV that names the slide of each patch.
+
+    Args:
+        slide_map: a path or the name of an attached file; "auto" looks for patch_id_wsi*.csv or
+            slides.csv among the inputs, in the competition folder and beside it; "none".
+        folder: the competition folder.
+        inputs: as for `find_attached`.
+
+    Returns:
+        Path, or None for "none" and where "auto" finds nothing.
+
+    Raises:
+        ValueError: several files fit, or none has that name.
+    """
+    if slide_map == "none":
+        return None
+    if Path(slide_map).is_file():
+        return Path(slide_map)
+    names = SLIDE_MAPS if slide_map == "auto" else (slide_map,)
+    found = [path for name in names for path in find_attached(name, inputs)]
+    for place in (folder, folder.parent):
+        found += [place / n for name in names for n in fnmatch.filter(os.listdir(place), name)]
+    found = sorted({path.resolve() for path in found})
+    if len(found) > 1 or (not found and slide_map != "auto"):
+        received = ", ".join(map(str, found)) or f"{slide_map!r}, which is not there"
+        raise ValueError(
+            f"slide_map: expected one CSV id,slide. Received: {received}. "
+            "Try: slide_map=FILE, or slide_map=none for folds by patch"
+        )
+    return found[0] if found else None
+
+
+def load_slides(slide_map: Path | str, ids: pd.Series) -> np.ndarray:
     """Load the slide of every id from a CSV with columns id and slide (or wsi).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such CSV, or ids are missing or duplicate.
+        ValueError: it is no such CSV, ids are missing or duplicate, or there is only one slide.
     """
     table = read_table(slide_map, ["id", "slide"], ["id", "wsi"])
     table.columns = ["id", "slide"]
-    slides = table.set_index("id")["slide"]
-    missing = sorted(set(ids) - set(slides.index))
-    repeated = sorted(set(slides.index[slides.index.duplicated()]))
-    for problem, wrong in (("ids are missing", missing), ("duplicate ids", repeated)):
-        if wrong:
-            raise ValueError(f"slide_map {slide_map}: " + summarize_items(wrong, problem))
+    slides = table.loc[table["slide"] != ""].set_index("id")["slide"]
+    problems = {
+        "ids are missing": sorted(set(ids) - set(slides.index)),
+        "duplicate ids": sorted(set(slides.index[slides.index.duplicated()])),
+        "slide alone": sorted(set(slides)) if slides.nunique() == 1 else [],
+    }
+    texts = [summarize_items(items, problem) for problem, items in problems.items() if items]
+    if texts:
+        raise ValueError(
+            f"slide_map {slide_map}: expected each training patch once, and several slides. "
+            "Received: " + "\nand ".join(texts) + "\nTry: slide_map=none for folds by patch"
+        )
     return slides.loc[list(ids)].to_numpy()
 
 

@@ -1,4 +1,4 @@
-"""Stratified cross-validation folds, grouped by slide."""
+"""Stratified cross-validation folds, grouped by slide or otherwise."""
 
 import dataclasses
 
@@ -15,20 +15,20 @@ def make_folds(
         labels: int array (n,) of 0 and 1.
         num_folds: at least 2.
         seed: random seed that shuffles the images (or the slides).
-        slides: array (n,) of slide names, so that folds never share a slide; None for no slides.
+        slides: array (n,) of slides or other groups, which folds never share; None for none.
 
     Returns:
         int array (n,) with values from 0 to num_folds - 1. The folds have the same balance of
         labels, as nearly as whole images (or slides) allow.
 
     Raises:
-        ValueError: there are more folds than images of a label or than slides, or a fold would
+        ValueError: there are more folds than images of a label or than groups, or a fold would
             hold only one label.
     """
     labels = np.asarray(labels)
     counts = {"negative images": (labels == 0).sum(), "positive images": labels.sum()}
     if slides is not None:
-        counts["slides"] = len(set(slides))
+        counts["slides or groups"] = len(set(slides))
     for kind, count in counts.items():
         if count < num_folds:
             raise ValueError(
@@ -40,8 +40,8 @@ def make_folds(
     for fold, (_, valid) in enumerate(splitter.split(labels, labels, slides)):
         if len(set(labels[valid])) < 2:
             raise ValueError(
-                f"num_folds: fold {fold} of {num_folds} would hold only one label; the "
-                f"slides are too uneven. Received: num_folds={num_folds}"
+                f"num_folds: fold {fold} of {num_folds} would hold only one label; the slides "
+                f"or groups are too uneven. Received: num_folds={num_folds}"
             )
         folds[valid] = fold
     return folds

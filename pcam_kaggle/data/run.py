@@ -18,10 +18,11 @@ from ..system.provenance import choose_code_id, compute_build_id, find_versions,
 from ..system.records import check_unused, take_attached
 from ..system.settings import SESSION_SETTINGS, Settings, compose
 from .cache import load_cached
-from .competition import draw_images, load_labels, load_sample, load_slides
+from .competition import draw_images, find_slide_map, load_labels, load_sample, load_slides
 from .settings import DataSettings
 
 SCHEMA = 3  # of run.json
+SHARED_SLIDES = "folds share slides, expect about 0.03 less on others"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Competition:
 
     `folder` holds the data. `train` has the columns path, id and label, `test` path and id in
     the order of sample_submission.csv. `slides` is an array of slide names, one per training
-    patch, or None if no map was given.
+    patch, or None if there is no map.
     """
 
     folder: Path
@@ -58,6 +59,13 @@ class Run:
     code: str
     edited: bool
     fingerprint: str
+
+    @property
+    def grouping(self) -> str:
+        """What the folds do not share: "slide", "hue" or "hospital"; "patch" for nothing else."""
+        split = getattr(self.settings.folds, "split", "auto")
+        known = "patch" if self.competition.slides is None else "slide"
+        return known if split == "auto" else split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +137,7 @@ def open_run(
     settings = compose(parts, changes, overrides)
     output = open_output(output)
     end_with_holder(os.environ.get(PARENT))
-    tables = read_competition(find_data(data), settings.data)
+    tables = read_competition(find_data(data), settings.data, data)
     page = "" if build_id == "package" else read_page()
     code = choose_code_id(page, code_id)
     edited = build_id != "package" and compute_build_id(page) != build_id
@@ -143,15 +151,24 @@ def open_run(
     print(f"recipe   {recipe}, build {build_id}{', edited since' if edited else ''}")
     counts = f"{len(train):,} train ({train['label'].sum():,} positive), {len(test):,} test"
     print(f"data     {tables.folder}: {counts}\noutput   {output}", flush=True)
-    return Run(recipe, settings, tables, output, data, clock, build_id, code, edited, fingerprint)
+    run = Run(recipe, settings, tables, output, data, clock, build_id, code, edited, fingerprint)
+    if hasattr(settings, "folds"):
+        num_slides = 0 if tables.slides is None else len(set(tables.slides))
+        text = f"grouped by {run.grouping} ({num_slides or 'unknown'} slides)"
+        text = f"by patch: {SHARED_SLIDES}" if run.grouping == "patch" else text
+        print(f"folds    {text}", flush=True)
+    return run
 
 
-def read_competition(folder: Path, data: DataSettings) -> Competition:
+def read_competition(
+    folder: Path, data: DataSettings, inputs: Path | str | None = None
+) -> Competition:
     """Read the tables, with as many training patches as the settings say."""
     table = load_labels(folder)
     drawn = draw_images(len(table), data.num_images, data.seed)
     table = table.iloc[drawn].reset_index(drop=True)
-    slides = load_slides(data.slide_map, table["id"]) if data.slide_map else None
+    slide_map = find_slide_map(data.slide_map, folder, inputs)
+    slides = load_slides(slide_map, table["id"]) if slide_map else None
     return Competition(folder, table, load_sample(folder), slides)
 
 

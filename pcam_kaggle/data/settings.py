@@ -10,7 +10,7 @@ class DataSettings(Part):
     """The training patches."""
 
     num_images: int = setting(0, "training patches drawn at random; 0: all", low=0)
-    slide_map: str = setting("", "CSV (id,slide): folds never share a slide")
+    slide_map: str = setting("auto", "CSV id,slide for folds by slide; auto: if found; none")
     verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
     seed: int = setting(0, "random seed of sampling, folds, first network", low=0, high=10**9)
 

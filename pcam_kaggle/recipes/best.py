@@ -7,9 +7,9 @@ a stain that is not in the training data. Blend the run with others for a higher
 
 from ..analysis.cleaning import clean_folds
 from ..analysis.gradcam import explain_maps
+from ..analysis.groups import group_slides, make_hue_folds
 from ..analysis.patches import measure_patches
 from ..analysis.settings import CleaningSettings, StainFoldSettings
-from ..analysis.stains import make_stain_folds
 from ..augmentation.flips import augment_patches
 from ..augmentation.settings import AugmentationSettings
 from ..data.folds import make_folds
@@ -71,11 +71,12 @@ def main(run: Run) -> None:
     network = announce(method.build())  # fails early if weights are missing
 
     labels, seed = tables.train["label"], settings.data.seed
-    folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    split, num_folds = settings.folds.split, settings.folds.num_folds
+    folds = make_folds(labels, num_folds, seed, group_slides(split, tables.slides))
     patches = load_patches(run)
     measured = measure_patches(patches.pixels)
-    if settings.folds.split == "stain":
-        folds = make_stain_folds(measured, patches.labels, tables.slides)
+    if split == "hue":
+        folds = make_hue_folds(measured, patches.labels, num_folds, seed, tables.slides)
     clean = settings.cleaning.clean
     folds, cleaned = clean_folds(clean, folds, patches.pixels, run, measured)
     ensembles = fit_members(method, patches, folds, run, device, explain=explain_member)

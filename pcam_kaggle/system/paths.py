@@ -9,7 +9,8 @@ from pathlib import Path
 COMPETITION = "histopathologic-cancer-detection"
 MAX_DEPTH = 7  # a model mount is models/<owner>/<model>/<framework>/<variation>/<n>
 MAX_FOLDERS = 2_000
-IMAGES = ("train", "test")  # folders that are not searched
+# Folders that are not searched: images, and the answers of MLE-bench beside public/.
+UNSEARCHED = ("train", "test", "private")
 
 
 def find_data(folder: Path | str | None = None) -> Path:
@@ -17,7 +18,7 @@ def find_data(folder: Path | str | None = None) -> Path:
 
     Looks in `folder`, else in PCAM_INPUT, else in Kaggle's /kaggle/input, else in data/ and the
     current folder. Kaggle mounts a competition at competitions/<slug> or at <slug>;
-    failing both, a search of limited depth looks for train_labels.csv.
+    failing both, a search of limited depth looks for train_labels.csv, as in public/ of MLE-bench.
 
     Raises:
         FileNotFoundError: there is no such folder, or it lacks a part; lists the places.
@@ -44,7 +45,7 @@ def find_data(folder: Path | str | None = None) -> Path:
 def find_attached(pattern: str, folder: Path | str | None = None) -> list:
     """The paths among the kernel's inputs that match a name or a pattern such as fold*.npz.
 
-    Searches `folder`, PCAM_INPUT or /kaggle/input, never the competition's image folders.
+    Searches `folder`, PCAM_INPUT or /kaggle/input, never UNSEARCHED.
     """
     root = Path(folder or os.environ.get("PCAM_INPUT") or "/kaggle/input")
     return [p / n for p, files in walk_mounts(root) for n in sorted(fnmatch.filter(files, pattern))]
@@ -85,7 +86,7 @@ def check_parts(folder: Path) -> Path:
 
 
 def walk_mounts(root: Path) -> Iterator:
-    """Yield each folder and its file names, in a fixed order, except the image folders."""
+    """Yield each folder and its file names, in a fixed order, except those not to search."""
     level = [root] if root.is_dir() else []
     num_folders = 0
     for _ in range(MAX_DEPTH + 1):
@@ -95,7 +96,7 @@ def walk_mounts(root: Path) -> Iterator:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)  # without stats
             yield folder, {entry.name for entry in entries if entry.is_file()}
             names = [entry.name for entry in entries if entry.is_dir()]
-            deeper += [folder / name for name in names if name not in IMAGES]
+            deeper += [folder / name for name in names if name not in UNSEARCHED]
         level = deeper
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from ..data.run import Run, make_record
+from ..data.run import SHARED_SLIDES, Run, make_record
 from ..system.clock import sum_stages
 from ..system.device import Device
 from ..system.files import write_json, write_table
@@ -27,13 +27,15 @@ def gather_oof(run: Run, folds: np.ndarray, members: list) -> pd.DataFrame:
     """Gather the out-of-fold predictions, averaged over the networks of a fold.
 
     Returns:
-        DataFrame with columns id, label, fold, prediction, of the trained folds only, indexed
-        by position.
+        DataFrame with columns id, label, fold, prediction, and slide where slides are known, of
+        the trained folds only, indexed by position.
     """
     parts = [pd.Series(member.oof, member.positions) for member in members]
     mean = pd.concat(parts).groupby(level=0).mean()
     table = run.competition.train.assign(fold=folds)
-    return table[["id", "label", "fold"]].iloc[mean.index].assign(prediction=mean)
+    oof = table[["id", "label", "fold"]].iloc[mean.index].assign(prediction=mean)
+    slides = run.competition.slides
+    return oof if slides is None else oof.assign(slide=slides[mean.index])
 
 
 def write_results(
@@ -57,7 +59,8 @@ def write_results(
     stages = sum_stages([member.stages for member in ensemble.members])
     complete = not ensemble.missing and not any(m.was_cut_short for m in ensemble.members)
     about = make_record(run, stages, [*FILES, *ensemble.files], complete)
-    results = {**vars(about), **network, **score_run(device, oof, ensemble), **found}
+    scores = {"grouping": run.grouping, **score_run(device, oof, ensemble)}
+    results = {**vars(about), **network, **scores, **found}
     write_json(run.output / "run.json", results)
     return results
 
@@ -69,7 +72,8 @@ def print_results(results: dict) -> None:
         for n, s in results["stages"].items()
     ]
     lines += [f"fold {n:<3} out-of-fold AUC {auc:.4f}" for n, auc in results["fold_auc"].items()]
-    lines += [f"all      out-of-fold AUC {results['oof_auc']:.4f}", *results["warnings"]]
+    warning = f": {SHARED_SLIDES}" if results["grouping"] == "patch" else ""
+    lines += [f"all      out-of-fold AUC {results['oof_auc']:.4f}{warning}", *results["warnings"]]
     lines += [f"total    {results['seconds']:.1f} s", f"wrote    {', '.join(FILES)}, run.json"]
     print("", *lines, sep="\n", flush=True)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pcam_kaggle.analysis.exploration import (
     average_classes,
+    compare_hospitals,
     count_pixels,
     explore,
     summarize_slides,
@@ -79,6 +80,34 @@ def test_two_colors_of_stain_are_two_groups(training):
     agreement = (patches["stain"] == is_even)[known].mean()
     assert known.sum() > 20
     assert max(agreement, 1 - agreement) > 0.95
+
+
+def test_groups_of_hue_are_compared_with_hospitals():
+    names = [
+        f"camelyon16_train_{n}" for n in ("normal_100", "normal_101", "tumor_070", "tumor_071")
+    ]
+    slides = np.repeat([*names, "elsewhere"], 3)
+    stains = np.array([1, 1, 0, 0, 0, -1, 0, 1, 1, 0, 0, 0, 1, 1, 1])
+    found = compare_hospitals(slides, stains)
+    assert found == {
+        "table": {"Radboud UMC": [0, 2], "UMC Utrecht": [2, 0]},
+        "agreeing": 4,
+        "slides": 4,
+        "rand": 1.0,
+    }
+    other = compare_hospitals(slides[:12], np.where(slides[:12] == names[0], 0, stains[:12]))
+    assert other["table"] == {"Radboud UMC": [1, 1], "UMC Utrecht": [2, 0]}
+    assert other["agreeing"] == 3 and other["rand"] < 0.5
+    assert compare_hospitals(["a", "b"], np.array([0, 1])) is None
+
+
+def test_hospitals_are_among_what_an_exploration_says(training):
+    images, table = training
+    slides = np.array([f"camelyon16_train_tumor_{70 + n % 2:03}" for n in range(51)])
+    summary = explore(images, table["id"], table["label"], slides).summary
+    assert summary["hospitals"]["slides"] == 2
+    lines = describe_exploration(summary)
+    assert any(line.startswith("hospitals  the group of hue is that of") for line in lines)
 
 
 def test_slides_are_counted():

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pcam_kaggle.analysis.groups import group_slides, make_hue_folds, make_stain_folds
+from pcam_kaggle.analysis.hospitals import find_hospitals
 from pcam_kaggle.analysis.patches import measure_patches
-from pcam_kaggle.analysis.stains import cluster_stains, make_stain_folds, measure_hue
+from pcam_kaggle.analysis.stains import cluster_stains, measure_hue
+from pcam_kaggle.data.folds import make_folds
 
 
 def make_stained(count=60):
@@ -73,7 +76,7 @@ def test_a_group_of_few_patches_is_refused():
     assert "5% of all patches, in both groups of hue. Received: [50, 50] and [3, 2] " in str(
         error.value
     )
-    assert "Try: split=stratified stain_check=false" in str(error.value)
+    assert "Try: split=auto stain_check=false" in str(error.value)
 
 
 def test_a_slide_has_one_stain_even_where_its_patches_differ():
@@ -99,3 +102,50 @@ def test_patches_that_are_all_blank_have_no_folds_of_stain():
         ValueError, match="both labels, and 5% of all patches, in both groups of hue"
     ):
         make_stain_folds(patches, labels)
+
+
+def test_two_folds_of_hue_are_those_of_the_stain_check():
+    patches, labels = make_stained()
+    folds = make_hue_folds(patches, labels, 2, seed=0)
+    assert (folds == make_stain_folds(patches, labels)).all()
+
+
+def test_more_folds_of_hue_share_no_group_and_no_slide():
+    random = np.random.default_rng(0)
+    colors = random.integers(90, 200, (40, 1, 3)) * [1.0, 0.8, 0.9]
+    colors = np.repeat(colors, 6, axis=1).reshape(-1, 1, 1, 3)  # six patches of a slide
+    images = np.clip(colors + random.normal(0, 20, (240, 96, 96, 3)), 0, 255)
+    patches, labels = measure_patches(images.astype("uint8")), np.arange(240) % 2
+    slides = np.array([f"slide{n // 6}" for n in range(240)])
+    patches.loc[:5, "blank"] = "white"  # a slide without a hue
+    folds = make_hue_folds(patches, labels, 5, seed=0, slides=slides)
+    assert set(folds) == set(range(5))
+    assert (pd.Series(folds).groupby(slides).nunique() == 1).all()
+    hues = pd.DataFrame(measure_hue(patches)).groupby(slides).transform("mean")
+    means = hues[6:].groupby(folds[6:]).mean()
+    apart = make_folds(labels, 5, seed=0, slides=slides)
+    shuffled = hues[6:].groupby(apart[6:]).mean()
+    assert (means.std() > shuffled.std()).all()
+    assert (make_hue_folds(patches, labels, 5, seed=0) >= 0).all()
+
+
+def test_a_hospital_is_read_from_the_name_of_a_slide():
+    slides = ["train_normal_001", "train_normal_100", "train_normal_101", "train_tumor_070"]
+    slides += ["train_tumor_071", "train_tumor_111", "test_071", "tumor_1", ""]
+    found = find_hospitals([f"camelyon16_{name}" for name in slides])
+    first, second = "Radboud UMC", "UMC Utrecht"
+    assert found.tolist() == [first, first, second, first, second, second, "", "", ""]
+
+
+def test_folds_of_hospitals_hold_one_out_or_name_the_other_slides():
+    slides = np.array([f"camelyon16_train_normal_{n:03}" for n in (99, 100, 101, 102)] * 4)
+    labels = np.arange(16) // 4 % 2
+    groups = group_slides("hospital", slides)
+    folds = make_folds(labels, 2, seed=0, slides=groups)
+    assert (pd.Series(groups).groupby(folds).nunique() == 1).all() and set(folds) == {0, 1}
+    assert group_slides("auto", slides) is slides and group_slides("hue", None) is None
+    slides[3] = "elsewhere"
+    with pytest.raises(ValueError, match=r"Received: 1 other names\s+elsewhere\nTry: split=auto"):
+        group_slides("hospital", slides)
+    with pytest.raises(ValueError, match="Received: no map"):
+        group_slides("hospital", None)

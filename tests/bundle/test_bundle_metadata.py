@@ -66,9 +66,10 @@ def test_some_folds_are_a_kernel_of_their_own(overrides, title):
     ],
 )
 def test_the_internet_is_on_where_weights_are_missing(home, name, overrides, datasets, internet):
-    metadata = fill_metadata(name, overrides, dataset_sources=datasets)
-    assert metadata["enable_internet"] is internet
-    assert metadata["dataset_sources"] == datasets
+    for slides in (None, "someone/slides"):
+        metadata = fill_metadata(name, overrides, dataset_sources=datasets, slides=slides)
+        assert metadata["enable_internet"] is internet
+        assert metadata["dataset_sources"] == [*datasets, *[slides] * bool(slides)]
 
 
 def test_the_template_at_the_top_is_that_of_its_recipe(home):

@@ -150,10 +150,12 @@ def test_words_become_typed_overrides():
         ("trials=3", "trials: demo has no such setting. Expected: a recipe that has it: "),
         ("trials=3", "course_study, demo_study, "),
         ("clean=blank", "best, course_my_vgg16, "),
-        ("split=stain", "a recipe that has it: best. Received: split for recipe demo"),
+        ("split=hue", "a recipe that has it: best. Received: split for recipe demo"),
         ("head=mlp", "a recipe that has it: midnight, midnight_study, smoke."),
         ("figures=false", "figures: this setting was removed; the report draws the pictures"),
         ("architecture=resnet34_seed", "resnet34_seed is now called course_resnet34."),
+        ("split=stain", "split: stain is now called hue. Received: split=stain"),
+        ("split=stratified", "split: stratified is now called auto."),
         ("recipe=demo", "unknown setting 'recipe'."),
     ],
 )

@@ -1,11 +1,19 @@
 """The competition's tables: joined by id, every kind of damage named."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import read_rows, write_rows
 
-from pcam_kaggle.data.competition import draw_images, load_labels, load_sample, load_slides
+from pcam_kaggle.data.competition import (
+    draw_images,
+    find_slide_map,
+    load_labels,
+    load_sample,
+    load_slides,
+)
 
 
 def change_labels(change):
@@ -154,15 +162,57 @@ def test_slides_come_in_the_order_of_the_ids(tmp_path, column):
 @pytest.mark.parametrize(
     "rows, header, message",
     [
-        ([("a", "s1")], ("id", "slide"), r"map\.csv: 1 ids are missing\s+b$"),
-        ([("a", "s"), ("a", "t"), ("b", "s")], ("id", "slide"), r"1 duplicate ids\s+a$"),
+        ([("a", "s"), ("c", "t")], ("id", "slide"), r"1 ids are missing\s+b\nTry: slide_map="),
+        ([("a", "s"), ("b", ""), ("c", "t")], ("id", "wsi"), r"1 ids are missing\s+b\n"),
+        ([("a", "s"), ("a", "t"), ("b", "s")], ("id", "slide"), r"1 duplicate ids\s+a\n"),
+        ([("a", "s"), ("b", "s")], ("id", "slide"), r"several slides.* 1 slide alone\s+s\nTry: "),
         ([("a", "s1")], ("patch", "slide"), "the columns id,slide. Received: 'patch,slide'"),
     ],
 )
 def test_a_slide_map_that_does_not_fit_is_refused(tmp_path, rows, header, message):
     write_rows(tmp_path / "map.csv", rows, header)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.compile(message, re.DOTALL)):
         load_slides(tmp_path / "map.csv", ["a", "b"])
+
+
+@pytest.mark.parametrize("name", ["patch_id_wsi_full.csv", "patch_id_wsi.csv", "slides.csv"])
+@pytest.mark.parametrize("place", ["input/datasets/me/wsi", "input/competitions", "data"])
+def test_a_slide_map_is_found_in_or_beside_the_data_or_attached(
+    competition, tmp_path, place, name, monkeypatch
+):
+    folder = competition if place == "data" else tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).touch()
+    (folder / "other.csv").touch()
+    (competition / "train" / "slides.csv").touch()
+    expected = (folder / name).resolve()
+    inputs = tmp_path / "input"
+    for given in (inputs, None):
+        monkeypatch.setenv("PCAM_INPUT", str(inputs))
+        assert find_slide_map("auto", competition, given) == expected
+        assert find_slide_map(name, competition, given) == expected
+    assert find_slide_map("none", competition, inputs) is None
+    own = folder / "other.csv"
+    assert find_slide_map(str(own), competition, inputs) == own
+    if "datasets" not in place:
+        assert find_slide_map("auto", competition, competition) == expected
+
+
+def test_without_a_slide_map_none_is_found(competition):
+    assert find_slide_map("auto", competition, competition) is None
+    with pytest.raises(ValueError, match=r"Received: 'slides\.csv', which is not there\. Try: "):
+        find_slide_map("slides.csv", competition, competition)
+
+
+def test_two_slide_maps_are_both_named(competition):
+    paths = [competition / "slides.csv", competition.parent / "patch_id_wsi.csv"]
+    for path in paths:
+        path.touch()
+    with pytest.raises(ValueError, match="expected one CSV id,slide") as error:
+        find_slide_map("auto", competition, competition)
+    assert all(str(path.resolve()) in str(error.value) for path in paths)
+    assert "slide_map=none" in str(error.value)
+    assert find_slide_map("slides.csv", competition, competition) == paths[0].resolve()
 
 
 def test_a_slide_map_that_is_not_there_is_refused(tmp_path):

@@ -10,8 +10,9 @@ from conftest import read_rows, write_rows
 
 import __main__
 from kernel.bundle.page import bundle_kernel
+from pcam_kaggle.analysis.settings import StainFoldSettings
 from pcam_kaggle.data.run import load_patches, make_record, open_run, start_budget
-from pcam_kaggle.data.settings import DataSettings
+from pcam_kaggle.data.settings import DataSettings, FoldSettings
 from pcam_kaggle.system.clock import RESERVE, Stage
 from pcam_kaggle.system.files import read_json, write_json
 from pcam_kaggle.system.machine_settings import MachineSettings
@@ -110,6 +111,28 @@ def test_other_slides_change_the_fingerprint(start, competition, tmp_path):
         assert len(run.competition.slides) == 51
         found.add(run.fingerprint)
     assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    "part, names, changes, grouping, text",
+    [
+        (FoldSettings, "", {}, "patch", "by patch: folds share slides, expect about 0.03 less on"),
+        (FoldSettings, "abc", {}, "slide", "grouped by slide (3 slides)"),
+        (FoldSettings, "abc", {"slide_map": "none"}, "patch", "by patch: folds share slides"),
+        (StainFoldSettings, "abc", {}, "slide", "grouped by slide (3 slides)"),
+        (StainFoldSettings, "abc", {"split": "hue"}, "hue", "grouped by hue (3 slides)"),
+        (StainFoldSettings, "", {"split": "hue"}, "hue", "grouped by hue (unknown slides)"),
+    ],
+)
+def test_a_run_says_what_its_folds_do_not_share(
+    competition, tmp_path, capsys, part, names, changes, grouping, text
+):
+    if names:
+        write_slides(competition.parent / "slides.csv", competition, names)
+    parts = {**PARTS, "folds": part}
+    run = open_run("demo", parts, changes, data=competition, output=tmp_path / "out")
+    assert run.grouping == grouping
+    assert f"\nfolds    {text}" in capsys.readouterr().out
 
 
 def test_other_code_changes_the_fingerprint(start):

@@ -146,7 +146,6 @@ def test_methods_are_averaged_as_the_run_averages_them(finetuned, probed, folder
 
 def test_heads_on_features_give_the_test_predictions_of_the_run_again(probed, folder, tmp_path):
     facts, heads, test = probed
-    weights = facts["backbone"]["weights"]
     kept = Kept(keep(tmp_path / "folds", heads, **facts), test)
     lines = []
     predict_files(make_request(kept, folder), lines.append)

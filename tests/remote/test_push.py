@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import shutil
+import sys
 import threading
 
 import pytest
-from conftest import run_python
+from conftest import read_rows, run_python, write_rows
 
 import build
 from kernel.bundle.metadata import write_kernel
@@ -18,6 +19,7 @@ from kernel.records import PushRecord, read_record
 from kernel.remote import push as push_module
 from kernel.remote import transport
 from kernel.remote.client import Client
+from kernel.remote.datasets import publish_files
 from kernel.remote.errors import KaggleError
 from kernel.remote.once import Undecided, wait_until_shown
 from kernel.remote.output import download_output
@@ -29,6 +31,7 @@ from kernel.remote.versions import find_kernel, read_overrides
 from kernel.remote.watch import wait_for_kernel
 from kernel.runs import find_run
 from kernel.sandbox.faults import Fault
+from pcam_kaggle.system.files import read_json
 
 SLOW_DOWN = Fault(429, {"code": 429, "message": "slow"}, {"Retry-After": "0"})
 
@@ -80,6 +83,48 @@ def test_some_folds_are_a_kernel_of_their_own(sandbox, runs, monkeypatch):
         source = bundle_kernel("demo", settings).source
         assert version["request"]["text"] == source
         wait_for(sandbox, name)
+
+
+def test_a_kernel_finds_the_slides_that_a_push_attaches(
+    open_sandbox, competition, runs, monkeypatch
+):
+    monkeypatch.setattr(build, "RUNS", runs)
+    sandbox = open_sandbox(python=(sys.executable,))
+    client = Client()
+    ids = [row[0] for row in read_rows(competition / "train_labels.csv")]
+    table = runs / "patch_id_wsi_full.csv"
+    runs.mkdir()
+    slides = [f"camelyon16_train_normal_{n % 5:03}" for n in range(len(ids))]
+    write_rows(table, zip(ids, slides), ("id", "wsi"))
+    dataset = publish_files(client, [table], "wsi", "wsi", print)
+    words = ["push", "explore", "--slides", dataset]
+    assert build.main([*words, "--wait"]) == 0 == build.main(words)
+    (version,) = list_versions(sandbox, "sandbox/pcam-explore")  # the second push found it
+    assert version["request"]["datasetDataSources"] == [dataset]
+    run = find_run(None, runs)
+    assert read_record(run, PushRecord).dataset_sources == (dataset,)
+    download_output(client, run, runs)
+    assert read_json(run / "exploration.json")["slides"]["slides"] == 5
+    assert build.main(["push", "explore", "--wait"]) == 0  # other inputs: another version
+    assert len(list_versions(sandbox, "sandbox/pcam-explore")) == 2
+    run = find_run(None, runs)
+    download_output(client, run, runs)
+    assert "slides" not in read_json(run / "exploration.json")
+
+
+@pytest.mark.parametrize("dataset", ["wsi", "a/b/c", "https://www.kaggle.com/a/b", "/b", "a/b c"])
+def test_a_name_that_is_no_dataset_is_refused(sandbox, dataset, capsys):
+    with pytest.raises(SystemExit):
+        build.main(["push", "demo", "--slides", dataset])
+    assert f"expected OWNER/DATASET, the end of its address on Kaggle. Received: {dataset}" in (
+        capsys.readouterr().err
+    )
+    assert count_pushes(sandbox) == 0
+
+
+def test_a_dataset_that_is_not_there_is_refused(sandbox, runs):
+    with pytest.raises(KaggleError, match="no/such"):
+        push_kernel(Client(), "demo", runs=runs, slides="no/such")
 
 
 def test_the_official_command_line_pushes_the_same_folder(sandbox):

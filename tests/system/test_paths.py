@@ -29,6 +29,14 @@ def test_data_is_found_in_every_mount(tmp_path, monkeypatch, mount):
     assert find_data() == made
 
 
+def test_the_layout_of_mle_bench_is_found_without_its_answers(tmp_path):
+    make_competition(tmp_path / "private")  # sorted before public
+    (tmp_path / "private" / "slides.csv").touch()
+    made = make_competition(tmp_path / "public")
+    assert find_data(tmp_path) == find_data(made) == made
+    assert find_attached("slides.csv", tmp_path) == []
+
+
 def test_data_is_found_at_home(tmp_path, monkeypatch):
     make_competition(tmp_path / "data" / SLUG)
     monkeypatch.delenv("PCAM_INPUT", raising=False)

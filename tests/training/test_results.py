@@ -84,8 +84,26 @@ def test_a_finished_run_leaves_its_tables_and_its_record(tmp_path, network, caps
 
     lines = capsys.readouterr().out
     assert lines.startswith(f"network  tiny, {network.count_params():,} parameters\n")
-    assert f"\nall      out-of-fold AUC {record['oof_auc']:.4f}\n" in lines
+    shared = "folds share slides, expect about 0.03 less on others"
+    assert f"\nall      out-of-fold AUC {record['oof_auc']:.4f}: {shared}\n" in lines
+    assert record["grouping"] == "patch"
     assert f"\nfold 1   out-of-fold AUC {record['fold_auc']['1']:.4f}\n" in lines
+
+
+def test_slides_that_are_known_are_in_the_table_and_nothing_is_warned_of(tmp_path, network, capsys):
+    run = make_run(tmp_path / "out")
+    slides = np.array([f"slide{fold}" for fold in FOLDS])
+    run = dataclasses.replace(run, competition=dataclasses.replace(run.competition, slides=slides))
+    members = [make_member(2, 2), make_member(0, 0)]
+    oof = gather_oof(run, FOLDS, members)
+    (run.output / "submission.csv").write_text("id,label\n")
+    results = write_results(run, make_device(), announce(network), oof, Ensemble(members, []))
+    print_results(results)
+    table = pd.read_csv(run.output / "oof.csv")
+    assert list(table) == ["id", "label", "fold", "prediction", "slide"]
+    assert (table["slide"] == "slide" + table["fold"].astype(str)).all()
+    assert results["grouping"] == "slide"
+    assert f"\nall      out-of-fold AUC {results['oof_auc']:.4f}\n" in capsys.readouterr().out
 
 
 def test_networks_that_learned_nothing_are_warned_of(tmp_path, network):
