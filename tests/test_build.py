@@ -33,7 +33,7 @@ def test_list_shows_every_recipe_and_every_network(capsys):
         (["build", "seed_resnet34"], "is now called course_resnet34"),
         (["build", "resnet34"], "is now called scratch architecture=resnet34 learning_rate=1e-3"),
         (["build", "demo", "epoch=3"], "Did you mean 'epochs'"),
-        (["build", "demo", "stain_check=true"], "best"),
+        (["build", "demo", "split=hue"], "best"),
         (["build", "demo", "figures=false"], "figures: this setting was removed"),
         (["train", "demo", "--data", ".", "epochs=0"], "at least 1. Received: epochs=0"),
         (["build", "demo", "--fast"], "unknown arguments: --fast"),

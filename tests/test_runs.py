@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from pcam_kaggle.data.competition import draw_images, load_labels
 from pcam_kaggle.data.decode import load_images
 from pcam_kaggle.data.folds import make_folds
 from pcam_kaggle.inference.calibration import calibrate
+from pcam_kaggle.inference.ensemble import log_odds
 from pcam_kaggle.recipes import best, run_recipe
 from pcam_kaggle.system.files import describe_files, read_json
 
@@ -28,7 +30,8 @@ BLACK = [0, 5]  # places of the training patches that are blackened for the reci
 
 
 def run(data, out, recipe="demo", **settings):
-    return run_recipe(recipe, {**TINY, **settings}, data=data, output=out)
+    settings = settings if recipe == "best" else {**TINY, **settings}
+    return run_recipe(recipe, settings, data=data, output=out)
 
 
 def list_warnings(result):
@@ -83,12 +86,23 @@ def sliced(shared_competition, tmp_path_factory):
     return out, slides
 
 
+def build_frozen_tiny(settings, dtype="float32"):
+    """A frozen network that knows nothing but a few colors."""
+    inputs = keras.Input((96, 96, 3), dtype="uint8")
+    colors = keras.layers.AveragePooling2D(24)(keras.ops.cast(inputs, "float32"))
+    return keras.Model(inputs, keras.layers.Flatten()(colors), name="colors")
+
+
 @pytest.fixture(scope="module")
 def small_best():
-    """The recipe best with a tiny network: DenseNet takes a minute to compile."""
+    """The recipe best with tiny networks: DenseNet takes a minute to compile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(best, "build_pretrained", lambda settings: build_tiny(settings))
-        yield {"recipe": "best", "weights": "none", "epochs": 1}
+        patch.setattr(best, "build_transformer", build_frozen_tiny)
+        patch.setattr(best, "find_transformer_revision", lambda settings: "tiny")
+        members = ("midnight", "densenet")
+        training = {"training.epochs": 1, "training.batch_size": 8}
+        yield {"recipe": "best", "members": members, "num_folds": 2, "tta": "flip", **training}
 
 
 @pytest.fixture(scope="module")
@@ -339,9 +353,7 @@ def test_what_cleaning_leaves_out_is_in_no_fold(checked, blackened):
     folds = make_folds(table["label"], 2, seed=0)
     folds[table["id"].isin(left_out)] = -1
     assert read_oof(checked)["id"].tolist() == table["id"][folds == 0].tolist()
-    assert result["stages"]["train"]["images"] == (folds == 1).sum()
-    positions = [np.load(path)["positions"] for path in (checked / "folds").glob("stain*.npz")]
-    assert sorted(np.concatenate(positions)) == np.flatnonzero(folds >= 0).tolist()
+    assert result["stages"]["train"]["images"] == 2 * (folds == 1).sum()  # two members
 
 
 def test_cleaning_that_empties_a_fold_is_refused(competition, out):
@@ -352,31 +364,32 @@ def test_cleaning_that_empties_a_fold_is_refused(competition, out):
     assert {path.name for path in out.iterdir()} <= {".lock"}
 
 
-def test_the_stain_check_trains_on_each_color_and_submits_nothing_of_it(checked, blackened):
-    result, table = read_json(checked / "run.json"), load_labels(blackened)
-    names = {path.name for path in (checked / "folds").iterdir()}
-    networks = ("stain0_seed0", "stain1_seed0", "fold0_seed0")
-    assert names == {f"{name}.{kind}" for name in networks for kind in ("npz", "keras")}
-    folds = make_stain_folds(measure_patches(load_images(table, None)), table["label"])
-    folds[table["id"].isin(result["cleaned"]["blank"])] = -1
-    scores = []
-    for fold in (0, 1):
-        with np.load(checked / "folds" / f"stain{fold}_seed0.npz") as member:
-            assert member["positions"].tolist() == np.flatnonzero(folds == fold).tolist()
-            assert len(member["test"]) == 0 and "maps" not in member
-            labels = table["label"].iloc[member["positions"]]
-            scores.append(roc_auc_score(labels, member["oof"]))
-    expected = {"0": scores[0], "1": scores[1], "mean": np.mean(scores)}
-    assert result["stain_auc"] == pytest.approx(expected)
-    test = np.load(checked / "folds" / "fold0_seed0.npz")["test"]
-    assert np.allclose(read_submission(checked)["label"], test, rtol=1e-6)
+def test_members_are_averaged_and_what_each_adds_is_in_the_record(checked):
+    result = read_json(checked / "run.json")
+    names = {f"{member}_fold0_seed0" for member in ("midnight", "densenet")}
+    files = {path.name for path in (checked / "folds").iterdir()}
+    assert files == {f"{name}.{kind}" for name in names for kind in ("npz", "keras")}
+    members = [np.load(checked / "folds" / f"{name}.npz") for name in sorted(names)]
+    for kind, table, column in (
+        ("test", read_submission(checked), "label"),
+        ("oof", read_oof(checked), "prediction"),
+    ):
+        mean = np.mean([log_odds(member[kind]) for member in members], axis=0)
+        assert np.allclose(log_odds(table[column]), mean, atol=1e-5)
+    labels, together = read_oof(checked)["label"], read_oof(checked)["prediction"]
+    densenet, midnight = (roc_auc_score(labels, member["oof"]) for member in members)
+    added = {part["member"]: part["adds"] for part in result["members"]}
+    whole = roc_auc_score(labels, together)
+    assert added["midnight"]["difference"] == pytest.approx(whole - densenet)
+    assert added["densenet"]["difference"] == pytest.approx(whole - midnight)
+    assert added["densenet"]["num_patches"] == len(labels)
+    assert result["complete"] and not (checked / "features").exists()
 
 
 def test_folds_of_stains_hold_one_color_out(small_best, shared_competition, out):
-    settings = {**small_best, "split": "hue", "stain_check": False, "folds": (1,)}
+    settings = {**small_best, "members": ("densenet",), "split": "hue", "folds": (1,)}
     result = run(shared_competition, out, **settings)
-    assert set(result["fold_auc"]) == {"1"} and result["stain_auc"] is None
-    assert result["grouping"] == "hue"
+    assert set(result["fold_auc"]) == {"1"} and result["grouping"] == "hue"
     table = load_labels(shared_competition)
     folds = make_stain_folds(measure_patches(load_images(table, None)), table["label"])
     assert read_oof(out)["id"].tolist() == table["id"][folds == 1].tolist()

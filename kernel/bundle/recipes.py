@@ -31,7 +31,8 @@ RENAMED_VALUES = {  # of settings: the earlier value, the present one
     "split": {"stain": "hue", "stratified": "auto"},
 }
 REMOVED = {  # an earlier setting: what serves instead
-    "figures": "the report draws the pictures: python build.py report RUN"
+    "stain_check": "split=hue holds out groups of hue in all networks of a run",
+    "figures": "the report draws the pictures: python build.py report RUN",
 }
 
 

@@ -100,9 +100,9 @@ def make_stain_folds(
     np.add.at(counts, (folds, np.asarray(labels)), 1)
     if counts.min() < 2 or counts[1].sum() < LOWEST_SHARE * len(folds):
         raise ValueError(
-            "split, stain_check: expected two patches or more of both labels, and "
+            "split=hue: expected two patches or more of both labels, and "
             f"{LOWEST_SHARE:.0%} of all patches, in both groups of hue. Received: "
             f"{counts[0].tolist()} and {counts[1].tolist()} patches without and with tumor. "
-            "Try: split=auto stain_check=false"
+            "Try: split=auto"
         )
     return folds

@@ -29,7 +29,11 @@ class Calibration:
 
 
 def calibrate_members(
-    members: list, oof: pd.DataFrame, settings: CalibratedSettings, slides: np.ndarray | None
+    members: list,
+    oof: pd.DataFrame,
+    settings: CalibratedSettings,
+    slides: np.ndarray | None,
+    prefix: str = "",
 ) -> tuple:
     """Map each network's test predictions, if requested, then average over the networks.
 
@@ -41,6 +45,7 @@ def calibrate_members(
         oof: their out-of-fold predictions, as `gather_oof` returns them.
         settings: CalibratedSettings.
         slides: array (n,) of the slides of all training patches, or None if they are not known.
+        prefix: what the names of the networks' files start with.
 
     Returns:
         The ensemble's prediction of the test patches, float64 array (m,), and a Calibration. If
@@ -62,7 +67,7 @@ def calibrate_members(
             refused = f"{name}: {error}. Try: train longer, or calibration=none"
             print(refused, flush=True)
             return test, Calibration(before, refused=refused)
-        maps[f"fold{member.fold}_seed{member.seed}"] = scale, offset
+        maps[f"{prefix}fold{member.fold}_seed{member.seed}"] = scale, offset
         mapped.append(calibrate(member.test, scale, offset))
         cross_fitted.append(pd.Series(crossed, positions))
     after = measure_calibration(oof["label"], pd.concat(cross_fitted).groupby(level=0).mean())

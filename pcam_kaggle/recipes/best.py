@@ -1,96 +1,137 @@
-"""DenseNet-121 on five folds, with a stain check.
+"""Four methods on the same folds: a session for a high score.
 
-ImageNet's DenseNet-121, all layers trained at 160 pixels, on five folds in one GPU session. Two
-more networks each train on one group of hues and are tested on the other: they measure the loss on
-a stain that is not in the training data. Blend the run with others for a higher score.
+Logistic regression on the features of Midnight, a frozen pathology transformer; DINOv2's ViT-B, all
+of it tuned; EfficientNetV2-S and DenseNet-121 at 160 pixels. They are trained one after the other,
+on the same folds and one decode of the patches. The submission, the mean of their log-odds, is
+rewritten after every network. A method whose weights cannot be had is left out; what does not fit
+in `max_hours` is left out from the end of `members`.
 """
 
 from ..analysis.cleaning import clean_folds
-from ..analysis.gradcam import explain_maps
 from ..analysis.groups import group_slides, make_hue_folds
 from ..analysis.patches import measure_patches
-from ..analysis.settings import CleaningSettings, StainFoldSettings
+from ..analysis.settings import CleaningSettings, SplitSettings
 from ..augmentation.flips import augment_patches
 from ..augmentation.settings import AugmentationSettings
 from ..data.folds import make_folds
 from ..data.run import Run, load_patches
 from ..data.settings import DataSettings
-from ..inference.calibration import calibrate_members
 from ..inference.calibration_settings import CalibratedSettings
 from ..inference.submission import write_submission
+from ..methods.features import discard_features
 from ..methods.finetune import Finetune
+from ..methods.finetune_vit import FinetuneVit
+from ..methods.linear_probe import LinearProbe
 from ..models.pretrained import build_pretrained
 from ..models.pretrained_settings import PretrainedSettings
+from ..models.transformer import build_transformer, find_transformer_revision
+from ..models.transformer_settings import HeadSettings, TransformerSettings
+from ..models.vit import build_vit
+from ..models.vit_settings import VitSettings
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
-from ..training.explain import explain_member
-from ..training.members import fit_members
-from ..training.results import announce, gather_oof, print_results, write_results
+from ..system.settings import Settings
+from ..training.results import print_results, write_results
 from ..training.settings import TrainingSettings
-from ..training.stain_check import check_stains
+from ..training.several import (
+    average_several,
+    fit_several,
+    keep_available,
+    measure_contributions,
+    print_contributions,
+)
+from ..training.several_settings import MemberSettings
 
 SETTINGS = {
-    "architecture": "densenet121",
-    "weights": "imagenet",
-    "input_size": 160,
-    "epochs": 4,
+    "members": ("midnight", "vit", "efficientnet", "densenet"),
+    "midnight.weights": "midnight-12k",
+    "midnight.input_size": 224,
+    "vit.weights": "dinov2-base",
+    "vit.input_size": 126,
+    "tuning.epochs": 4,
+    "tuning.learning_rate": 1e-4,
+    "tuning.weight_decay": 0.05,
+    "tuning.gradient_clip": 1.0,
+    "tuning.ema_momentum": 0.999,
+    "efficientnet.architecture": "efficientnetv2s",
+    "efficientnet.input_size": 160,
+    "densenet.architecture": "densenet121",
+    "densenet.input_size": 160,
+    "training.epochs": 4,
     "stain_jitter": 0.1,
     "brightness": 0.1,
     "contrast": 0.1,
-    "stain_check": True,
 }
 
 
 def parts() -> dict:
     """The settings that `main` reads, by part."""
     return {
+        "several": MemberSettings,
         "data": DataSettings,
-        "folds": StainFoldSettings,
+        "folds": SplitSettings,
         "cleaning": CleaningSettings,
-        "network": PretrainedSettings,
-        "augmentation": AugmentationSettings,
+        "midnight": TransformerSettings,
+        "head": HeadSettings,
+        "vit": VitSettings,
+        "tuning": TrainingSettings,
+        "efficientnet": PretrainedSettings,
+        "densenet": PretrainedSettings,
         "training": TrainingSettings,
+        "augmentation": AugmentationSettings,
         "prediction": CalibratedSettings,
         "machine": MachineSettings,
     }
 
 
+def make_methods(settings: Settings) -> dict:
+    """The methods of `members`, by name, in that order."""
+    pixels = {"augmentation": settings.augmentation, "tta": settings.prediction.tta}
+    convolutions = {**pixels, "training": settings.training}
+    known = {
+        "midnight": LinearProbe(
+            settings.midnight,
+            settings.head,
+            settings.training,
+            builder=build_transformer,
+            find_revision=find_transformer_revision,
+        ),
+        "vit": FinetuneVit(
+            build_vit, augment_patches, network=settings.vit, training=settings.tuning, **pixels
+        ),
+        "efficientnet": Finetune(
+            build_pretrained, augment_patches, network=settings.efficientnet, **convolutions
+        ),
+        "densenet": Finetune(
+            build_pretrained, augment_patches, network=settings.densenet, **convolutions
+        ),
+    }
+    return {name: known[name] for name in settings.several.members}
+
+
 def main(run: Run) -> None:
-    """Train the folds and the stain check, average, write the submission."""
+    """Train method after method, average them, write the submission after every network."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
-    method = Finetune(
-        build_pretrained,
-        augment_patches,
-        network=settings.network,
-        augmentation=settings.augmentation,
-        training=settings.training,
-        tta=settings.prediction.tta,
-        explainer=explain_maps,
-    )
-    network = announce(method.build())  # fails early if weights are missing
+    methods, network, left_out = keep_available(make_methods(settings))
 
-    labels, seed = tables.train["label"], settings.data.seed
-    split, num_folds = settings.folds.split, settings.folds.num_folds
-    folds = make_folds(labels, num_folds, seed, group_slides(split, tables.slides))
+    split, seed = settings.folds.split, settings.data.seed
+    groups = group_slides(split, tables.slides)
+    folds = make_folds(tables.train["label"], settings.folds.num_folds, seed, groups)
     patches = load_patches(run)
     measured = measure_patches(patches.pixels)
     if split == "hue":
+        num_folds = settings.folds.num_folds
         folds = make_hue_folds(measured, patches.labels, num_folds, seed, tables.slides)
-    clean = settings.cleaning.clean
-    folds, cleaned = clean_folds(clean, folds, patches.pixels, run, measured)
-    ensembles = fit_members(method, patches, folds, run, device, explain=explain_member)
-    for ensemble in ensembles:  # after every network
-        oof = gather_oof(run, folds, ensemble.members)
-        test, calibration = calibrate_members(
-            ensemble.members, oof, settings.prediction, tables.slides
-        )
-        write_submission(run.output, tables.test["id"], test, settings.prediction.labels)
-        found = {"cleaned": cleaned, "stain_auc": None, "calibration": calibration}
-        results = write_results(run, device, network, oof, ensemble, **found)
-    if settings.folds.stain_check:
-        ensemble, found["stain_auc"] = check_stains(
-            method, patches, measured, folds, run, device, ensemble, oof
-        )
-        results = write_results(run, device, network, oof, ensemble, **found)
+    folds, cleaned = clean_folds(settings.cleaning.clean, folds, patches.pixels, run, measured)
+    for ensembles in fit_several(methods, patches, folds, run, device):  # after every network
+        average = average_several(ensembles, folds, run, left_out)
+        write_submission(run.output, tables.test["id"], average.test, settings.prediction.labels)
+        found = {"cleaned": cleaned, "calibration": average.calibration}
+        results = write_results(run, device, network, average.oof, average.ensemble, **found)
+    found["members"] = measure_contributions(average.tables)
+    results = write_results(run, device, network, average.oof, average.ensemble, **found)
+    print_contributions(found["members"])
+    if results["complete"]:
+        discard_features(run)
     print_results(results)

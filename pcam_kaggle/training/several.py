@@ -8,25 +8,43 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from ..analysis.scores import Comparison, compare_auc, describe_draws
 from ..data.run import Patches, Run
+from ..inference.calibration import calibrate_members
 from ..inference.ensemble import ensemble_predictions
 from ..system.device import Device
 from ..system.records import Ensemble
 from .members import fit_members
-from .results import announce
+from .results import announce, gather_oof
 
 
 @dataclasses.dataclass(frozen=True)
 class Contribution:
     """What a member contributes to the average of several.
 
-    `oof_auc` is its own ROC AUC out of fold, `adds` the AUC with it less the AUC without it, on
-    the same patches, or None for a member alone.
+    `oof_auc` is its own ROC AUC out of fold, `adds` a Comparison of the AUC with it and without
+    it, or None for a member alone.
     """
 
     member: str
     oof_auc: float
-    adds: float | None
+    adds: Comparison | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Average:
+    """The average of several methods.
+
+    `test` is its prediction of the test patches, float64 (m,), `oof` the DataFrame of those out
+    of fold, `tables` that of each method by name. `ensemble` has the networks of all methods,
+    `calibration` the Calibration of each.
+    """
+
+    test: np.ndarray
+    oof: pd.DataFrame
+    tables: dict
+    ensemble: Ensemble
+    calibration: dict
 
 
 def keep_available(methods: dict) -> tuple:
@@ -92,15 +110,36 @@ def fit_several(
     yield ensembles
 
 
-def join_ensembles(ensembles: dict, warnings: list = ()) -> Ensemble:
-    """The networks of all methods as one ensemble, with more warnings."""
-    parts = list(ensembles.values())
-    joined = {
+def average_several(ensembles: dict, folds: np.ndarray, run: Run, left_out: list) -> Average:
+    """Average the networks of each method, then the methods: the mean of their log-odds.
+
+    Args:
+        ensembles: as `fit_several` yields them.
+        folds, run: as for `fit_members`.
+        left_out: the warnings of `keep_available`.
+    """
+    tables, tests, calibration = {}, [], {}
+    settings, slides = run.settings.prediction, run.competition.slides
+    for name, ensemble in ensembles.items():
+        if ensemble.members:
+            tables[name] = gather_oof(run, folds, ensemble.members)
+            test, calibration[name] = calibrate_members(
+                ensemble.members, tables[name], settings, slides, f"{name}_"
+            )
+            tests.append(test)
+    test = ensemble_predictions(tests, "logit") if len(tests) > 1 else tests[0]
+    ensemble = join_ensembles(list(ensembles.values()), left_out)
+    return Average(test, join_oof(tables), tables, ensemble, calibration)
+
+
+def join_ensembles(parts: list, left_out: list) -> Ensemble:
+    """The networks of several methods as one ensemble."""
+    lists = {
         name: [item for part in parts for item in getattr(part, name)]
         for name in ("members", "missing", "warnings", "files")
     }
-    joined["warnings"] = [*warnings, *joined["warnings"]]
-    return Ensemble(**{**joined, **{n: tuple(joined[n]) for n in ("warnings", "files")}})
+    warnings = (*left_out, *lists["warnings"])
+    return Ensemble(lists["members"], lists["missing"], warnings, tuple(lists["files"]))
 
 
 def join_oof(tables: dict) -> pd.DataFrame:
@@ -117,32 +156,43 @@ def join_oof(tables: dict) -> pd.DataFrame:
     common = first.index
     for table in others:
         common = common.intersection(table.index)
-    if not len(common):
+    if not others or not len(common):
         return first
     predictions = [table.loc[common, "prediction"] for table in tables.values()]
     return first.loc[common].assign(prediction=ensemble_predictions(predictions, "logit"))
 
 
 def measure_contributions(tables: dict) -> list:
-    """What each method adds to the others, on the patches that all have predicted.
+    """Measure what each method adds to the others, on the patches that all have predicted.
 
     Args:
         tables: as for `join_oof`.
 
     Returns:
-        list of Contribution.
+        list of Contribution; empty if there are no such patches.
     """
     whole = join_oof(tables)
-    labels = whole["label"]
-    found = []
+    slides = whole["slide"].to_numpy() if "slide" in whole else None
+    labels, found = whole["label"].to_numpy(), []
+    if any(len(table.index.intersection(whole.index)) < len(whole) for table in tables.values()):
+        return []
     for name, table in tables.items():
-        own = table["prediction"].reindex(whole.index)
-        if own.isna().any():
-            continue
-        rest = {other: tables[other] for other in tables if other != name}
-        adds = None
+        own = table["prediction"].loc[whole.index]
+        rest = {other: tables[other].loc[whole.index] for other in tables if other != name}
+        gain = None
         if rest:
-            without = join_oof(rest).loc[whole.index, "prediction"]
-            adds = roc_auc_score(labels, whole["prediction"]) - roc_auc_score(labels, without)
-        found.append(Contribution(name, float(roc_auc_score(labels, own)), adds))
+            without = join_oof(rest)["prediction"].to_numpy()
+            gain = compare_auc(labels, whole["prediction"].to_numpy(), without, slides)
+        found.append(Contribution(name, float(roc_auc_score(labels, own)), gain))
     return found
+
+
+def print_contributions(contributions: list) -> None:
+    """Print a line for each member: its AUC, and what it adds with its 95 % interval."""
+    for part in contributions:
+        line = f"{part.member:<13} out-of-fold AUC {part.oof_auc:.4f}"
+        if part.adds:
+            low, high = part.adds.interval
+            line += f", adds {part.adds.difference:+.4f} ({low:+.4f} to {high:+.4f}, "
+            line += f"{describe_draws(part.adds.num_slides)})"
+        print(line, flush=True)

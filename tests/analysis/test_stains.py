@@ -76,7 +76,7 @@ def test_a_group_of_few_patches_is_refused():
     assert "5% of all patches, in both groups of hue. Received: [50, 50] and [3, 2] " in str(
         error.value
     )
-    assert "Try: split=auto stain_check=false" in str(error.value)
+    assert "Try: split=auto" in str(error.value)
 
 
 def test_a_slide_has_one_stain_even_where_its_patches_differ():
@@ -104,7 +104,7 @@ def test_patches_that_are_all_blank_have_no_folds_of_stain():
         make_stain_folds(patches, labels)
 
 
-def test_two_folds_of_hue_are_those_of_the_stain_check():
+def test_two_folds_of_hue_are_the_two_groups():
     patches, labels = make_stained()
     folds = make_hue_folds(patches, labels, 2, seed=0)
     assert (folds == make_stain_folds(patches, labels)).all()

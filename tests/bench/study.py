@@ -31,7 +31,6 @@ COLUMNS = (
     "seeds",
     "public AUC",
     "out of fold",
-    "stain held out",
     "parameters",
     "images/s",
     "seconds",
@@ -153,14 +152,12 @@ def describe_row(row, folders, judge):
     """A line: mean and, over several seeds, standard deviation (n - 1)."""
     runs = [read_json(folder / "run.json") for folder in folders]
     public = [score_public(judge, folder, row.is_hard) for folder in folders]
-    stain = [run["stain_auc"]["mean"] for run in runs if run.get("stain_auc")]
     train = [run["stages"]["train"] for run in runs]
     return (
         row.name,
         len(runs),
         describe_scores(public),
         describe_scores([run["oof_auc"] for run in runs]),
-        describe_scores(stain),
         f"{runs[0]['num_parameters']:,}",
         f"{np.mean([stage['images_per_second'] for stage in train]):.0f}",
         f"{np.mean([run['seconds'] for run in runs]):.0f}",

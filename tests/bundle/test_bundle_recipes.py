@@ -228,7 +228,7 @@ def test_settings_that_few_recipes_have():
             owners.setdefault(setting, set()).add(name)
     course = {"course_my_vgg16", "course_resnet34", "course_vgg16"}
     assert owners["clean"] == {"best"} | course
-    assert owners["split"] == owners["stain_check"] == {"best"}
+    assert owners["split"] == {"best"}
     assert owners["trials"] == owners["study_hours"] == set(STUDIES)
     assert "figures" not in owners
 

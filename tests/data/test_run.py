@@ -10,7 +10,7 @@ from conftest import read_rows, write_rows
 
 import __main__
 from kernel.bundle.page import bundle_kernel
-from pcam_kaggle.analysis.settings import StainFoldSettings
+from pcam_kaggle.analysis.settings import SplitSettings
 from pcam_kaggle.data.run import load_patches, make_record, open_run, start_budget
 from pcam_kaggle.data.settings import DataSettings, FoldSettings
 from pcam_kaggle.system.clock import RESERVE, Stage
@@ -119,9 +119,9 @@ def test_other_slides_change_the_fingerprint(start, competition, tmp_path):
         (FoldSettings, "", {}, "patch", "by patch: folds share slides, expect about 0.03 less on"),
         (FoldSettings, "abc", {}, "slide", "grouped by slide (3 slides)"),
         (FoldSettings, "abc", {"slide_map": "none"}, "patch", "by patch: folds share slides"),
-        (StainFoldSettings, "abc", {}, "slide", "grouped by slide (3 slides)"),
-        (StainFoldSettings, "abc", {"split": "hue"}, "hue", "grouped by hue (3 slides)"),
-        (StainFoldSettings, "", {"split": "hue"}, "hue", "grouped by hue (unknown slides)"),
+        (SplitSettings, "abc", {}, "slide", "grouped by slide (3 slides)"),
+        (SplitSettings, "abc", {"split": "hue"}, "hue", "grouped by hue (3 slides)"),
+        (SplitSettings, "", {"split": "hue"}, "hue", "grouped by hue (unknown slides)"),
     ],
 )
 def test_a_run_says_what_its_folds_do_not_share(

@@ -9,7 +9,7 @@ import pytest
 
 from kernel.bundle.recipes import list_recipes
 from kernel.folders import PACKAGE
-from pcam_kaggle.analysis.settings import CleaningSettings, StainFoldSettings
+from pcam_kaggle.analysis.settings import CleaningSettings, SplitSettings
 from pcam_kaggle.augmentation.affine_settings import CourseAugmentationSettings
 from pcam_kaggle.data.settings import DataSettings, FoldSettings
 from pcam_kaggle.inference.calibration_settings import CalibratedSettings
@@ -188,13 +188,8 @@ def test_a_part_made_directly_is_checked_and_cannot_change():
         (FoldSettings, {"folds": (-1,)}, "folds: expected different numbers from 0 to 4."),
         (FoldSettings, {"folds": (1, 1)}, "Received: folds=(1, 1)"),
         (DataSettings, {"seed": 1.0}, "seed: expected a whole number from 0 to 1000000000."),
-        (StainFoldSettings, {"split": "hospital"}, "two hospitals; use num_folds=2"),
-        (StainFoldSettings, {"folds": (9,)}, "folds: expected different numbers"),
-        (
-            StainFoldSettings,
-            {"split": "hue", "num_folds": 2, "stain_check": True},
-            "stain_check: the two folds of split=hue are that check",
-        ),
+        (SplitSettings, {"split": "hospital"}, "two hospitals; use num_folds=2"),
+        (SplitSettings, {"folds": (9,)}, "folds: expected different numbers"),
         (CleaningSettings, {"clean": ("blanks",)}, "words among blank,duplicates"),
         (TrainingSettings, {"plateau_patience": 3}, "plateau_patience: a schedule sets its own"),
         (
@@ -245,8 +240,7 @@ def test_settings_that_contradict_one_another_are_refused(part, values, message)
     "part, values",
     [
         (TrainingSettings, {"plateau_patience": 3, "schedule": "constant"}),
-        (StainFoldSettings, {"split": "hue", "num_folds": 2}),
-        (StainFoldSettings, {"split": "hue", "stain_check": True}),
+        (SplitSettings, {"split": "hue", "num_folds": 2}),
         (CourseNetworkSettings, {"architecture": "vgg16", "weights": "imagenet"}),
         (CourseNetworkSettings, {"architecture": "course_resnet34", "input_size": 32}),
         (ScratchSettings, {"architecture": "resnet34", "input_size": 40}),
@@ -270,8 +264,8 @@ def test_a_subclass_adds_settings_and_may_widen_a_choice():
     names = [field.name for field in dataclasses.fields(CourseAugmentationSettings)]
     assert names[0] == "augmentation" and "stain_jitter" in names
     assert CourseAugmentationSettings().augmentation == "affine"
-    names = [field.name for field in dataclasses.fields(StainFoldSettings)]
-    assert names[-2:] == ["split", "stain_check"] and "num_folds" in names
+    names = [field.name for field in dataclasses.fields(SplitSettings)]
+    assert names[-1] == "split" and "num_folds" in names
 
 
 @pytest.mark.parametrize("name", list_recipes())
