@@ -87,10 +87,7 @@ def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
     if stains is not None:
         known = stains.reindex(run.oof.index).fillna(-1).astype(int).to_numpy()
     evaluation = evaluate_predictions(
-        run.oof["label"].to_numpy(),
-        run.oof["prediction"].to_numpy(),
-        known,
-        run.record.get("oof_auc_interval"),
+        run.oof["label"].to_numpy(), run.oof["prediction"].to_numpy(), known, run.slides
     )
     if stains is None:
         rows = run.record.get("evaluation", {}).get("by_stain", [])
