@@ -109,6 +109,11 @@ def add_remote_commands(add: Callable) -> None:
         default="mean",
         help="fitted: weights fitted on out-of-fold predictions",
     )
+    command.add_argument(
+        "--anyway",
+        action="store_true",
+        help="blend although the AUC is below that of the best run, or few predictions are common",
+    )
     command = add("predict", "predict patches with the networks that a run kept", "predict")
     add_predict(command)
     command = add("report", "a run as a notebook and a page to hand in", "home")

@@ -2,22 +2,33 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from pcam_kaggle.analysis.scores import count_slides, describe_draws
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.submission import write_submission
 from pcam_kaggle.system.files import short_hash, write_json, write_table
 from pcam_kaggle.system.settings import unknown
 
 from .folders import RUNS
-from .predictions import Predictions, gather_folds, read_predictions
+from .predictions import Predictions, find_slides, gather_folds, read_predictions
 from .records import PushRecord, StatusRecord, now, read_record, write_record
-from .stacking import METHODS, Contribution, blend_oof, fit_weights, measure_contributions
+from .stacking import (
+    METHODS,
+    Contribution,
+    blend_oof,
+    describe_gain,
+    fit_weights,
+    measure_contributions,
+)
+
+LEAST_COMMON = 1_000  # predictions of the same images, where the smallest run has more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +43,9 @@ class BlendRecord:
         members: tuple of the names of the runs.
         weights: tuple of the fitted weights, or None.
         adds: tuple of Contribution, one for each run.
+        num_patches: int, how many images all runs have.
+        num_slides: int, the number of slides drawn for intervals, or None if images were.
+        warnings: tuple of what speaks against the blend.
         files: tuple of the names of the blend's files.
     """
 
@@ -42,11 +56,18 @@ class BlendRecord:
     members: tuple
     weights: tuple | None
     adds: tuple
+    num_patches: int
+    num_slides: int | None
+    warnings: tuple
     files: tuple = ("submission.csv", "oof.csv")
 
 
 def blend_runs(
-    folders: list[Path], method: str = "mean", runs: Path = RUNS, say: Callable[[str], None] = print
+    folders: list[Path],
+    method: str = "mean",
+    runs: Path = RUNS,
+    say: Callable[[str], None] = print,
+    anyway: bool = False,
 ) -> Path:
     """Blend runs and say what each adds; runs of different folds are first joined into one.
 
@@ -62,13 +83,16 @@ def blend_runs(
         method: str, one of METHODS.
         runs: Path of the folder of runs.
         say: function that prints a line.
+        anyway: whether to blend with a warning what is refused otherwise: a blend with a lower
+            AUC than its best run, or one that rests on few images.
 
     Returns:
         Path of the blend.
 
     Raises:
         ValueError: an unknown method, a run without predictions, runs over different
-            test images or labels, the same run twice, no image in common.
+            test images or labels, the same run twice, no image in common, a blend that is
+            refused.
     """
     if method not in METHODS:
         raise ValueError(unknown("method", method, METHODS))
@@ -80,9 +104,16 @@ def blend_runs(
     weights = fit_weights(oof, labels) if method == "fitted" else None
     blended = blend_oof(oof, labels, folds, method)
     names = [predictions.name for predictions in gathered]
-    adds = measure_contributions(names, oof, labels, folds, method, weights)
+    slides = find_slides(tables)
+    adds = measure_contributions(names, oof, labels, folds, method, weights, slides)
     auc = float(roc_auc_score(labels, blended))
-    say_contributions(adds, oof, method, auc, say)
+    num_slides = count_slides(slides)
+    say_contributions(adds, oof, method, auc, num_slides, say)
+    warnings = tuple(find_objections(gathered, adds, len(labels), auc))
+    if warnings and not anyway:
+        raise ValueError(f"{'; '.join(warnings)}. Try: other runs, or --anyway")
+    for warning in warnings:
+        say(f"warning: {warning}")
     # Another order is the same blend, other predictions of the same builds are another one.
     parts = sorted(
         f"{predictions.build_id} {short_hash(rows.tobytes() + own.tobytes())}"
@@ -96,15 +127,43 @@ def blend_runs(
         members=tuple(names),
         weights=None if weights is None else tuple(map(float, weights)),
         adds=tuple(adds),
+        num_patches=len(labels),
+        num_slides=num_slides,
+        warnings=tuple(f"warning: {warning}" for warning in warnings),
     )
     average = "mean" if method == "fitted" else method
     blend = runs / f"blend-{record.build_id}"
     blend.mkdir(parents=True, exist_ok=True)
     write_submission(blend, ids, ensemble_predictions(test, average, weights))
-    write_table(blend / "oof.csv", tables[0].assign(prediction=blended).reset_index())
+    table = tables[0].assign(prediction=blended)
+    if slides is not None:
+        table["slide"] = slides
+    write_table(blend / "oof.csv", table.reset_index())
     write_json(blend / "run.json", record)
     record_blend(blend, record, folders)
     return blend
+
+
+def find_objections(
+    gathered: list[Predictions], adds: list[Contribution], num_common: int, auc: float
+) -> Iterator[str]:
+    """What speaks against a blend: few images in common, or a better run among its own."""
+    if len(gathered) < 2:
+        return
+    smallest = min(len(predictions.oof) for predictions in gathered)
+    half = math.ceil(smallest / 2)
+    least = max(half, LEAST_COMMON) if smallest > LEAST_COMMON else half
+    if num_common < least:
+        yield (
+            f"expected {least:,} or more out-of-fold predictions in common, of the {smallest:,} of "
+            f"the smallest run. Received: {num_common:,}"
+        )
+    best = max(adds, key=lambda part: part.oof_auc)
+    if auc < best.oof_auc:
+        yield (
+            f"expected a blend with at least the AUC of its best run, {best.oof_auc:.4f} of "
+            f"{best.run}. Received: {auc:.4f}"
+        )
 
 
 def record_blend(blend: Path, record: BlendRecord, folders: list[Path]) -> None:
@@ -148,6 +207,8 @@ def align(gathered: list[Predictions]) -> tuple[np.ndarray, list[pd.DataFrame]]:
             )
         if (first.oof.loc[ids, "label"] != other.oof.loc[ids, "label"]).any():
             raise ValueError(f"{pair}: expected the same labels. Received: others")
+    if first.oof.loc[ids, "label"].nunique() < 2:
+        raise ValueError(f"expected images of both labels in common. Received: {len(ids)} of one")
     num_runs = sum(len(predictions.runs) for predictions in gathered)
     build_ids = {predictions.build_id for predictions in gathered}
     if num_runs < 2 or len(build_ids) < len(gathered):
@@ -162,15 +223,17 @@ def say_contributions(
     oof: np.ndarray,
     method: str,
     auc: float,
+    num_slides: int | None,
     say: Callable[[str], None],
 ) -> None:
     """Say each run's contribution, their rank correlations and the blend's AUC."""
     correlations = pd.DataFrame(oof.T).corr("spearman").to_numpy()
     say(f"{oof.shape[1]:,} out-of-fold predictions in common")
-    say(f"{'run':<34} {'AUC':>7} {'weight':>7} {'adds':>8}  correlation with each")
+    say(f"{'run':<34} {'AUC':>7} {'weight':>7} {'adds (95 % interval)':>28}  correlation with each")
     for part, row in zip(contributions, correlations):
         shown = " ".join(f"{value:.3f}" for value in row)
-        adds = "" if part.adds is None else f"{part.adds:+.4f}"
-        own = f"{part.oof_auc:>7.4f} {part.weight:>7.3f} {adds:>8}"
+        adds = describe_gain(part.adds, part.interval)
+        own = f"{part.oof_auc:>7.4f} {part.weight:>7.3f} {adds:>28}"
         say(f"{part.run[:34]:<34} {own}  {shown}")
     say(f"{'blend, ' + method:<34} {auc:>7.4f}")
+    say(f"intervals {describe_draws(num_slides)}")

@@ -339,7 +339,7 @@ def blend(args: argparse.Namespace, runs: Path) -> None:
     from .blend import blend_runs
 
     folders = [find_folder(name, runs) for name in args.names]
-    print(f"blend   {blend_runs(folders, args.method, runs)}")
+    print(f"blend   {blend_runs(folders, args.method, runs, anyway=args.anyway)}")
     print("python build.py submit submits it")
 
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pcam_kaggle.analysis.scores import Comparison, compare_auc
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.system.files import short_hash
 from pcam_kaggle.system.settings import SESSION_SETTINGS
@@ -26,7 +27,7 @@ class Predictions:
         build_id: str, ten hex digits.
         recipe: str, the recipe's name, "" for a blend.
         settings: dict of all settings, or None for a blend.
-        oof: DataFrame with columns label, fold and prediction, out of fold, by id.
+        oof: DataFrame by id of the out-of-fold predictions, as `read_oof` returns it.
         test: Series of predictions of the test images, by id.
         runs: tuple of the names of the runs in it.
     """
@@ -58,32 +59,71 @@ def read_predictions(folder: Path) -> Predictions:
         build_id=record.build_id or "unknown",
         recipe=record.recipe,
         settings=record.settings,
-        oof=read_table(folder / "oof.csv", OOF_COLUMNS),
+        oof=read_oof(folder / "oof.csv"),
         test=read_table(folder / "submission.csv", ["id", "label"])["label"],
         runs=(folder.name,),
     )
 
 
-def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_oof(path: Path) -> pd.DataFrame:
+    """Out-of-fold predictions by id: label, fold and prediction, and slide where it is known.
+
+    Raises:
+        ValueError: as `read_table`.
+    """
+    return read_table(path, OOF_COLUMNS, ["slide"])
+
+
+def read_table(path: Path, columns: list[str], texts: Sequence[str] = ()) -> pd.DataFrame:
     """A table by id, its numbers finite.
 
     Args:
         path: Path of a CSV.
-        columns: its columns, in order, "id" among them.
+        columns: its columns, in order, "id" first.
+        texts: columns of text that may follow.
 
     Raises:
-        ValueError: other columns, an id twice, a number that is not finite.
+        ValueError: other columns, an id twice, a number that is not finite, a text missing.
     """
-    table = pd.read_csv(path, dtype={"id": str})
-    if list(table.columns) != columns or table["id"].duplicated().any():
+    table = pd.read_csv(path, dtype=dict.fromkeys(["id", *texts], str))
+    known = (columns, [*columns, *texts])
+    if list(table.columns) not in known or table["id"].duplicated().any():
         raise ValueError(
             f"{path}: expected columns {','.join(columns)} and every id once. "
             f"Received: {','.join(table.columns)}"
         )
     table = table.set_index("id")
-    if not np.isfinite(table.to_numpy("float64")).all():
+    if not np.isfinite(table[columns[1:]].to_numpy("float64")).all():
         raise ValueError(f"{path}: expected finite numbers. Received: others")
+    if table.isna().any(axis=None):
+        raise ValueError(f"{path}: expected every {' and '.join(texts)}. Received: empty fields")
     return table
+
+
+def compare_oof(first: pd.DataFrame, second: pd.DataFrame) -> Comparison:
+    """Compare two runs on the patches that both predicted out of fold, by slide where known.
+
+    Args:
+        first, second: out-of-fold predictions as `read_oof` returns them.
+
+    Raises:
+        ValueError: they cannot be compared; says why.
+    """
+    ids = first.index.intersection(second.index)
+    rows, others = first.loc[ids], second.loc[ids]
+    if not len(ids):
+        raise ValueError("cannot be compared: no common patches")
+    if (rows["label"] != others["label"]).any():
+        raise ValueError("cannot be compared: other labels")
+    if rows["label"].nunique() < 2:
+        raise ValueError(f"cannot be compared: {len(ids):,} common patches of one label")
+    labels, slides = rows["label"].to_numpy(), find_slides([rows, others])
+    return compare_auc(labels, *(t["prediction"].to_numpy() for t in (rows, others)), slides)
+
+
+def find_slides(tables: list[pd.DataFrame]) -> np.ndarray | None:
+    """The slides of patches, from the first table of these patches that has them, or None."""
+    return next((table["slide"].to_numpy() for table in tables if "slide" in table), None)
 
 
 def gather_folds(
@@ -150,12 +190,13 @@ def join_folds(group: list[Predictions]) -> Predictions:
     test = ensemble_predictions(tests, method, num_folds / num_folds.sum())
     names = tuple(predictions.name for predictions in group)
     build_ids = sorted(predictions.build_id for predictions in group)
+    oof = pd.concat([predictions.oof for predictions in group])
     return Predictions(
         name=" + ".join(names),
         build_id=short_hash(json.dumps(build_ids)),
         recipe=first.recipe,
         settings=first.settings,
-        oof=pd.concat([predictions.oof for predictions in group]),
+        oof=oof.dropna(axis="columns"),  # slides that one of the runs does not know
         test=pd.Series(test, ids),
         runs=names,
     )

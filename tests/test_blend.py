@@ -20,7 +20,7 @@ IDS = [f"train{i}" for i in range(300)]
 TEST_IDS = [f"test{i}" for i in range(40)]
 
 
-def write_run(folder, noise, seed, ids=IDS, labels=LABELS, test_ids=TEST_IDS):
+def write_run(folder, noise, seed, ids=IDS, labels=LABELS, test_ids=TEST_IDS, slides=None):
     """A run's folder with predictions as good as the noise lets them be."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -28,6 +28,7 @@ def write_run(folder, noise, seed, ids=IDS, labels=LABELS, test_ids=TEST_IDS):
     predictions = 1 / (1 + np.exp(-logits))
     folds = np.arange(len(ids)) % 3
     columns = {"id": ids, "label": labels, "fold": folds, "prediction": predictions}
+    columns |= {} if slides is None else {"slide": slides}
     pd.DataFrame(columns).to_csv(folder / "oof.csv", index=False)
     test = {"id": test_ids, "label": random.random(len(test_ids))}
     pd.DataFrame(test).to_csv(folder / "submission.csv", index=False)
@@ -64,6 +65,11 @@ def test_a_blend_is_the_ensemble_of_its_runs(folders, tmp_path, method, capsys):
     text = capsys.readouterr().out
     assert "300 out-of-fold predictions in common" in text
     assert f"{run['oof_auc']:.4f}" in text and "+0.0" in text
+    assert "intervals by patch: too narrow for other slides" in text
+    for row in run["adds"]:
+        (low, high), adds = row["interval"], row["adds"]
+        assert low < adds < high and f"{adds:+.4f} ({low:+.4f} to {high:+.4f})" in text
+    assert (run["num_patches"], run["num_slides"], run["warnings"]) == (300, None, [])
 
 
 def test_fitted_weights_leave_noise_out_and_never_see_their_own_fold(folders):
@@ -88,6 +94,69 @@ def test_only_images_in_common_count(folders, tmp_path, capsys):
     part = write_run(tmp_path / "d", 1.5, 7, ids=IDS[100:], labels=LABELS[100:])
     blend_runs([folders[0], part], runs=tmp_path / "runs")
     assert "200 out-of-fold predictions in common" in capsys.readouterr().out
+
+
+def test_the_slides_of_either_run_are_drawn_and_kept(folders, tmp_path, capsys):
+    """They are known only where a map of them was given."""
+    slides = [f"slide_{i % 9}" for i in range(300)]
+    other = write_run(tmp_path / "d", 1.5, 7, slides=slides)
+    blend = blend_runs([folders[0], other], runs=tmp_path / "runs")
+    assert "intervals by slide, of 9" in capsys.readouterr().out
+    assert json.loads((blend / "run.json").read_text())["num_slides"] == 9
+    oof = pd.read_csv(blend / "oof.csv")
+    assert list(oof) == ["id", "label", "fold", "prediction", "slide"]
+    assert oof["slide"].tolist() == slides
+
+
+def test_a_patch_without_its_slide_is_named(folders, tmp_path):
+    other = write_run(tmp_path / "d", 1.5, 7, slides=["", *["a"] * 299])
+    with pytest.raises(ValueError, match=r"oof\.csv: expected every slide. Received: empty"):
+        blend_runs([folders[0], other], runs=tmp_path / "runs")
+
+
+@pytest.mark.parametrize("method", ["mean", "rank", "logit"])
+def test_a_blend_below_its_best_run_is_refused(folders, tmp_path, method, capsys):
+    pair = [folders[0], folders[2]]  # a fair run and one of noise
+    runs = tmp_path / "runs"
+    words = r"at least the AUC of its best run, 0\.\d{4} of a\. Received: 0\.\d{4}\. Try.*--anyway"
+    with pytest.raises(ValueError, match=words):
+        blend_runs(pair, method, runs)
+    assert not runs.exists()
+    assert "+0." in capsys.readouterr().out  # what each adds is said nevertheless
+    blend = blend_runs(pair, method, runs, anyway=True)
+    (warning,) = json.loads((blend / "run.json").read_text())["warnings"]
+    assert warning.startswith("warning: expected a blend with at least")
+    assert warning in capsys.readouterr().out and (blend / "submission.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "sizes, num_common, least",
+    [
+        ((300, 200), 99, 100),  # half of the smaller run's
+        ((300, 200), 100, None),
+        ((3_000, 1_500), 999, 1_000),
+        ((5_000, 3_000), 1_499, 1_500),
+        ((5_000, 3_000), 1_500, None),
+        ((1_200, 1_200), 1_000, None),
+    ],
+)
+def test_a_blend_that_rests_on_few_predictions_is_refused(tmp_path, sizes, num_common, least):
+    labels = np.arange(10_000) % 2
+    first = [f"train{i}" for i in range(sizes[0])]
+    start = sizes[0] - num_common
+    second = [f"train{i}" for i in range(start, start + sizes[1])]
+    parts = [
+        write_run(tmp_path / "a", 1.5, 1, first, labels[: sizes[0]]),
+        write_run(tmp_path / "b", 1.5, 2, second, labels[start : start + sizes[1]]),
+    ]
+    runs = tmp_path / "runs"
+    if least:
+        words = rf"expected {least:,} or more out-of-fold pred.*Received: {num_common:,}\. Try"
+        with pytest.raises(ValueError, match=words):
+            blend_runs(parts, runs=runs)
+        assert not runs.exists()
+    else:
+        assert blend_runs(parts, runs=runs).exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pcam_kaggle.analysis.evaluation import Evaluation, StainScores, evaluate_pr
 from pcam_kaggle.system.records import Member, load_member
 
 from ..files import update_json
+from ..predictions import compare_oof
 from .reading import ReportRun
 
 
@@ -29,6 +30,25 @@ class Assessment:
     auc_one_view: float | None = None
     seed_aucs: tuple = ()
     test_correlation: float | None = None
+
+
+def compare_runs(runs: list) -> dict:
+    """Compare each run with the report's own on the patches that both predicted out of fold.
+
+    Args:
+        runs: list of ReportRun, the report's own first.
+
+    Returns:
+        dict of the others' names and a Comparison, or a text that says why there is none.
+    """
+    home, found = runs[0], {}
+    for run in runs[1:]:
+        if home.oof is not None and run.oof is not None:
+            try:
+                found[run.name] = compare_oof(run.oof, home.oof)
+            except ValueError as error:
+                found[run.name] = str(error)
+    return found
 
 
 def read_members(run: ReportRun) -> list[Member]:
@@ -87,10 +107,7 @@ def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
     if stains is not None:
         known = stains.reindex(run.oof.index).fillna(-1).astype(int).to_numpy()
     evaluation = evaluate_predictions(
-        run.oof["label"].to_numpy(),
-        run.oof["prediction"].to_numpy(),
-        known,
-        run.record.get("oof_auc_interval"),
+        run.oof["label"].to_numpy(), run.oof["prediction"].to_numpy(), known, run.slides
     )
     if stains is None:
         rows = run.record.get("evaluation", {}).get("by_stain", [])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pcam_kaggle.system.files import read_json
+from pcam_kaggle.analysis.scores import describe_draws
 
 from .assessment import Assessment
 from .reading import ReportRun
@@ -12,12 +12,14 @@ LARGE_GAP = 0.03  # of AUC between training and validation: the networks overfit
 CALIBRATED = 0.05  # largest calibration error of probabilities that can be trusted
 
 
-def tell_conclusion(story: Story, runs: list, assessment: Assessment | None) -> None:
+def tell_conclusion(
+    story: Story, runs: list, assessment: Assessment | None, comparisons: dict
+) -> None:
     """Section 5: each sentence follows from a number of the runs, with its figure."""
     sentences = []
     if assessment is not None:
         sentences += conclude_evaluation(story, runs[0], assessment)
-    sentences += [*conclude_run(story, runs[0]), *conclude_comparison(story, runs)]
+    sentences += [*conclude_run(story, runs[0]), *conclude_comparison(story, runs[0], comparisons)]
     for run in runs:
         if run.study is not None:
             sentences += conclude_study(story, run)
@@ -32,8 +34,8 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
     low, high = evaluation.interval
     point = evaluation.operating_points["specificity 95 %"]
     yield (
-        f"The AUC out of fold is {evaluation.auc:.4f} ({low:.4f} to {high:.4f})"
-        f"{story.point_at('roc.png')}."
+        f"The AUC out of fold is {evaluation.auc:.4f} ({low:.4f} to {high:.4f}, "
+        f"{describe_draws(evaluation.num_slides)}){story.point_at('roc.png')}."
     )
     yield (
         f"At a specificity of {point.specificity:.0%}, {point.sensitivity:.1%} of the "
@@ -82,29 +84,20 @@ def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
         yield f"There was no time for {', '.join(home.record['not_trained'])}."
 
 
-def conclude_comparison(story: Story, runs: list) -> Iterator[str]:
-    """What the comparison of the runs shows."""
-    scored = [run for run in runs if run.oof is not None and "oof_auc" in run.record]
-    if len(scored) < 2:
-        return
-    scored.sort(key=lambda run: -run.record["oof_auc"])
-    best, second = scored[:2]
-    gap = best.record["oof_auc"] - second.record["oof_auc"]
-    sentence = (
-        f"{best.name} has the highest AUC out of fold of {len(scored)} runs, {gap:.4f} "
-        f"above {second.name}"
-    )
-    low, _ = read_json(best.folder / "evaluation.json")["interval"]
-    verdict = "outside" if second.record["oof_auc"] < low else "within"
-    sentence += f"; the difference is {verdict} the 95 % interval of its AUC"
-    yield f"{sentence}{story.point_at('runs')}."
-    patches = [set(run.oof.index) for run in (best, second)]
-    if patches[0] != patches[1]:
-        common = len(patches[0] & patches[1])
+def conclude_comparison(story: Story, home: ReportRun, comparisons: dict) -> Iterator[str]:
+    """What the comparison of the runs shows, each on the patches that it shares with the first."""
+    for name, found in comparisons.items():
+        if isinstance(found, str):
+            yield f"{name} and {home.name} {found}{story.point_at('runs')}."
+            continue
+        low, high = found.interval
+        verdict = "within noise" if found.is_noise() else "more than noise"
         yield (
-            "These two were scored on different patches: they have out-of-fold "
-            f"predictions of {len(patches[0]):,} and {len(patches[1]):,} patches, "
-            f"{common:,} of them the same{story.point_at('runs')}."
+            f"On the {found.num_patches:,} patches that both predicted out of fold, the AUC of "
+            f"{name} is {abs(found.difference):.4f} {'above' if found.difference > 0 else 'below'} "
+            f"that of {home.name}: {verdict}, with a 95 % interval of the difference from "
+            f"{low:+.4f} to {high:+.4f} ({describe_draws(found.num_slides)})"
+            f"{story.point_at('runs')}."
         )
 
 

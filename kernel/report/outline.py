@@ -2,7 +2,7 @@
 
 import json
 
-from .assessment import Assessment
+from .assessment import Assessment, compare_runs
 from .conclusion import tell_conclusion, tell_hand_in
 from .data_sections import tell_exploration, tell_problem
 from .networks import tell_architectures
@@ -57,8 +57,9 @@ def tell(runs: list, assessment: Assessment | None, words: dict, repository: str
     tell_problem(story, home)
     tell_exploration(story, runs)
     tell_architectures(story, runs)
-    tell_results(story, runs, assessment)
-    tell_conclusion(story, runs, assessment)
+    comparisons = compare_runs(runs)
+    tell_results(story, runs, assessment, comparisons)
+    tell_conclusion(story, runs, assessment, comparisons)
     tell_hand_in(story, home, repository)
     return story.cells
 

@@ -14,6 +14,7 @@ from pcam_kaggle.analysis.charts import (
 )
 from pcam_kaggle.analysis.evaluation import Evaluation, band_curves
 from pcam_kaggle.analysis.reliability import bin_predictions
+from pcam_kaggle.analysis.scores import describe_draws
 from pcam_kaggle.analysis.shown import choose_shown
 
 from .assessment import Assessment, list_positions
@@ -46,10 +47,11 @@ def draw_evaluation(run: ReportRun, evaluation: Evaluation) -> None:
     labels = run.oof["label"].to_numpy()
     predictions = run.oof["prediction"].to_numpy()
     if is_outdated(folder / "roc.png", "oof.csv"):
-        curves = band_curves(labels, predictions)
+        curves = band_curves(labels, predictions, run.slides)
         points, interval = evaluation.operating_points, evaluation.interval
         path = folder / "roc.png"
-        plot_roc(curves, points, evaluation.auc, interval, path, title)
+        drawn = describe_draws(evaluation.num_slides)
+        plot_roc(curves, points, evaluation.auc, interval, path, f"{title}; intervals {drawn}")
     if is_outdated(folder / "scores.png", "oof.csv"):
         bins = bin_predictions(labels, predictions)
         plot_scores(labels, predictions, bins, folder / "scores.png", title)

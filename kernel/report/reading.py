@@ -4,11 +4,12 @@ import dataclasses
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pcam_kaggle.system.files import read_json
 
-from ..predictions import OOF_COLUMNS, read_table
+from ..predictions import find_slides, read_oof, read_table
 from ..records import SubmissionRecord, read_record, read_result
 
 OLD_CLASSES = {"no tumour": "no tumor", "tumour": "tumor"}
@@ -56,6 +57,11 @@ class ReportRun:
         return self.record.get("settings") or {}
 
     @property
+    def slides(self) -> np.ndarray | None:
+        """The slide of every row of `oof`, or None if they are unknown."""
+        return find_slides([self.oof])
+
+    @property
     def fold(self) -> int | None:
         """The validation fold of a study's trials, or None for other runs."""
         return self.record.get("study", {}).get("fold")
@@ -83,7 +89,7 @@ def read_run(folder: Path, home: Path) -> ReportRun:
         )
     oof = None
     if (folder / "oof.csv").is_file():
-        oof = read_table(folder / "oof.csv", OOF_COLUMNS)
+        oof = read_oof(folder / "oof.csv")
     return ReportRun(
         folder=folder,
         name=folder.resolve().name,

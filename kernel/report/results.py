@@ -4,7 +4,9 @@ import json
 import statistics
 
 from pcam_kaggle.analysis.evaluation import Evaluation
+from pcam_kaggle.analysis.scores import describe_draws
 
+from ..stacking import Contribution, describe_gain
 from .assessment import Assessment
 from .reading import ReportRun
 from .story import HOW_TO_EXPLORE, Story
@@ -22,11 +24,12 @@ for name in RUNS:
         "folds": len(one.get("fold_auc", {})) or "-",
         "AUC out of fold": round(one["oof_auc"], 4),
         "95 % interval": f"{low:.4f} to {high:.4f}" if low else "-",
+        **compared[name],
         "public": scores.get("public_score") or "-",
         "private": scores.get("private_score") or "-",
         "minutes": round(one["seconds"] / 60, 1) if "seconds" in one else "-",
     }
-pd.DataFrame(rows).T"""
+pd.DataFrame(rows).fillna("-").T"""
 
 LAST_EPOCHS = """\
 history = pd.read_csv("history.csv")
@@ -56,12 +59,14 @@ best.rename(columns={{"value": "validation AUC"}}).rename_axis(
 )"""
 
 
-def tell_results(story: Story, runs: list, assessment: Assessment | None) -> None:
+def tell_results(
+    story: Story, runs: list, assessment: Assessment | None, comparisons: dict
+) -> None:
     """Section 4."""
     home = runs[0]
     story.text("## 4. Results and analysis")
     if any("oof_auc" in run.record for run in runs):
-        story.table("runs", COMPARISON, "The runs of this report.")
+        tell_runs(story, runs, comparisons)
     if home.history is not None:
         tell_training(story, home)
     elif home.settings and home.oof is not None:
@@ -80,6 +85,29 @@ def tell_results(story: Story, runs: list, assessment: Assessment | None) -> Non
         lines = "\n".join(f"- {text}" for text in home.record["warnings"])
         story.text(f"**Warnings of the run.**\n\n{lines}")
     story.slot("results")
+
+
+def tell_runs(story: Story, runs: list, comparisons: dict) -> None:
+    """The runs: each on its own patches, and compared with the first on common ones."""
+    compared = {run.name: {"patches": "-"} for run in runs}
+    for run in runs:
+        if run.oof is not None:
+            compared[run.name]["patches"] = f"{len(run.oof):,}"
+    for name, found in comparisons.items():
+        if isinstance(found, str):
+            compared[name]["less the first"] = found
+        else:
+            compared[name]["less the first"] = describe_gain(found.difference, found.interval)
+            compared[name]["common patches"] = f"{found.num_patches:,}"
+    caption = "The runs of this report. Each AUC is that of a run's own patches."
+    if comparisons:
+        caption += (
+            f" The difference from {runs[0].name} is that on the patches which both predicted out "
+            "of fold, with the 95 % interval of the difference."
+        )
+    if any(run.oof is not None and run.slides is None for run in runs):
+        caption += f" Where slides are unknown, intervals are {describe_draws(None)}."
+    story.table("runs", f"compared = {json.dumps(compared, indent=4)}\n{COMPARISON}", caption)
 
 
 def tell_training(story: Story, home: ReportRun) -> None:
@@ -103,8 +131,7 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
         home,
         "roc.png",
         f"ROC and precision-recall curves out of fold. The AUC is {auc:.4f}, with a "
-        f"95 % interval from {low:.4f} to {high:.4f} over the choice of patches; other "
-        "slides differ by more.",
+        f"95 % interval from {low:.4f} to {high:.4f} ({describe_draws(evaluation.num_slides)}).",
         f"ROC curve with AUC {auc:.4f} and precision-recall curve, with confidence "
         "bands and operating points",
     )
@@ -183,10 +210,20 @@ def tell_gains(story: Story, assessment: Assessment) -> None:
 
 def tell_blend(story: Story, run: ReportRun) -> None:
     """What each member of a blend adds."""
+    rows = {}
+    for row in run.record["adds"]:
+        part = Contribution(**row)
+        rows[part.run] = {
+            "AUC out of fold": round(part.oof_auc, 4),
+            "weight": round(part.weight, 3),
+            "adds": describe_gain(part.adds, part.interval),
+        }
+    drawn = describe_draws(run.record.get("num_slides"))
     story.table(
         f"members of {run.name}",
-        f'pd.DataFrame(runs[{json.dumps(run.name)}]["adds"]).set_index("run").rename_axis(None)',
-        f"The members of {run.name}, and how much each adds to the AUC out of fold.",
+        f"pd.DataFrame({json.dumps(rows, indent=4)}).T",
+        f"The members of {run.name}, and how much each adds to the AUC out of fold, with the "
+        f"95 % interval ({drawn}). All are scored on the {len(run.oof):,} patches in common.",
     )
 
 

@@ -3,10 +3,10 @@
 import dataclasses
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from .reliability import measure_calibration
-from .scores import bootstrap_auc, resample
+from .scores import bootstrap_auc, count_slides, draw_weights
 
 CURVE_GRID = np.linspace(0, 1, 201)  # where the curves are evaluated
 WANTED_RATE = 0.95
@@ -54,6 +54,8 @@ class Evaluation:
     Attributes:
         auc: ROC AUC.
         interval: its 95 % bootstrap interval (low, high).
+        resampled: what was drawn for it, "slides" or "patches".
+        num_slides: the number of slides drawn, or None.
         operating_points: dict of names and OperatingPoint, as `find_operating_points` returns
             it.
         confusion: Confusion at Youden's threshold.
@@ -63,6 +65,8 @@ class Evaluation:
 
     auc: float
     interval: tuple
+    resampled: str
+    num_slides: int | None
     operating_points: dict
     confusion: Confusion
     calibration: dict
@@ -73,7 +77,7 @@ def evaluate_predictions(
     labels: np.ndarray,
     predictions: np.ndarray,
     stains: np.ndarray | None = None,
-    interval: tuple | None = None,
+    slides: np.ndarray | None = None,
 ) -> Evaluation:
     """Evaluate a run's out-of-fold predictions.
 
@@ -82,8 +86,9 @@ def evaluate_predictions(
         predictions: float array (n,).
         stains: int array (n,), the stain cluster of each patch (-1 for none), or None if they
             are unknown.
-        interval: the 95 % interval of the AUC if it is known, or None to compute it.
+        slides: array (n,) of slide names, or None if they are unknown.
     """
+    num_slides = count_slides(slides)
     points = find_operating_points(labels, predictions)
     threshold = points["Youden"].threshold
     table = confusion_matrix(labels, predictions >= threshold, labels=[0, 1])
@@ -93,7 +98,9 @@ def evaluate_predictions(
         by_stain = measure_stains(labels, predictions, stains, threshold)
     return Evaluation(
         auc=float(roc_auc_score(labels, predictions)),
-        interval=tuple(interval or bootstrap_auc(labels, predictions)),
+        interval=bootstrap_auc(labels, predictions, slides),
+        resampled="slides" if num_slides else "patches",
+        num_slides=num_slides,
         operating_points=points,
         confusion=Confusion(threshold, ((tn, fp), (fn, tp))),
         calibration=measure_calibration(labels, predictions),
@@ -160,8 +167,10 @@ def share_of_true(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def band_curves(labels: np.ndarray, predictions: np.ndarray) -> dict:
-    """ROC and precision-recall curves with pointwise 95 % bands, by the bootstrap.
+def band_curves(
+    labels: np.ndarray, predictions: np.ndarray, slides: np.ndarray | None = None
+) -> dict:
+    """ROC and precision-recall curves with pointwise 95 % bands, by the draws of `bootstrap_auc`.
 
     Returns:
         dict of "roc" (true positive rate over the false positive rate) and "pr" (precision over
@@ -169,21 +178,37 @@ def band_curves(labels: np.ndarray, predictions: np.ndarray) -> dict:
         edge.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
-    whole = interpolate_curves(labels, predictions)
-    drawn = [interpolate_curves(labels[places], predictions[places]) for places in resample(labels)]
+    order = np.argsort(-predictions)
+    positive = labels[order] == 1
+    ends = np.flatnonzero(np.diff(predictions[order], append=-np.inf))  # the last of equal ones
+    whole = interpolate_curves(np.ones(len(labels), int), positive, ends)
+    drawn = [
+        interpolate_curves(weights[order], positive, ends)
+        for block in draw_weights(labels, slides)
+        for weights in block
+    ]
     edges = np.quantile(drawn, (0.025, 0.975), axis=0)
     return {
         name: np.stack([whole[i], edges[0][i], edges[1][i]]) for i, name in enumerate(("roc", "pr"))
     }
 
 
-def interpolate_curves(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Both curves at the points of CURVE_GRID: float array (2, 201)."""
-    false_rate, true_rate, _ = roc_curve(labels, predictions)
-    precision, recall, _ = precision_recall_curve(labels, predictions)
+def interpolate_curves(weights: np.ndarray, positive: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Both curves at the points of CURVE_GRID: float array (2, 201).
+
+    Args:
+        weights: int array (n,), how often each patch counts, the highest prediction first.
+        positive: bool array (n,), the patches with tumor, in the same order.
+        ends: int array, the last place of each prediction.
+    """
+    called, hits = (
+        np.concatenate([[0], np.cumsum(counts)[ends]]) for counts in (weights, weights * positive)
+    )
+    false_alarms, recall = called - hits, hits / hits[-1]
+    precision = np.divide(hits, called, out=np.ones(len(called)), where=called > 0)
     return np.stack(
         [
-            np.interp(CURVE_GRID, false_rate, true_rate),
-            np.interp(CURVE_GRID, recall[::-1], precision[::-1]),
+            np.interp(CURVE_GRID, false_alarms / false_alarms[-1], recall),
+            np.interp(CURVE_GRID, recall, precision),
         ]
     )

@@ -62,6 +62,8 @@ def test_errors_are_drawn_without_a_class_and_without_stains(tmp_path, num_stain
     evaluation = Evaluation(
         auc=0.5,
         interval=(0.4, 0.6),
+        resampled="patches",
+        num_slides=None,
         operating_points={},
         confusion=Confusion(0.5, ((0, 0), (3, 7))),
         calibration={},

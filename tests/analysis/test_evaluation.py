@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from pcam_kaggle.analysis.evaluation import (
     CURVE_GRID,
@@ -60,14 +60,34 @@ def test_the_bands_hold_the_curves_and_narrow_with_patches(oof):
     assert area == pytest.approx(roc_auc_score(oof["label"], oof["prediction"]), abs=3e-3)
 
 
+def test_the_bands_are_wider_by_slide_where_slides_differ(oof):
+    slides = np.arange(len(oof)) // 100
+    shifted = oof["prediction"] + np.random.default_rng(1).normal(0, 0.5, 20)[slides]
+    widths = [
+        np.diff(band_curves(oof["label"], shifted, drawn)["roc"][1:], axis=0).mean()
+        for drawn in (None, slides)
+    ]
+    assert widths[1] > 1.3 * widths[0]
+
+
+@pytest.mark.parametrize("decimals", [1, 3])
+def test_the_curves_are_those_of_scikit_learn(oof, decimals):
+    labels, predictions = oof["label"][:200], oof["prediction"][:200].round(decimals)
+    curves = band_curves(labels, predictions)
+    false_rate, true_rate, _ = roc_curve(labels, predictions)
+    precision, recall, _ = precision_recall_curve(labels, predictions)
+    assert curves["roc"][0] == pytest.approx(np.interp(CURVE_GRID, false_rate, true_rate))
+    expected = np.interp(CURVE_GRID, recall[::-1], precision[::-1])
+    assert curves["pr"][0] == pytest.approx(expected)
+
+
 def test_errors_are_counted_by_stain_and_in_all(oof):
     labels, predictions = oof["label"].to_numpy(), oof["prediction"].to_numpy()
     stains = np.zeros(len(oof), int)
     stains[np.flatnonzero(labels == 1)[:50]] = 1  # of one class only
     stains[:20] = -1
-    evaluation = evaluate_predictions(labels, predictions, stains, (0.8, 0.9))
+    evaluation = evaluate_predictions(labels, predictions, stains)
     assert evaluation.auc == roc_auc_score(labels, predictions)
-    assert evaluation.interval == (0.8, 0.9)
     (tn, fp), (fn, tp) = evaluation.confusion.counts
     called = predictions >= evaluation.confusion.threshold
     assert tp == (called & (labels == 1)).sum()
@@ -79,11 +99,16 @@ def test_errors_are_counted_by_stain_and_in_all(oof):
     assert 0 < second.sensitivity < 1
 
 
-def test_without_stains_or_an_interval_the_evaluation_is_complete(oof):
+def test_an_evaluation_says_what_was_resampled(oof):
     labels, predictions = oof["label"].to_numpy(), oof["prediction"].to_numpy()
     evaluation = evaluate_predictions(labels, predictions)
     assert evaluation.by_stain == ()
     assert evaluation.interval == bootstrap_auc(labels, predictions)
+    assert (evaluation.resampled, evaluation.num_slides) == ("patches", None)
+    slides = np.arange(len(oof)) // 100
+    evaluation = evaluate_predictions(labels, predictions, slides=slides)
+    assert evaluation.interval == bootstrap_auc(labels, predictions, slides)
+    assert (evaluation.resampled, evaluation.num_slides) == ("slides", 20)
 
 
 def test_the_calibration_curve_counts_every_patch(oof):

@@ -12,6 +12,7 @@ import pytest
 from conftest import run_python
 from PIL import Image
 from report_runs import (
+    add_slides,
     draw,
     make_exploration,
     make_old,
@@ -164,6 +165,42 @@ def test_every_sentence_of_the_conclusion_points_at_a_figure_that_is_there(run):
     one_view = np.stack(views, axis=1).ravel()  # the folds take turns
     gain = evaluation["auc"] - roc_auc_score(oof["label"], one_view)
     assert f"Test-time views change the AUC out of fold by {gain:+.4f}" in conclusion
+
+
+def test_runs_are_compared_on_their_common_patches_and_ranked_nowhere(run, other):
+    far = make_run(run.with_name("far"), seed=2, folds=(1,))
+    text = story_of(run, other)
+    assert '"less the first": "' in text and '"common patches": "30"' in text
+    assert "On the 30 patches that both predicted out of fold, the AUC of other is" in text
+    assert f"that of {run.name}: " in text and "by patch: too narrow for other slides" in text
+    assert "highest AUC" not in text
+    oof = [pd.read_csv(folder / "oof.csv").set_index("id") for folder in (run, other)]
+    oof[0] = oof[0].loc[oof[1].index]
+    home, guest = (roc_auc_score(table["label"], table["prediction"]) for table in oof)
+    assert f'"less the first": "{guest - home:+.4f} (' in text
+    text = story_of(other, far)
+    assert text.count("cannot be compared: no common patches") == 2  # the table, the conclusion
+    assert "patches that both predicted out of fold, the AUC" not in text
+    oof = pd.read_csv(other / "oof.csv")
+    oof.assign(label=1 - oof["label"]).to_csv(other / "oof.csv", index=False)
+    assert "cannot be compared: other labels" in story_of(run, other)
+
+
+def test_intervals_by_slide_are_told_as_such(run, other):
+    for folder in (run, other):
+        add_slides(folder)
+    text = story_of(run, other)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert (evaluation["resampled"], evaluation["num_slides"]) == ("slides", 6)
+    assert "by slide, of 6" in text and "too narrow" not in text
+    (run / "roc.png").unlink()
+    oof = pd.read_csv(run / "oof.csv").drop(columns="slide")
+    oof.to_csv(run / "oof.csv", index=False)
+    text = story_of(run, other)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert (evaluation["resampled"], evaluation["num_slides"]) == ("patches", None)
+    assert "by patch: too narrow for other slides).\n" in text
+    assert "by slide, of 3" in text  # the other run knows those of its patches
 
 
 def test_a_run_without_history_and_with_missing_networks_is_told(run, other):
