@@ -16,6 +16,7 @@ from pcam_kaggle.training.several import (
     join_oof,
     keep_available,
     measure_contributions,
+    print_contributions,
 )
 
 SMALL = {"folds": (0, 1), "epochs": 2}
@@ -69,7 +70,7 @@ def test_every_method_has_its_own_networks_and_one_that_fails_ends_no_other(fini
         for member in ensemble.members:
             path = run.output / "folds" / f"{name}_fold{member.fold}_seed{member.seed}.npz"
             assert (load_member(path).test == member.test).all()
-    joined = join_ensembles(ensembles, ["warning: first"])
+    joined = join_ensembles(list(ensembles.values()), ["warning: first"])
     assert len(joined.members) == 4 and len(joined.files) == 8
     expected = "warning: broken: ValueError: max_hours: no time for the features"
     assert joined.warnings == ("warning: first", expected)
@@ -119,12 +120,17 @@ def test_out_of_fold_predictions_are_averaged_on_the_patches_of_all(finished):
     assert join_oof(apart).equals(apart["wide"])
 
 
-def test_what_a_member_adds_is_measured_on_the_same_patches():
+def test_what_a_member_adds_is_measured_on_the_same_patches(capsys):
     random = np.random.default_rng(0)
     signal = LABELS + random.normal(size=(3, len(LABELS)))
     tables = {name: make_table(1 / (1 + np.exp(-row))) for name, row in zip("abc", signal)}
     tables["c"]["prediction"] = random.random(len(LABELS))
     found = {part.member: part for part in measure_contributions(tables)}
-    assert found["a"].adds > found["c"].adds and found["c"].oof_auc < 0.7
+    gains = {name: part.adds for name, part in found.items()}
+    assert gains["a"].difference > gains["c"].difference and found["c"].oof_auc < 0.7
+    assert gains["a"].interval[0] < gains["a"].difference < gains["a"].interval[1]
+    print_contributions([*found.values()])
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert f"adds {gains['a'].difference:+.4f} (" in first and "by patch: too narrow" in first
     (alone,) = measure_contributions({"a": tables["a"]})
     assert alone.adds is None and alone.oof_auc == found["a"].oof_auc
