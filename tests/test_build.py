@@ -93,7 +93,7 @@ def test_metadata_is_complete_and_private(home, recipe):
     assert metadata.get("machine_shape") == machine
     assert metadata["competition_sources"] == ["histopathologic-cancer-detection"]
     downloads = {"fast", "best", "course_vgg16", "course_study", "fast_study"}
-    downloads |= {"midnight", "midnight_study", "smoke"}
+    downloads |= {"midnight", "midnight_study", "smoke", "vit"}
     assert metadata["enable_internet"] is (recipe in downloads)
 
 

@@ -1,8 +1,8 @@
 """Kept networks, checked and read again."""
 
+import importlib.util
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -24,9 +24,17 @@ def load_network(path: Path) -> tuple:
         The keras.Model and the dict of facts.
 
     Raises:
+        ImportError: it has layers of keras-hub, which is not installed.
         ValueError: there is no such file, or it is damaged or not ours; names it.
     """
     facts = read_facts(path)
+    with zipfile.ZipFile(path) as archive:
+        needs_hub = b'"keras_hub' in archive.read("config.json")
+    if needs_hub and not importlib.util.find_spec("keras_hub"):
+        raise ImportError(
+            f"{path} needs keras-hub, whose layers it has. "
+            'Try: python -m pip install -e ".[foundation]"'
+        )
     try:
         network = keras.saving.load_model(path, compile=False)
     except Exception as error:  # a damaged file raises errors of many classes
@@ -73,11 +81,9 @@ def read_facts(path: Path) -> dict:
     return facts
 
 
-def list_layers(network: keras.Model) -> Iterator:
-    """Yield the network, its layers, and those of the networks inside it."""
-    yield network
-    for layer in network.layers:
-        yield from list_layers(layer) if isinstance(layer, keras.Model) else [layer]
+def list_layers(network: keras.Model) -> list:
+    """List the network, its layers, and those within them."""
+    return list(network._flatten_layers())
 
 
 def first_line(error: Exception) -> str:

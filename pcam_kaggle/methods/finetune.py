@@ -33,7 +33,7 @@ class Finetune:
             that returns a float32 tensor of that shape.
         network, augmentation, training: the settings of each.
         tta: test-time views, "none", "flip" or "dihedral".
-        explainer: function like `explain_maps`, or None.
+        explainer, compiler: functions like `explain_maps` and `compile_model`, or None.
     """
 
     builder: Callable
@@ -43,6 +43,7 @@ class Finetune:
     training: TrainingSettings
     tta: str = "none"
     explainer: Callable | None = None
+    compiler: Callable | None = None
 
     @property
     def num_views(self) -> int:
@@ -91,9 +92,8 @@ class Finetune:
         batches = Batches(images, split.train, size, labels, shuffle_seed=split.seed)
         network = self.build()
         inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
-        views = self.augment(inputs, self.augmentation, split.seed)
-        model = keras.Model(inputs, network(views))
-        compile_model(model, settings, settings.epochs * len(batches))
+        model = keras.Model(inputs, network(self.augment(inputs, self.augmentation, split.seed)))
+        (self.compiler or compile_model)(model, settings, settings.epochs * len(batches))
 
         # The log comes first: it reads the rate before the plateau lowers it. The checkpoint comes
         # after the callbacks it saves and before those that may stop training.

@@ -7,14 +7,13 @@ from ..system.device import choose_jit_compile
 from .settings import TrainingSettings
 
 
-def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int) -> None:
+def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int, **kinds) -> None:
     """Compile a built model that learns binary labels in `num_steps` steps.
 
-    Only weights of two or more dimensions decay: no biases, no scales of a normalization.
+    Only weights of two or more dimensions decay; `kinds` replace optimizers by name.
     """
-    optimizer = make_optimizer(settings, num_steps)
-    vectors = [variable for variable in model.trainable_variables if variable.ndim < 2]
-    optimizer.exclude_from_weight_decay(vectors)
+    optimizer = make_optimizer(settings, num_steps, **kinds)
+    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if v.ndim < 2])
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
@@ -24,7 +23,7 @@ def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int
     )
 
 
-def make_optimizer(settings: TrainingSettings, num_steps: int) -> optimizers.Optimizer:
+def make_optimizer(settings: TrainingSettings, num_steps: int, **kinds) -> optimizers.Optimizer:
     """Make the optimizer, with its learning rate over `num_steps` steps."""
     rate = settings.learning_rate
     if settings.schedule == "cosine":
@@ -37,14 +36,14 @@ def make_optimizer(settings: TrainingSettings, num_steps: int) -> optimizers.Opt
             alpha=0.01,
         )
     options = {
-        "weight_decay": settings.weight_decay or None,
+        "weight_decay": settings.weight_decay,
         "global_clipnorm": settings.gradient_clip or None,
     }
     if settings.ema_momentum:  # Keras applies the average when fit ends
         options.update(use_ema=True, ema_momentum=settings.ema_momentum)
     if settings.optimizer == "sgd":
         options.update(momentum=0.9, nesterov=True)
-    kinds = {"adam": optimizers.Adam, "adamw": optimizers.AdamW, "sgd": optimizers.SGD}
+    kinds = {"adam": optimizers.Adam, "adamw": optimizers.AdamW, "sgd": optimizers.SGD, **kinds}
     return kinds[settings.optimizer](rate, **options)
 
 

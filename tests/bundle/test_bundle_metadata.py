@@ -19,6 +19,7 @@ DOWNLOADS = {  # recipes whose networks start from weights of the internet
     "midnight",
     "midnight_study",
     "smoke",
+    "vit",
 }
 
 

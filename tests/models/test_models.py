@@ -100,7 +100,7 @@ def same_base(model, base):
 
 def test_the_table_and_the_builders_name_the_same_networks():
     families = {name: row["family"] for name, row in read_table().items()}
-    assert set(NAMES) | {"small_cnn", "midnight"} == set(families)
+    assert set(NAMES) | {"small_cnn", "midnight", "vit"} == set(families)
     assert set(BASES) == set(PRETRAINED)
     for family, names in (("pretrained", PRETRAINED), ("scratch", SCRATCH), ("course", COURSE)):
         assert {families[name] for name in names} == {family}

@@ -109,6 +109,14 @@ def test_only_weights_of_several_dimensions_decay(name, policy):
     assert shrunk == {"kernel": True, "token_bias": True, **still}
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_without_weight_decay_nothing_decays(name):
+    optimizer = make_optimizer(TrainingSettings(optimizer=name, weight_decay=0.0), 10)
+    weight = keras.Variable(np.ones((2, 2)))
+    optimizer.apply([ops.zeros((2, 2))], [weight])
+    np.testing.assert_array_equal(weight, 1)
+
+
 def test_gradients_are_clipped_by_their_norm_together():
     optimizer = make_optimizer(TrainingSettings(gradient_clip=2.5), 10)
     assert optimizer.global_clipnorm == 2.5
