@@ -36,7 +36,7 @@ class TransformerSettings(Part):
         check_crop(self.crop_size)
         if self.weights in ("none", "imagenet"):
             raise ValueError(
-                "weights: expected those of a transformer, such as weights=midnight-12k "
+                "weights: expected those of a transformer, such as weights=dinov2-base "
                 f"or a folder. Received: weights={self.weights!r}"
             )
 

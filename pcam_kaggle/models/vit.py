@@ -5,7 +5,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from .build import build_network
-from .transformer import find_folder, load_backbone, read_pixel_scale
+from .transformer import load_backbone, locate_model, read_pixel_scale
 from .vit_settings import VitSettings
 
 BACKBONE = "dinov2"  # the name of the transformer within the network
@@ -35,11 +35,11 @@ def vit_body(inputs: KerasTensor, settings: VitSettings) -> KerasTensor:
         raise ValueError(
             "weights: only transformers of type dinov2 or dinov2_with_registers can be tuned. "
             f"Received: weights={settings.weights!r}, a {type(source).__name__}. "
-            "Try: weights=hf://facebook/dinov2-small"
+            "Try: weights=dinov2-small"
         )
     backbone = copy_backbone(source)
-    preset = settings.weights if "://" in settings.weights else str(find_folder(settings.weights))
-    mean, deviation = (np.broadcast_to(values, 3) for values in read_pixel_scale(preset))
+    scales = read_pixel_scale(locate_model(settings.weights))
+    mean, deviation = (np.broadcast_to(values, 3) for values in scales)
     scale, offset = (1 / (255 * deviation)).tolist(), (-mean / deviation).tolist()
     pixels = layers.Rescaling(scale, offset, dtype="float32")(inputs)
     tokens = backbone({"images": pixels})

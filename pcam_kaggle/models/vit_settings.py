@@ -3,7 +3,6 @@
 import dataclasses
 
 from ..system.settings import setting
-from .settings import check_crop
 from .transformer_settings import TransformerSettings
 
 
@@ -12,8 +11,7 @@ class VitSettings(TransformerSettings):
     """A vision transformer, all layers trained."""
 
     weights: str = setting(
-        "hf://facebook/dinov2-base",
-        "a transformer of type dinov2, with registers or without: hf://OWNER/NAME, or a folder",
+        "dinov2-base", "dinov2-small, dinov2-base, hibou-b, hf://OWNER/NAME, or a folder"
     )
     input_size: int = setting(126, "side to which the center is resized", low=28, high=518)
     dropout_rate: float = setting(0.1, "dropout before the last layer", low=0, high=0.9)
@@ -23,11 +21,3 @@ class VitSettings(TransformerSettings):
     start_from_linear_head: bool = setting(
         True, "fit the last layer to the frozen features before training"
     )
-
-    def check(self):
-        check_crop(self.crop_size)
-        if self.weights in ("none", "imagenet"):
-            raise ValueError(
-                "weights: expected those of a DINOv2, such as weights=hf://facebook/dinov2-small "
-                f"or a folder. Received: weights={self.weights!r}"
-            )

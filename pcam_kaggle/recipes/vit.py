@@ -24,7 +24,7 @@ from ..training.results import announce, gather_oof, print_results, write_result
 from ..training.settings import TrainingSettings
 
 SETTINGS = {
-    "weights": "hf://facebook/dinov2-base",
+    "weights": "dinov2-base",
     "input_size": 126,
     "folds": (0, 1),
     "epochs": 4,

@@ -35,7 +35,7 @@ def check_memory(network: keras.Model, settings: VitSettings, training: Training
         return
     smaller = int(size * (limit - state) / kept)
     advice = [f"batch_size={smaller} and a learning_rate for it"] * (0 < smaller < size)
-    advice += ["a smaller input_size", "weights=hf://facebook/dinov2-small"]
+    advice += ["a smaller input_size", "weights=dinov2-small"]
     raise ValueError(
         f"weights: {settings.weights} is too large for the GPU. Expected: at most {in_gib(limit)}, "
         f"{USABLE:.0%} of its memory. Received: about {in_gib(needed)} ({parts}) for batch_size="

@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused_with_a_batch_that_does(monkeypatch):
 
 
 def test_no_batch_is_proposed_where_none_fits(monkeypatch):
-    with pytest.raises(ValueError, match=r"Try: a smaller input_size, weights=hf://facebook/dino"):
+    with pytest.raises(ValueError, match=r"Try: a smaller input_size, weights=dino"):
         check(build(), monkeypatch, "1 MiB", batch_size=8)
 
 
