@@ -1,6 +1,7 @@
 """The commands that talk to Kaggle, or to the sandbox, step by step."""
 
 import argparse
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -32,7 +33,8 @@ from .runs import find_folder, find_run, is_own, list_records
 RUN_KEYS = ("service", "recipe", "build_id", "kernel", "version", "pushed")
 SCORE_KEYS = ("cv_auc", "public_score", "private_score")
 RANK_KEYS = ("public_rank", "private_rank", "num_teams")
-HEADER = ("pushed", "run", "account", "version", "state", "cv", "public", "private", "rank")
+HEADER = ("pushed", "run", "account", "version", "state", "cv", "cv of")
+HEADER += ("public", "private", "rank")
 
 
 def push(args: argparse.Namespace, runs: Path) -> None:
@@ -228,6 +230,8 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
     for cells in table:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths))
         print(line.rstrip())
+    if len({(run["cv_patches"], *run["cv_folds"]) for run in shown if run["cv_patches"]}) > 1:
+        print("cv is of each run's own patches; to compare runs: python build.py report RUN RUN")
     if unreached:
         print(f"states as they were last seen: {unreached}")
 
@@ -242,13 +246,15 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
 
     Returns:
         dict with run, service, recipe, build_id, kernel, version, url, pushed, state, seen (when
-        the state was asked for), failure, submission, cv_auc, public_score, private_score,
-        public_rank, private_rank and num_teams.
+        the state was asked for), failure, submission, cv_patches and cv_folds (how many
+        out-of-fold predictions there are, and of which folds), cv_auc, public_score,
+        private_score, public_rank, private_rank and num_teams.
     """
     record = read_record(run, PushRecord)
     status = read_status(run)
     submission = read_submission(run)
     number = str(submission.submission) if submission else ""
+    folds = count_folds(run / "oof.csv")
     row = rows.get((record.service, number), BoardRow())
     return {
         "run": run.name,
@@ -258,9 +264,20 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
         "seen": status.seen or None,
         "failure": status.failure or None,
         "submission": submission and submission.submission,
+        "cv_patches": sum(folds.values()),
+        "cv_folds": sorted(folds),
         **{name: read_number(getattr(row, name), float) for name in SCORE_KEYS},
         **{name: read_number(getattr(row, name), int) for name in RANK_KEYS},
     }
+
+
+def count_folds(path: Path) -> dict[str, int]:
+    """The number of out-of-fold predictions by fold; {} where there are none."""
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8", errors="replace") as file:
+        next(file, None)
+        return collections.Counter("".join(line.split(",")[2:3]) for line in file)
 
 
 def read_number(text: str, kind: type) -> float | int | None:
@@ -272,14 +289,18 @@ def read_number(text: str, kind: type) -> float | int | None:
 
 def list_cells(run: dict, is_old: bool) -> tuple:
     """A run's line in the table of `show_runs`, in the order of HEADER."""
-    scores = [run[name] for name in SCORE_KEYS]
+    cv, public, private = ("" if run[name] is None else f"{run[name]:.4f}" for name in SCORE_KEYS)
+    folds = f"{run['cv_patches']:,} (fold {','.join(run['cv_folds'])})"
     return (
         run["pushed"][:16].replace("T", " "),
         run["run"],
         describe_account(run),
         f"v{run['version']}" if run["version"] else "-",
         f"{run['state']} (last seen)" if is_old and run["state"] in ALIVE else run["state"],
-        *("" if score is None else f"{score:.4f}" for score in scores),
+        cv,
+        folds if run["cv_patches"] else "",
+        public,
+        private,
         str(run["private_rank"] or run["public_rank"] or ""),
     )
 

@@ -129,6 +129,27 @@ def test_runs_shows_the_scores_of_each_submission(open_sandbox, runs, capsys):
     assert second["submission"] is None is second["public_score"]
 
 
+def test_runs_says_of_which_patches_each_score_is(sandbox, runs, capsys):
+    pushed = [push_kernel(Client(), "demo", {"epochs": n}, runs=runs) for n in (1, 2, 3)]
+    rows = [f"{i},1,{i % 3},0.5" for i in range(1_200)]
+    for run, folds in zip(pushed, ((0, 1, 2), (0, 1, 2), (1,))):
+        kept = [row for row in rows if int(row.split(",")[2]) in folds]
+        (run / "oof.csv").write_text("\n".join(["id,label,fold,prediction", *kept]) + "\n")
+    capsys.readouterr()
+    assert build.main(["runs", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["runs"]
+    assert [run["cv_patches"] for run in found] == [1_200, 1_200, 400]
+    assert [run["cv_folds"] for run in found] == [["0", "1", "2"], ["0", "1", "2"], ["1"]]
+    build.main(["runs"])
+    text = capsys.readouterr().out
+    assert text.count("1,200 (fold 0,1,2)") == 2 and "400 (fold 1)" in text
+    note = "cv is of each run's own patches"
+    assert note in text
+    (pushed[2] / "oof.csv").unlink()
+    build.main(["runs"])
+    assert note not in capsys.readouterr().out
+
+
 def test_runs_asks_about_own_runs_only_and_about_each(open_sandbox, runs, capsys, monkeypatch):
     open_sandbox("slow")
     push_kernel(Client(), "demo", runs=runs)
@@ -194,7 +215,9 @@ def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(open_sandbox,
 
 
 RUN_KEYS = "run service recipe build_id kernel version pushed url state seen failure submission "
-RUN_KEYS += "cv_auc public_score private_score public_rank private_rank num_teams"
+RUN_KEYS += (
+    "cv_patches cv_folds cv_auc public_score private_score public_rank private_rank num_teams"
+)
 
 
 def test_runs_and_status_print_json_and_nothing_else(open_sandbox, runs, capsys):
@@ -212,6 +235,7 @@ def test_runs_and_status_print_json_and_nothing_else(open_sandbox, runs, capsys)
     assert failed["run"] == second.name and failed["state"] == "ERROR"
     assert failed["failure"].endswith("ValueError: loss is not a finite number")
     assert failed["submission"] is failed["cv_auc"] is failed["public_rank"] is None
+    assert (failed["cv_patches"], failed["cv_folds"]) == (0, [])
     assert "v2 ERROR" in error and "build.py: error: sandbox/pcam-demo v2 failed" in error
 
     assert build.main(["runs", "--json"]) == 0

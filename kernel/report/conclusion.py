@@ -105,9 +105,14 @@ def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
     """What a study shows."""
     study = run.record["study"]
     yield (
-        f"The study {run.recipe} reached {study['winner_auc']:.4f} in "
+        f"The study {run.recipe} reached {study['highest_auc']:.4f} in "
         f"{study['trials']} trials{story.point_at(run.join('study.png'))}."
     )
+    if study.get("within_noise"):
+        yield (
+            f"It has no winner: {len(study['within_noise'])} of its other trials are within noise "
+            f"of the highest{story.point_at(f'trials of {run.name}')}."
+        )
     if study["importance"]:
         setting, share = next(iter(study["importance"].items()))
         yield (

@@ -87,6 +87,11 @@ def read_run(folder: Path, home: Path) -> ReportRun:
             f"{folder}: expected a finished run, blend, study or exploration, with "
             "run.json. Received: none. Try: python build.py output or train first"
         )
+    record = read_result(folder)
+    if "study" in record:  # older versions called the highest trial the winner
+        study = record["study"]
+        old = {"highest": study["winner"], "highest_auc": study.get("winner_auc")}
+        record["study"] = {**old, **study}
     oof = None
     if (folder / "oof.csv").is_file():
         oof = read_oof(folder / "oof.csv")
@@ -94,7 +99,7 @@ def read_run(folder: Path, home: Path) -> ReportRun:
         folder=folder,
         name=folder.resolve().name,
         place=Path(os.path.relpath(folder, home)).as_posix(),
-        record=read_result(folder),
+        record=record,
         scores=read_record(folder, SubmissionRecord),
         exploration=read_exploration(folder),
         stains=read_stains(folder),

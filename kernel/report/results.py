@@ -227,18 +227,35 @@ def tell_blend(story: Story, run: ReportRun) -> None:
     )
 
 
+def describe_winner(study: dict) -> str:
+    """Whether the trial with the highest AUC wins by more than noise, in a sentence."""
+    if "within_noise" not in study or study["not_compared"]:
+        return "Whether it wins by more than noise is unknown."
+    if study["winner"] is not None:
+        return "It is the winner: every other completed trial is below it by more than noise."
+    if not study["within_noise"]:
+        return "No other trial was completed."
+    numbers = ", ".join(map(str, study["within_noise"]))
+    return (
+        f"There is no winner: trials {numbers} are within noise of it, on {study['num_patches']:,} "
+        f"patches ({describe_draws(study['num_slides'])})."
+    )
+
+
 def tell_study(story: Story, run: ReportRun) -> None:
     """The trials of a study."""
     study = run.record["study"]
     words = " ".join(f"{name}={value}" for name, value in study["overrides"].items())
     story.text(
         f"### Tuning: {run.recipe}\n\n{study['trials']} trials on fold "
-        f"{study['fold']}. The best is trial {study['winner']} with a validation AUC "
-        f"of {study['winner_auc']:.4f}: `{words}`. It was chosen on the same fold, so "
-        "its AUC is slightly too high."
+        f"{study['fold']}. Trial {study['highest']} has the highest validation AUC, "
+        f"{study['highest_auc']:.4f}: `{words}`. {describe_winner(study)} It was chosen on the "
+        "same fold, so its AUC is too high."
     )
     path = run.join("study.csv")
-    story.table(f"trials of {run.name}", STUDY.format(path=path), "The best trials of the study.")
+    story.table(
+        f"trials of {run.name}", STUDY.format(path=path), "The trials with the highest AUC."
+    )
     caption, alt = "The study's trials in order", "Validation AUC by trial"
     if study["importance"]:
         caption += ", and how much of the AUC's variance each setting explains (fANOVA)"

@@ -8,12 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from ..analysis.scores import compare_auc, count_slides, describe_draws
 from ..data.run import Patches, Run, make_record, start_budget
 from ..system.clock import Budget
 from ..system.device import Device
 from ..system.files import write_json, write_table
 from ..system.workers import run_jobs
-from .study_log import STUDY, count_sets, has_ended, open_storage, open_study
+from .study_log import STUDY, count_sets, has_ended, name_predictions, open_storage, open_study
 from .trials import Search, run_trials
 
 
@@ -22,16 +23,24 @@ class StudyRecord:
     """What run.json says about a study.
 
     `fold` is the validation fold of every trial, `missing` the number of trials for which there
-    was no time, `winner` the number of the best trial, `overrides` its settings, `importance`
-    the share of the variance that each setting explains.
+    was no time, `highest` the trial with the highest AUC and `overrides` its settings.
+    `within_noise` are the completed trials that it does not beat by more than noise on the fold's
+    `num_patches` (of `num_slides`, None if they are unknown), `not_compared` those whose
+    predictions are lost. `winner` is `highest`, or None where there are such trials or no others.
+    `importance` is the share of the variance that each setting explains.
     """
 
     space: str
     fold: int
     trials: int
     missing: int
-    winner: int
-    winner_auc: float
+    winner: int | None
+    highest: int
+    highest_auc: float
+    within_noise: list
+    not_compared: list
+    num_patches: int
+    num_slides: int | None
     overrides: dict
     importance: dict
 
@@ -95,11 +104,13 @@ def run_study(
         for _ in run_jobs(work, patches, jobs, num_workers, device.gpus, scratch):
             pass
     study = optuna.load_study(study_name=STUDY, storage=open_storage(search.path))
-    write_study(run, study, space, fold, num_trials)
+    write_study(run, study, space, folds, fold, num_trials)
 
 
-def write_study(run: Run, study: object, space: dict, fold: int, num_trials: int) -> None:
-    """Write study.csv and run.json; print the winner.
+def write_study(
+    run: Run, study: object, space: dict, folds: np.ndarray, fold: int, num_trials: int
+) -> None:
+    """Write study.csv and run.json; print the winner, if there is one.
 
     Raises:
         ValueError: no trial was completed.
@@ -110,26 +121,76 @@ def write_study(run: Run, study: object, space: dict, fold: int, num_trials: int
             "trials: expected at least one that was completed. Received: "
             f"{trials['state'].value_counts().to_dict()}. Try: more study_hours, or other settings"
         )
+    best, tables, valid = study.best_trial, run.competition, folds == fold
+    completed = trials.loc[trials["state"] == "COMPLETE", "number"]
+    paths = {number: name_predictions(run.output / "study.log", number) for number in completed}
+    kept = {number: np.load(path) if path.is_file() else None for number, path in paths.items()}
+    labels = tables.train["label"].to_numpy()[valid]
+    slides = None if tables.slides is None else tables.slides[valid]
+    noise, lost = compare_trials(kept, best.number, labels, slides)
     record = StudyRecord(
         space=repr(space),
         fold=fold,
         trials=len(trials),
         missing=max(0, num_trials - len(trials)),
-        winner=study.best_trial.number,
-        winner_auc=study.best_value,
-        overrides=study.best_trial.user_attrs["overrides"],
+        winner=None if noise or lost or len(kept) == 1 else best.number,
+        highest=best.number,
+        highest_auc=best.value,
+        within_noise=noise,
+        not_compared=lost,
+        num_patches=len(labels),
+        num_slides=count_slides(slides),
+        overrides=best.user_attrs["overrides"],
         importance=measure_importance(study),
     )
     write_table(run.output / "study.csv", trials)
-    about = make_record(run, {}, ["study.csv", "study.log"])
+    files = [path.name for path in paths.values() if path.is_file()]
+    about = make_record(run, {}, ["study.csv", "study.log", *files])
     content = {**dataclasses.asdict(about), "study": dataclasses.asdict(record)}
     write_json(run.output / "run.json", content)
     for name, share in record.importance.items():
         print(f"importance {share:>6.1%}  {name}")
     if record.missing:
         print(f"warning: no time for {record.missing} trials; repeat the command")
+    print_best(record)
+
+
+def print_best(record: StudyRecord) -> None:
+    """Print the settings with the highest AUC, and whether they win by more than noise."""
+    title, best = "winner", f"trial {record.highest}"
+    if record.winner is None:
+        title, drawn = "highest", describe_draws(record.num_slides)
+        noise, lost = (", ".join(map(str, n)) for n in (record.within_noise, record.not_compared))
+        if noise:
+            where = f"({record.num_patches:,} patches, {drawn})"
+            print(f"no winner: trials {noise} are within noise of {best} {where}")
+        if lost:
+            print(f"no winner: the predictions of trials {lost} are lost")
     words = " ".join(f"{name}={value}" for name, value in record.overrides.items())
-    print(f"winner   trial {record.winner}, AUC {record.winner_auc:.4f}: {words}")
+    print(f"{title:<8} {best}, AUC {record.highest_auc:.4f}: {words}")
+
+
+def compare_trials(
+    predictions: dict, best: int, labels: np.ndarray, slides: np.ndarray | None
+) -> tuple:
+    """Compare the best trial with the others, paired.
+
+    Args:
+        predictions: the validation predictions of all completed trials by number, None where
+            they are lost.
+        best: the trial with the highest AUC.
+        labels, slides: of the validation patches, as `compare_auc` takes them.
+
+    Returns:
+        The trials within noise of the best, and those that cannot be compared: two lists.
+    """
+    noise, lost, highest = [], [], predictions[best]
+    for number, other in predictions.items():
+        if highest is None or other is None:
+            lost.append(number)
+        elif number != best and compare_auc(labels, highest, other, slides).is_noise():
+            noise.append(number)
+    return noise, lost
 
 
 def tabulate_trials(study: object) -> pd.DataFrame:

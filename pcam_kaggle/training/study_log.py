@@ -14,6 +14,7 @@ from ..system.records import refuse_other
 
 STUDY = "pcam"
 FINISHED = ("COMPLETE", "PRUNED")
+PREDICTIONS = "trial*.npy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Range:
     low: float
     high: float
     log: bool = False
+
+
+def name_predictions(path: Path, number: int) -> Path:
+    """The file of a trial's validation predictions, beside its study.log."""
+    return path.with_name(PREDICTIONS.replace("*", str(number)))
 
 
 def count_sets(space: dict) -> int:
@@ -45,8 +51,9 @@ def open_study(run: Run, space: dict) -> Path:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = run.output / "study.log"
     for found in [] if path.exists() else find_attached("study.log", run.data):
-        with write_beside(path) as partial:
-            shutil.copyfile(found, partial)
+        for source in [*found.parent.glob(PREDICTIONS), found]:  # the log last: it names them
+            with write_beside(path.with_name(source.name)) as partial:
+                shutil.copyfile(source, partial)
         print(f"attached {found}: taken over", flush=True)
     study = optuna.create_study(
         storage=open_storage(path), study_name=STUDY, direction="maximize", load_if_exists=True

@@ -13,8 +13,9 @@ from sklearn.metrics import roc_auc_score
 from ..data.folds import split_fold
 from ..data.run import Patches
 from ..system.clock import Budget, say_time
+from ..system.files import write_beside
 from ..system.settings import compose
-from .study_log import STUDY, Range, count_sets, has_ended, open_storage
+from .study_log import STUDY, Range, count_sets, has_ended, name_predictions, open_storage
 
 STARTUP_TRIALS = 5  # drawn at random before TPE learns, and never pruned
 
@@ -72,7 +73,10 @@ def run_trials(
 def run_trial(
     trial: object, *, search: Search, patches: Patches, folds: np.ndarray, fold: int
 ) -> float:
-    """Train a network with suggested settings; return its ROC AUC on the fold, with one view."""
+    """Train a network with suggested settings; return its ROC AUC on the fold, with one view.
+
+    Writes the predictions beside study.log, as `name_predictions` says.
+    """
     keras.config.set_dtype_policy(search.policy)
     overrides = suggest(trial, search.space)
     settings = compose(search.parts, search.settings, overrides)
@@ -92,6 +96,8 @@ def run_trial(
         raise
     auc = float(roc_auc_score(patches.labels[split.valid], predictions))
     trial.set_user_attr("epochs_trained", len(history))
+    with write_beside(name_predictions(search.path, trial.number)) as partial:
+        np.save(partial, np.asarray(predictions, "float32"))
     print(
         f"{label}: AUC {auc:.4f}, {len(history)} epochs in {say_time(time.monotonic() - started)}",
         flush=True,

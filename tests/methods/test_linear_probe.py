@@ -272,7 +272,7 @@ def test_a_study_extracts_the_features_once(model, shared_competition, tmp_path)
     assert len(list((tmp_path / "features").iterdir())) == 2
     trials = pd.read_csv(tmp_path / "study.csv")
     assert len(trials) == 3 and trials["head"][0] == "logistic"
-    assert run["study"]["winner_auc"] == pytest.approx(trials["value"].max())
+    assert run["study"]["highest_auc"] == pytest.approx(trials["value"].max())
     assert run == read_json(tmp_path / "run.json")
 
 

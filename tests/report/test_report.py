@@ -192,7 +192,7 @@ def test_intervals_by_slide_are_told_as_such(run, other):
     text = story_of(run, other)
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert (evaluation["resampled"], evaluation["num_slides"]) == ("slides", 6)
-    assert "by slide, of 6" in text and "too narrow" not in text
+    assert "by slide: 6 slides" in text and "too narrow" not in text
     (run / "roc.png").unlink()
     oof = pd.read_csv(run / "oof.csv").drop(columns="slide")
     oof.to_csv(run / "oof.csv", index=False)
@@ -200,7 +200,7 @@ def test_intervals_by_slide_are_told_as_such(run, other):
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert (evaluation["resampled"], evaluation["num_slides"]) == ("patches", None)
     assert "by patch: too narrow for other slides).\n" in text
-    assert "by slide, of 3" in text  # the other run knows those of its patches
+    assert "by slide: 3 slides" in text  # the other run knows those of its patches
 
 
 def test_a_run_without_history_and_with_missing_networks_is_told(run, other):
@@ -249,6 +249,28 @@ def test_a_study_is_told_alone_and_beside_a_run(run):
     text = story_of(run, study, make_study(run.with_name("second")))
     known = re.findall(r"\*\*Figure (\d+)\.\*\*", text)
     assert known == [str(n) for n in range(1, len(known) + 1)]
+
+
+def test_a_study_names_no_winner_within_noise(run):
+    new = {"highest": 1, "highest_auc": 0.92, "num_patches": 1_234, "num_slides": None}
+    new |= {"not_compared": []}
+    texts = [
+        story_of(make_study(run.with_name(f"study{number}"), **new, **change))
+        for number, change in enumerate(
+            (
+                {"winner": None, "within_noise": [0]},
+                {"winner": 1, "within_noise": []},
+                {"winner": None, "within_noise": []},
+            )
+        )
+    ]
+    noise = "There is no winner: trials 0 are within noise of it, on 1,234 patches (by patch: too"
+    assert noise in texts[0] and "It has no winner: 1 of its other trials" in texts[0]
+    assert "It is the winner" in texts[1] and "No other trial was completed." in texts[2]
+    assert all("Trial 1 has the highest validation AUC, 0.9200" in text for text in texts)
+    assert all("no winner" not in text for text in texts[1:])
+    old = story_of(make_study(run.with_name("old")))
+    assert "Trial 1 has the highest" in old and "more than noise is unknown." in old
 
 
 def test_a_study_says_nothing_of_an_unknown_network_and_predicts_and_submits_nothing(run):

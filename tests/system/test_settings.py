@@ -226,7 +226,7 @@ def test_a_part_made_directly_is_checked_and_cannot_change():
             {"architecture": "my_vgg16", "weights": "imagenet"},
             "my_vgg16 has no ImageNet weights",
         ),
-        (TransformerSettings, {"weights": "none"}, "such as weights=midnight-12k"),
+        (TransformerSettings, {"weights": "none"}, "such as weights=dinov2-base"),
         (TransformerSettings, {"weights": "imagenet"}, "Received: weights='imagenet'"),
     ],
 )

@@ -3,10 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from pcam_kaggle.data.competition import load_labels
 from pcam_kaggle.data.folds import make_folds
 from pcam_kaggle.data.run import load_patches, open_run
 from pcam_kaggle.recipes import (
@@ -130,7 +133,7 @@ def test_the_course_s_study_is_all_of_its_questions():
     assert {params["epochs"] for params in tried} == {10, 20}
 
 
-def test_a_space_of_choices_is_tried_completely_and_added_to(study, out):
+def test_a_space_of_choices_is_tried_completely_and_added_to(study, out, shared_competition):
     first = study(trials=3)
     assert first["study"]["trials"] == 3
     second = study(trials=9)  # there are four sets
@@ -143,14 +146,83 @@ def test_a_space_of_choices_is_tried_completely_and_added_to(study, out):
     ]
     assert (trials["state"] == "COMPLETE").all() and (trials["epochs_trained"] == 1).all()
     found, best = second["study"], trials.loc[trials["value"].idxmax()]
-    assert found["winner"] == best["number"] and found["missing"] == 0
-    assert found["winner_auc"] == pytest.approx(best["value"])
+    assert found["highest"] == best["number"] and found["missing"] == 0
+    assert found["highest_auc"] == pytest.approx(best["value"])
     assert found["overrides"] == {
         **CHOICES["network"][best["network"]],
         "batch_size": best["batch_size"],
     }
-    assert second["files"].keys() == {"study.csv", "study.log"}
-    assert {path.name for path in out.iterdir()} == {".lock", "study.csv", "study.log", "run.json"}
+    files = {"study.csv", "study.log", *(f"trial{number}.npy" for number in range(4))}
+    assert second["files"].keys() == files
+    assert {path.name for path in out.iterdir()} == {".lock", "run.json", *files}
+    labels = load_labels(shared_competition)["label"].to_numpy()
+    labels = labels[make_folds(labels, 2, seed=0) == 0]
+    for number, value in enumerate(trials["value"]):
+        predictions = np.load(out / f"trial{number}.npy")
+        assert predictions.dtype == "float32" and len(predictions) == found["num_patches"]
+        assert roc_auc_score(labels, predictions) == pytest.approx(value, abs=1e-3)
+
+
+class Guesses(ColorProbe):
+    """A method that knows the labels of all patches, or takes one for the other."""
+
+    def fit(self, patches, split, **options):
+        return patches.labels, pd.DataFrame({"epoch": [1]})
+
+    def predict(self, labels, images, positions):
+        is_right = self.settings.augmentation.augmentation == "none"
+        predictions = labels[positions] if is_right else 1 - labels[positions]
+        return predictions, predictions
+
+
+class GuessesAlike(Guesses):
+    """A method whose trials differ by noise alone."""
+
+    def predict(self, labels, images, positions):
+        random = np.random.default_rng(self.settings.training.batch_size)
+        noise = np.sin(np.arange(len(positions))) + random.normal(0, 0.1, len(positions))
+        predictions = labels[positions] + noise
+        return predictions, predictions
+
+
+def test_no_winner_is_named_within_noise(study, out, capsys):
+    found = study(GuessesAlike, trials=4)["study"]
+    others = [n for n in range(4) if n != found["highest"]]
+    assert found["winner"] is None and found["within_noise"] == others
+    text = capsys.readouterr().out
+    listed = ", ".join(map(str, others))
+    where = f"({found['num_patches']} patches, by patch: too narrow for other slides)"
+    best = f"trial {found['highest']}"
+    assert f"no winner: trials {listed} are within noise of {best} {where}\n" in text
+    words = " ".join(f"{name}={value}" for name, value in found["overrides"].items())
+    assert f"highest  {best}, AUC {found['highest_auc']:.4f}: {words}\n" in text
+
+
+def test_a_winner_is_above_all_others_by_more_than_noise(study, out, capsys):
+    space = {**CHOICES, "batch_size": (8,)}
+    found = study(Guesses, space, trials=2)["study"]
+    assert found["winner"] == found["highest"] == 0 and found["within_noise"] == []
+    assert "winner   trial 0, AUC " in capsys.readouterr().out
+    (out / "trial1.npy").unlink()
+    found = study(Guesses, space, trials=2)["study"]
+    assert found["winner"] is None and found["not_compared"] == [1]
+    assert "no winner: the predictions of trials 1 are lost" in capsys.readouterr().out
+    (out / "trial0.npy").unlink()
+    assert study(Guesses, space, trials=2)["study"]["not_compared"] == [0, 1]
+
+
+def test_trials_are_compared_by_slide_where_slides_are_known(study, shared_competition, tmp_path):
+    labels = pd.read_csv(shared_competition / "train_labels.csv", dtype=str)
+    path = tmp_path / "slides.csv"
+    labels.assign(slide=labels.index % 7)[["id", "slide"]].to_csv(path, index=False)
+    found = study(GuessesAlike, trials=2, slide_map=str(path))["study"]
+    assert 1 < found["num_slides"] <= 7
+
+
+def test_one_trial_alone_wins_nothing(study, capsys):
+    assert study(trials=1)["study"]["winner"] is None
+    text = capsys.readouterr().out
+    assert "highest  trial 0" in text and "winner" not in text
 
 
 def test_ranges_are_searched_from_the_study_s_own_settings_on(trained):
@@ -210,7 +282,7 @@ def test_ctrl_c_in_a_trial_leaves_it_to_the_next_command(study, out):
 def test_a_trial_that_diverges_ends_alone(study, out):
     found = study(DivergesUnturned, trials=4)["study"]
     assert read_trials(out)["state"].tolist() == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
-    assert found["winner"] >= 2 and found["overrides"]["augmentation"] == "dihedral"
+    assert found["highest"] >= 2 and found["overrides"]["augmentation"] == "dihedral"
 
 
 def test_a_study_without_a_result_says_so(study, out):
@@ -257,11 +329,13 @@ def test_an_attached_study_is_continued(study, competition, out, capsys):
     inputs = competition.parents[1]
     attached = inputs / "pcam-demo-study"
     attached.mkdir()
-    shutil.move(out / "study.log", attached)
+    for name in ("study.log", "trial0.npy", "trial1.npy"):
+        shutil.move(out / name, attached)
     shutil.rmtree(out)
     found = study(trials=3, data=inputs)["study"]
     assert f"attached {attached / 'study.log'}: taken over" in capsys.readouterr().out
     assert found["trials"] == 3 and read_trials(out)["number"].tolist() == [0, 1, 2]
+    assert found["not_compared"] == [] and (out / "trial0.npy").is_file()
 
 
 def test_a_named_choice_stands_for_several_settings():
