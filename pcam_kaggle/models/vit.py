@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import KerasTensor, layers
+from keras import KerasTensor, layers, ops
 
 from .build import build_network
 from .transformer import load_backbone, locate_model, read_pixel_scale
@@ -75,4 +75,5 @@ def copy_backbone(source: keras.Model) -> keras.Model:
 def keep_positions(backbone: keras.Model) -> None:
     """Copy the trained position embeddings to those that keras-hub saves and loads."""
     embeddings = backbone.embeddings
-    embeddings.position_embeddings.assign(embeddings.interpolated_position_embeddings)
+    # A copy: JAX refuses to train with two variables in one buffer.
+    embeddings.position_embeddings.assign(ops.copy(embeddings.interpolated_position_embeddings))
