@@ -101,7 +101,7 @@ def test_the_slides_of_either_run_are_drawn_and_kept(folders, tmp_path, capsys):
     slides = [f"slide_{i % 9}" for i in range(300)]
     other = write_run(tmp_path / "d", 1.5, 7, slides=slides)
     blend = blend_runs([folders[0], other], runs=tmp_path / "runs")
-    assert "intervals by slide, of 9" in capsys.readouterr().out
+    assert "intervals by slide: 9 slides" in capsys.readouterr().out
     assert json.loads((blend / "run.json").read_text())["num_slides"] == 9
     oof = pd.read_csv(blend / "oof.csv")
     assert list(oof) == ["id", "label", "fold", "prediction", "slide"]

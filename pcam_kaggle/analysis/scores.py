@@ -74,7 +74,9 @@ def count_slides(slides: np.ndarray | None) -> int | None:
 
 def describe_draws(num_slides: int | None) -> str:
     """What an interval is worth, as `count_slides` tells it."""
-    return f"by slide, of {num_slides}" if num_slides else "by patch: too narrow for other slides"
+    if num_slides is None:
+        return "by patch: too narrow for other slides"
+    return f"by slide: {num_slides} slides"
 
 
 def draw_aucs(

@@ -192,7 +192,7 @@ def test_intervals_by_slide_are_told_as_such(run, other):
     text = story_of(run, other)
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert (evaluation["resampled"], evaluation["num_slides"]) == ("slides", 6)
-    assert "by slide, of 6" in text and "too narrow" not in text
+    assert "by slide: 6 slides" in text and "too narrow" not in text
     (run / "roc.png").unlink()
     oof = pd.read_csv(run / "oof.csv").drop(columns="slide")
     oof.to_csv(run / "oof.csv", index=False)
@@ -200,7 +200,7 @@ def test_intervals_by_slide_are_told_as_such(run, other):
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert (evaluation["resampled"], evaluation["num_slides"]) == ("patches", None)
     assert "by patch: too narrow for other slides).\n" in text
-    assert "by slide, of 3" in text  # the other run knows those of its patches
+    assert "by slide: 3 slides" in text  # the other run knows those of its patches
 
 
 def test_a_run_without_history_and_with_missing_networks_is_told(run, other):
