@@ -134,7 +134,7 @@ def check_output(run: Path, record: PushRecord) -> ResultRecord:
         raise KaggleError(
             f"{run.name} has no submission.csv among its files: a study, an "
             "exploration or smoke submits nothing. Expected: a run of a recipe that predicts; "
-            "the run.json of a study names its winner's settings"
+            "the run.json of a study names the settings of its highest trial"
         )
     if not (run / "submission.csv").is_file():
         raise KaggleError(f"{run / 'submission.csv'} is not there. {remedy}")
