@@ -32,7 +32,7 @@ def weights(tmp_path_factory):
     return make_weights(tmp_path_factory.mktemp("hub") / "small")
 
 
-@pytest.fixture(params=["float32", "mixed_float16"])
+@pytest.fixture(params=["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def policy(request):
     """Both precisions, one after the other."""
     keras.config.set_dtype_policy(request.param)
