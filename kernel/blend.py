@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from pcam_kaggle.analysis.contributions import Contribution, describe_gain, measure_contributions
 from pcam_kaggle.analysis.scores import count_slides, describe_draws
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.submission import write_submission
@@ -19,14 +20,7 @@ from pcam_kaggle.system.settings import unknown
 from .folders import RUNS
 from .predictions import Predictions, find_slides, gather_folds, read_predictions
 from .records import PushRecord, StatusRecord, now, read_record, write_record
-from .stacking import (
-    METHODS,
-    Contribution,
-    blend_oof,
-    describe_gain,
-    fit_weights,
-    measure_contributions,
-)
+from .stacking import METHODS, blend_oof, fit_weights
 
 LEAST_COMMON = 1_000  # predictions of the same images, where the smallest run has more
 
@@ -102,10 +96,14 @@ def blend_runs(
     ids = gathered[0].test.index
     test = np.stack([predictions.test.loc[ids] for predictions in gathered])
     weights = fit_weights(oof, labels) if method == "fitted" else None
-    blended = blend_oof(oof, labels, folds, method)
+
+    def average(rows):
+        return blend_oof(rows, labels, folds, method)
+
+    blended = average(oof)
     names = [predictions.name for predictions in gathered]
     slides = find_slides(tables)
-    adds = measure_contributions(names, oof, labels, folds, method, weights, slides)
+    adds = measure_contributions(names, oof, labels, average, slides, weights)
     auc = float(roc_auc_score(labels, blended))
     num_slides = count_slides(slides)
     say_contributions(adds, oof, method, auc, num_slides, say)

@@ -1,34 +1,11 @@
-"""Weights of an ensemble of runs, and what each run contributes to it."""
-
-import dataclasses
+"""Averages of runs, with equal or fitted weights."""
 
 import numpy as np
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import roc_auc_score
 
-from pcam_kaggle.analysis.scores import compare_auc
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 
 METHODS = ("mean", "rank", "logit", "fitted")
-
-
-@dataclasses.dataclass(frozen=True)
-class Contribution:
-    """What a run contributes to a blend.
-
-    Attributes:
-        run: str, its name.
-        oof_auc: float, its own AUC on the images that all runs have.
-        weight: float, its share in the average.
-        adds: float, AUC with it less AUC without it; None for one run alone.
-        interval: tuple, the 95 % interval (low, high) of `adds`, paired; None for one run alone.
-    """
-
-    run: str
-    oof_auc: float
-    weight: float
-    adds: float | None
-    interval: tuple | None = None
 
 
 def fit_weights(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -85,45 +62,3 @@ def split_in_two(count: int) -> list[np.ndarray]:
     """Two masks that share no place and cover all."""
     odd = np.arange(count) % 2 == 1
     return [odd, ~odd]
-
-
-def measure_contributions(
-    names: list[str],
-    oof: np.ndarray,
-    labels: np.ndarray,
-    folds: np.ndarray,
-    method: str,
-    weights: np.ndarray | None,
-    slides: np.ndarray | None = None,
-) -> list[Contribution]:
-    """Each run's AUC and weight, and what it adds to the others.
-
-    Args:
-        names: the runs' names.
-        oof, labels, folds, method: as `blend_oof` takes them.
-        weights: float array (runs,), or None for equal ones.
-        slides: array (n,) of slide names, or None if they are unknown.
-    """
-    blended = blend_oof(oof, labels, folds, method)
-    contributions = []
-    for i, name in enumerate(names):
-        others = [j for j in range(len(names)) if j != i]
-        adds = interval = None
-        if others:
-            rest = blend_oof(oof[others], labels, folds, method)
-            found = compare_auc(labels, blended, rest, slides)
-            adds, interval = found.difference, found.interval
-        weight = 1 / len(names) if weights is None else float(weights[i])
-        own = float(roc_auc_score(labels, oof[i]))
-        contributions.append(Contribution(name, own, weight, adds, interval))
-    return contributions
-
-
-def describe_gain(gain: float | None, interval: tuple | None) -> str:
-    """A difference of AUCs, such as "+0.0021 (+0.0005 to +0.0038)", or "" for None."""
-    if gain is None:
-        return ""
-    if interval is None:  # as older versions wrote it
-        return f"{gain:+.4f}"
-    low, high = interval
-    return f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"

@@ -101,9 +101,10 @@ def find_datasets(
         ValueError: a file or folder of this machine, which no dataset holds, or an unknown model.
     """
     known, found = read_registry(runs).get(service, {}), []
+    has_transformer = any(issubclass(kind, TransformerSettings) for kind in recipe.parts.values())
     for architecture, weights in list_networks(recipe, overrides):
         found.append(find_dataset(architecture, weights, known))
-        if found[-1] is None and TransformerSettings in recipe.parts.values():
+        if found[-1] is None and not architecture and has_transformer:
             check_name(weights)
     return list(dict.fromkeys(dataset for dataset in found if dataset))
 

@@ -64,7 +64,8 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
 def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
     """What the training and the leaderboard show."""
     if home.history is not None:
-        last = home.history.groupby(["fold", "seed"]).tail(1)
+        keys = [name for name in ("member", "fold", "seed") if name in home.history]
+        last = home.history.groupby(keys).tail(1)
         gap = (last["auc"] - last["val_auc"]).mean()
         verdict = "the networks overfit" if gap > LARGE_GAP else "little overfitting"
         yield (
@@ -81,7 +82,7 @@ def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
                 f"{'below' if gap < 0 else 'above'} the AUC out of fold."
             )
     if home.record.get("not_trained"):
-        yield f"There was no time for {', '.join(home.record['not_trained'])}."
+        yield f"Not trained: {', '.join(home.record['not_trained'])}."
 
 
 def conclude_comparison(story: Story, home: ReportRun, comparisons: dict) -> Iterator[str]:

@@ -3,10 +3,10 @@
 import json
 import statistics
 
+from pcam_kaggle.analysis.contributions import Contribution, describe_gain
 from pcam_kaggle.analysis.evaluation import Evaluation
 from pcam_kaggle.analysis.scores import describe_draws
 
-from ..stacking import Contribution, describe_gain
 from .assessment import Assessment
 from .reading import ReportRun
 from .story import HOW_TO_EXPLORE, Story
@@ -33,9 +33,10 @@ pd.DataFrame(rows).fillna("-").T"""
 
 LAST_EPOCHS = """\
 history = pd.read_csv("history.csv")
-columns = ["fold", "seed", "epoch", "accuracy", "auc", "val_accuracy", "val_auc"]
-last = history.groupby(["fold", "seed"]).tail(1)[columns].set_index("fold")
-last.rename_axis(index=None, columns="fold")"""
+keys = [name for name in ("member", "fold", "seed") if name in history]
+columns = [*keys, "epoch", "accuracy", "auc", "val_accuracy", "val_auc"]
+last = history.groupby(keys, sort=False).tail(1)[columns].set_index(keys[0])
+last.rename_axis(index=None, columns=keys[0])"""
 
 OOF_AUC = """\
 oof = pd.read_csv("oof.csv")
@@ -209,7 +210,7 @@ def tell_gains(story: Story, assessment: Assessment) -> None:
 
 
 def tell_blend(story: Story, run: ReportRun) -> None:
-    """What each member of a blend adds."""
+    """What each member of a blend adds, or each method of a run of several."""
     rows = {}
     for row in run.record["adds"]:
         part = Contribution(**row)

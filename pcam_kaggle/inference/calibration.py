@@ -48,13 +48,14 @@ def calibrate_members(
         prefix: what the names of the networks' files start with.
 
     Returns:
-        The ensemble's prediction of the test patches, float64 array (m,), and a Calibration. If
-        the map of one network cannot be fitted, none is applied.
+        The ensemble's prediction of the test patches, float64 array (m,); the out-of-fold
+        predictions after cross-fitted maps, a DataFrame like `oof`; a Calibration. If the map of
+        one network cannot be fitted, none is applied.
     """
     test = average_members(members, settings.ensemble)
     before = measure_calibration(oof["label"], oof["prediction"])
     if settings.calibration == "none":
-        return test, Calibration(before)
+        return test, oof, Calibration(before)
     maps, mapped, cross_fitted = {}, [], []
     for member in members:
         labels, positions = oof["label"].loc[member.positions].to_numpy(), member.positions
@@ -66,12 +67,14 @@ def calibrate_members(
             name = f"calibration of fold {member.fold} seed {member.seed} and of its halves"
             refused = f"{name}: {error}. Try: train longer, or calibration=none"
             print(refused, flush=True)
-            return test, Calibration(before, refused=refused)
+            return test, oof, Calibration(before, refused=refused)
         maps[f"{prefix}fold{member.fold}_seed{member.seed}"] = scale, offset
         mapped.append(calibrate(member.test, scale, offset))
         cross_fitted.append(pd.Series(crossed, positions))
-    after = measure_calibration(oof["label"], pd.concat(cross_fitted).groupby(level=0).mean())
-    return ensemble_predictions(mapped, settings.ensemble), Calibration(before, after, maps)
+    crossed = oof.assign(prediction=pd.concat(cross_fitted).groupby(level=0).mean())
+    after = measure_calibration(crossed["label"], crossed["prediction"])
+    test = ensemble_predictions(mapped, settings.ensemble)
+    return test, crossed, Calibration(before, after, maps)
 
 
 def cross_fit(labels: np.ndarray, predictions: np.ndarray, halves: np.ndarray) -> np.ndarray:

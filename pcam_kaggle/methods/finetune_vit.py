@@ -28,8 +28,10 @@ class FinetuneVit(Finetune):
     """Train a vision transformer from its fitted linear head, with layer-wise learning rates.
 
     Random weights of the last layer would change the features before it has learned from them
-    (Kumar et al. 2022).
+    (Kumar et al. 2022). `memory` is the GPU's in MiB, or 0, as `Device` has it.
     """
+
+    memory: int = 0
 
     def __post_init__(self):
         decay, optimizer = self.network.layer_decay, self.training.optimizer
@@ -45,7 +47,7 @@ class FinetuneVit(Finetune):
     def build(self) -> keras.Model:
         """Build the network; refuse one that is too large for the GPU's memory, too."""
         network = super().build()
-        check_memory(network, self.network, self.training)
+        check_memory(network, self.network, self.training, self.memory)
         return network
 
     def start(self, network: keras.Model, patches: Patches, split: Split) -> None:

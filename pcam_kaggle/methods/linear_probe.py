@@ -125,6 +125,8 @@ class LinearProbe:
             load_features(len(part), name, folder, run.fingerprint, attached)
             for name, part in zip(SETS, images)
         )
+        if not self.explainer:
+            self.backbone = self.extractor = None  # frees the memory for other networks
         run.clock.end("features", len(train) + len(test))
         return Patches(train, patches.labels, test, patches.pixels)
 

@@ -39,8 +39,8 @@ def vit_body(inputs: KerasTensor, settings: VitSettings) -> KerasTensor:
         )
     backbone = copy_backbone(source)
     scales = read_pixel_scale(locate_model(settings.weights))
-    mean, deviation = (np.broadcast_to(values, 3) for values in scales)
-    scale, offset = (1 / (255 * deviation)).tolist(), (-mean / deviation).tolist()
+    center, deviation = (np.broadcast_to(values, 3) for values in scales)
+    scale, offset = (1 / (255 * deviation)).tolist(), (-center / deviation).tolist()
     pixels = layers.Rescaling(scale, offset, dtype="float32")(inputs)
     tokens = backbone({"images": pixels})
     patches = tokens[:, 1 + backbone.num_register_tokens :]

@@ -28,18 +28,12 @@ from ..models.transformer import build_transformer, find_transformer_revision
 from ..models.transformer_settings import HeadSettings, TransformerSettings
 from ..models.vit import build_vit
 from ..models.vit_settings import VitSettings
-from ..system.device import set_up_device
+from ..system.device import Device, set_up_device
 from ..system.machine_settings import MachineSettings
 from ..system.settings import Settings
 from ..training.results import print_results, write_results
 from ..training.settings import TrainingSettings
-from ..training.several import (
-    average_several,
-    fit_several,
-    keep_available,
-    measure_contributions,
-    print_contributions,
-)
+from ..training.several import average_several, compare_methods, fit_several, keep_available
 from ..training.several_settings import MemberSettings
 
 SETTINGS = {
@@ -84,7 +78,7 @@ def parts() -> dict:
     }
 
 
-def make_methods(settings: Settings) -> dict:
+def make_methods(settings: Settings, device: Device) -> dict:
     """The methods of `members`, by name, in that order."""
     pixels = {"augmentation": settings.augmentation, "tta": settings.prediction.tta}
     convolutions = {**pixels, "training": settings.training}
@@ -97,7 +91,12 @@ def make_methods(settings: Settings) -> dict:
             find_revision=find_transformer_revision,
         ),
         "vit": FinetuneVit(
-            build_vit, augment_patches, network=settings.vit, training=settings.tuning, **pixels
+            build_vit,
+            augment_patches,
+            network=settings.vit,
+            training=settings.tuning,
+            memory=device.memory,
+            **pixels,
         ),
         "efficientnet": Finetune(
             build_pretrained, augment_patches, network=settings.efficientnet, **convolutions
@@ -113,25 +112,24 @@ def main(run: Run) -> None:
     """Train method after method, average them, write the submission after every network."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
-    methods, network, left_out = keep_available(make_methods(settings))
+    methods, network, left_out = keep_available(make_methods(settings, device))
 
     split, seed = settings.folds.split, settings.data.seed
     groups = group_slides(split, tables.slides)
     folds = make_folds(tables.train["label"], settings.folds.num_folds, seed, groups)
     patches = load_patches(run)
-    measured = measure_patches(patches.pixels)
     if split == "hue":
-        num_folds = settings.folds.num_folds
+        measured, num_folds = measure_patches(patches.pixels), settings.folds.num_folds
         folds = make_hue_folds(measured, patches.labels, num_folds, seed, tables.slides)
-    folds, cleaned = clean_folds(settings.cleaning.clean, folds, patches.pixels, run, measured)
-    for ensembles in fit_several(methods, patches, folds, run, device):  # after every network
-        average = average_several(ensembles, folds, run, left_out)
+    folds, cleaned = clean_folds(settings.cleaning.clean, folds, patches.pixels, run)
+    ensembles = fit_several(methods, patches, folds, run, device, left_out)
+    for finished in ensembles:  # after every network
+        average = average_several(finished, folds, run)
         write_submission(run.output, tables.test["id"], average.test, settings.prediction.labels)
         found = {"cleaned": cleaned, "calibration": average.calibration}
         results = write_results(run, device, network, average.oof, average.ensemble, **found)
-    found["members"] = measure_contributions(average.tables)
+    found |= compare_methods(average)
     results = write_results(run, device, network, average.oof, average.ensemble, **found)
-    print_contributions(found["members"])
-    if results["complete"]:
+    if "midnight" in finished and not finished["midnight"].missing:
         discard_features(run)
     print_results(results)

@@ -64,7 +64,7 @@ def main(run: Run) -> None:
     ensembles = fit_members(method, patches, folds, run, device, explain=explain_member)
     for ensemble in ensembles:  # after every network
         oof = gather_oof(run, folds, ensemble.members)
-        test, calibration = calibrate_members(
+        test, oof, calibration = calibrate_members(
             ensemble.members, oof, settings.prediction, tables.slides
         )
         write_submission(run.output, tables.test["id"], test, settings.prediction.labels)

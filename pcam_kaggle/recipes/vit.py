@@ -63,6 +63,7 @@ def main(run: Run) -> None:
         augmentation=settings.augmentation,
         training=settings.training,
         tta=settings.prediction.tta,
+        memory=device.memory,
     )
     network = announce(method.build())  # fails early without weights or memory
 

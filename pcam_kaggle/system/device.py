@@ -26,7 +26,8 @@ class Device:
     `policy` is Keras's dtype policy, `num_gpus` the number of GPUs, `num_workers` the number of
     networks to train at a time, and `text` describes the hardware. `gpus` are the names, as
     CUDA_VISIBLE_DEVICES takes them, of the GPUs that only workers use; () if this process
-    computes itself.
+    computes itself. `memory` is the smallest GPU's, in MiB, for each network that it trains at a
+    time; 0 if unknown or without a GPU.
     """
 
     policy: str
@@ -34,15 +35,17 @@ class Device:
     num_workers: int
     text: str
     gpus: tuple = ()
+    memory: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA card: its name for CUDA_VISIBLE_DEVICES, its compute capability and model."""
+    """An NVIDIA card: name for CUDA_VISIBLE_DEVICES, compute capability, model, memory in MiB."""
 
     name: str
     capability: float
     model: str
+    memory: int = 0
 
 
 def set_up_device(machine: MachineSettings) -> Device:
@@ -82,7 +85,8 @@ def set_up_device(machine: MachineSettings) -> Device:
     models = [gpu.model for gpu in gpus] or keras.distribution.list_devices()
     text = f"{', '.join(models)}, {platform.machine()}, backend {backend}"
     print(f"device   {text}, {policy}")
-    return Device(policy, len(gpus), num_workers, text, hidden)
+    memory = min((gpu.memory for gpu in gpus), default=0) // -(-num_workers // max(1, len(gpus)))
+    return Device(policy, len(gpus), num_workers, text, hidden, memory)
 
 
 def choose_policy(precision: str, capabilities: list, cpu_has_bfloat16: bool = False) -> str:
@@ -122,7 +126,7 @@ def find_gpus() -> list:
 
     A framework that lists them opens a CUDA context on each.
     """
-    rows = ask_nvidia("index,uuid,compute_cap,name")
+    rows = ask_nvidia("index,uuid,compute_cap,name,memory.total")
     visible = os.environ.get(HIDDEN, os.environ.get("CUDA_VISIBLE_DEVICES"))
     names = [row[0] for row in rows] if visible is None else visible.replace(" ", "").split(",")
 
@@ -130,7 +134,13 @@ def find_gpus() -> list:
         return next((r for r in rows if name == r[0] or name and r[1].startswith(name)), None)
 
     known = itertools.takewhile(find, names)  # CUDA ignores an unknown name and those after it
-    return [Gpu(name, float(find(name)[2]), find(name)[3]) for name in known]
+    return [read_gpu(name, find(name)) for name in known]
+
+
+def read_gpu(name: str, row: list) -> Gpu:
+    """A card from its row of nvidia-smi; its memory is 0 where that is no number of MiB."""
+    memory = row[4].partition(" ")[0]
+    return Gpu(name, float(row[2]), row[3], int(memory) if memory.isdigit() else 0)
 
 
 def ask_nvidia(query: str, *options) -> list:

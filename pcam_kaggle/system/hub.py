@@ -23,7 +23,7 @@ def download_model(repository: str) -> str:
         return snapshot_download(repository, allow_patterns=MODEL_FILES)
     except GatedRepoError as error:
         refused = f"{describe_refusal(error)} without a token that has access"
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of requests or httpx, depending on the version
         raise ValueError(
             f"weights: hf://{repository} cannot be downloaded. Expected: a model on {page}, and "
             f"the internet. Received: {describe_refusal(error)}. Try: check the name; turn on "
@@ -33,7 +33,7 @@ def download_model(repository: str) -> str:
     if token:
         try:
             return snapshot_download(repository, allow_patterns=MODEL_FILES, token=token)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # as above
             problem = f"{describe_refusal(error)} with the token of the secret HF_TOKEN"
     raise ValueError(
         f"weights: hf://{repository} is gated. Expected: access to it. Received: "

@@ -20,19 +20,29 @@ class Forecast(keras.callbacks.Callback):
         budget: the time left to the run.
         workload: the numbers of patches to train on and to validate in an epoch, and of views to
             predict at the end.
-        num_rounds: the number of networks that the run trains one after another.
+        num_rounds: the number of networks that the method trains one after another.
         is_alone: function that says whether no other network of the run is finished yet. If so, a
             forecast beyond the budget is an error, and a later delay ends the training early, so
             that there is a network to submit. If not, this network is given up.
+        is_first: such a function of the networks of its method, which is named `method` in a run
+            of several; None for a run of one.
     """
 
     def __init__(
-        self, name: str, budget: Budget, workload: tuple, num_rounds: int, is_alone: Callable
+        self,
+        name: str,
+        budget: Budget,
+        workload: tuple,
+        num_rounds: int,
+        is_alone: Callable,
+        is_first: Callable | None = None,
+        method: str = "",
     ):
         super().__init__()
         self.name, self.budget = name, budget
         self.num_train, self.num_valid, self.num_predicted = workload
         self.num_rounds, self.is_alone = num_rounds, is_alone
+        self.is_first, self.subject = is_first or is_alone, method or "the run"
         self.was_cut_short = self.has_forecast = False
         self.first = None  # when the first step was done: seconds, epochs
 
@@ -47,7 +57,7 @@ class Forecast(keras.callbacks.Callback):
             self.forecast(elapsed, num_epochs)
 
     def forecast(self, elapsed: float, num_epochs: float) -> None:
-        """Print when the run will end, if this is its first network; refuse a late end."""
+        """Print when the run or its method will end, once for each; refuse a late end."""
         epoch = elapsed / num_epochs
         cost = epoch / (TRAINING_COST * self.num_train)  # seconds of one prediction
         num_left = self.params["epochs"] - self.first_epoch
@@ -57,14 +67,14 @@ class Forecast(keras.callbacks.Callback):
             if self.is_alone():
                 raise self.budget.refuse(self.name, network - elapsed)
             raise OutOfTimeError
-        if self.is_alone():
+        if self.is_first():
             rest = self.num_rounds * network - elapsed
             end = datetime.datetime.now(datetime.UTC)
             end += datetime.timedelta(seconds=min(rest, left))
             rounds = f", {self.num_rounds} of them" if self.num_rounds > 1 else ""
             over = ", when max_hours ends it" if rest > left else ""
             print(
-                f"forecast: {say_time(network)} for a network{rounds}; the run ends about "
+                f"forecast: {say_time(network)} for a network{rounds}; {self.subject} ends about "
                 f"{end:%H:%M} UTC{over}",
                 flush=True,
             )

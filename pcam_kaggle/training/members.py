@@ -63,6 +63,10 @@ class Job:
         """Whether no network of the run is finished yet."""
         return not list_finished(self.folder)
 
+    def is_first(self) -> bool:
+        """Whether no network of the member is finished yet."""
+        return not list_finished(self.folder, self.prefix)
+
 
 def fit_members(
     method: object,
@@ -70,7 +74,7 @@ def fit_members(
     folds: np.ndarray,
     run: Run,
     device: Device,
-    member: str = "",
+    name: str = "",
     explain: Callable | None = None,
 ) -> Iterator:
     """Train the networks of every fold and random seed; load the finished ones.
@@ -81,7 +85,7 @@ def fit_members(
         folds: int array (n,), the validation fold of every patch.
         run: Run.
         device: Device.
-        member: the method's name in a run of several, with which its networks' names start.
+        name: the method's name in a run of several, with which its networks' names start.
         explain: `explain_member`, or None.
 
     Yields:
@@ -92,7 +96,7 @@ def fit_members(
     Raises:
         ValueError: no network was finished.
     """
-    jobs = list_jobs(method, run, device, member)
+    jobs = list_jobs(method, run, device, name)
     members, failures = load_finished(jobs), []
     for job in jobs:
         if job.name in members:
@@ -211,11 +215,13 @@ def finish_member(
     split = split_fold(folds, job.fold, job.seed, job.name)
     num_predicted = (len(split.valid) + len(patches.test_images)) * method.num_views
     workload = (len(split.train), len(split.valid), num_predicted)
-    watcher = Forecast(job.name, budget, workload, job.num_rounds, job.is_alone)
+    watcher = Forecast(
+        job.name, budget, workload, job.num_rounds, job.is_alone, job.is_first, job.member
+    )
     try:
         network, member = train_member(method, patches, job, split, checkpoint, watcher)
     except OutOfTimeError:
-        print(f"{job.name} cannot finish within max_hours; its state is kept for --resume")
+        print(f"{job.name} cannot finish within max_hours; finished epochs are kept for --resume")
         return job, None, ""
     except Exception as error:  # ends no other network
         traceback.print_exc()

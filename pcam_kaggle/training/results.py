@@ -9,7 +9,7 @@ from ..data.run import SHARED_SLIDES, Run, make_record
 from ..system.clock import sum_stages
 from ..system.device import Device
 from ..system.files import write_json, write_table
-from ..system.records import Ensemble
+from ..system.records import Ensemble, Member
 
 FILES = ["submission.csv", "oof.csv", "history.csv"]
 LOWEST_AUC = 0.55  # below it a run has learned nothing
@@ -78,13 +78,19 @@ def print_results(results: dict) -> None:
     print("", *lines, sep="\n", flush=True)
 
 
+def name_network(member: Member) -> str:
+    """The network's name in the log and in run.json."""
+    name = f"fold {member.fold} seed {member.seed}"
+    return f"{member.history['member'].iloc[0]} {name}" if "member" in member.history else name
+
+
 def score_run(device: Device, oof: pd.DataFrame, ensemble: Ensemble) -> dict:
     """Score a run, and warn of networks that are missing or were cut short.
 
     Returns:
         dict, what run.json adds about a training run; scores are ROC AUC out of fold.
     """
-    cut_short = [f"fold {m.fold} seed {m.seed}" for m in ensemble.members if m.was_cut_short]
+    cut_short = [name_network(m) for m in ensemble.members if m.was_cut_short]
     lacking = {"not trained:": ensemble.missing, "max_hours cut short": cut_short}
     warnings = [
         f"warning: {text} {', '.join(names)}; the same command (push --resume) continues"

@@ -1,14 +1,15 @@
 """Several methods on the same folds, one after the other, and what each adds."""
 
+import copy
 import dataclasses
 import traceback
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
-from ..analysis.scores import Comparison, compare_auc, describe_draws
+from ..analysis.contributions import describe_gain, measure_contributions
+from ..analysis.scores import count_slides, describe_draws
 from ..data.run import Patches, Run
 from ..inference.calibration import calibrate_members
 from ..inference.ensemble import ensemble_predictions
@@ -16,19 +17,6 @@ from ..system.device import Device
 from ..system.records import Ensemble
 from .members import fit_members
 from .results import announce, gather_oof
-
-
-@dataclasses.dataclass(frozen=True)
-class Contribution:
-    """What a member contributes to the average of several.
-
-    `oof_auc` is its own ROC AUC out of fold, `adds` a Comparison of the AUC with it and without
-    it, or None for a member alone.
-    """
-
-    member: str
-    oof_auc: float
-    adds: Comparison | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,98 +36,122 @@ class Average:
 
 
 def keep_available(methods: dict) -> tuple:
-    """Build every network once, and leave out the methods whose weights cannot be had.
+    """Build every network once, and leave out the methods whose weights cannot be loaded.
 
     Args:
         methods: dict of names and methods.
 
     Returns:
-        The methods that remain, what `announce` says of all of them together, and the warnings
-        about the others.
+        dict of the methods that remain; what `announce` says of all of them together; dict of the
+        others as Ensembles without members, whose warnings say why.
 
     Raises:
         ValueError: no method remains.
     """
-    kept, networks, warnings = {}, [], []
+    kept, networks, left_out = {}, [], {}
     for name, method in methods.items():
         try:
-            networks.append(announce(method.build()))
-        except (ImportError, OSError, ValueError) as error:
-            warnings.append(f"warning: {name} is left out: {error}")
-            print(warnings[-1], flush=True)
-            continue
-        kept[name] = method
+            networks.append(announce(copy.copy(method).build()))  # the copy is freed with it
+        except Exception as error:  # of many classes: files, downloads, frameworks
+            left_out[name] = leave_out(Ensemble([], [name]), name, error)
+        else:
+            kept[name] = method
     if not kept:
-        raise ValueError("members: expected one that can be had. " + " ".join(warnings))
-    counts = ("num_parameters", "num_trainable")
-    sums = {count: sum(network[count] for network in networks) for count in counts}
-    return kept, {"network": " + ".join(n["network"] for n in networks), **sums}, warnings
+        reasons = " ".join(text for ensemble in left_out.values() for text in ensemble.warnings)
+        raise ValueError(f"members: expected at least one whose weights load. Received: {reasons}")
+    sums = {
+        key: sum(facts[key] for facts in networks) for key in ("num_parameters", "num_trainable")
+    }
+    return kept, {"network": " + ".join(facts["network"] for facts in networks), **sums}, left_out
+
+
+def leave_out(ensemble: Ensemble, name: str, error: Exception) -> Ensemble:
+    """Print why a method is left out, in whole or in part, and add it to the warnings."""
+    reason = str(error)
+    if not isinstance(error, ValueError | OSError | ImportError):  # not one of our messages
+        traceback.print_exception(error)
+        reason = f"{type(error).__name__}: {reason}"
+    warning = f"warning: {name} is left out: {reason}"
+    print(warning, flush=True)
+    return dataclasses.replace(ensemble, warnings=(*ensemble.warnings, warning))
 
 
 def fit_several(
-    methods: dict, patches: Patches, folds: np.ndarray, run: Run, device: Device
+    methods: dict, patches: Patches, folds: np.ndarray, run: Run, device: Device, left_out: dict
 ) -> Iterator:
     """Train the networks of every method, in the order of the dict.
 
+    What fails, or does not fit in `max_hours`, ends no other method.
+
     Args:
-        methods: dict of names and methods, as `keep_available` returns it.
+        methods, left_out: as `keep_available` returns them.
         patches, folds, run, device: as for `fit_members`.
 
     Yields:
-        dict of names and Ensembles, after every network. A method without a network has no
-        members, and says why in its warnings: what fails or does not fit in `max_hours` ends no
-        other method.
+        dict of names and Ensembles, after every network.
 
     Raises:
         ValueError: no network of any method was finished.
     """
-    ensembles = {}
+    ensembles = dict(left_out)
     for name, method in methods.items():
         try:
             for ensemble in fit_members(method, patches, folds, run, device, name):
                 ensembles[name] = ensemble
                 yield dict(ensembles)
-        except Exception as error:  # ends no other method
-            traceback.print_exc()
-            found = ensembles.get(name, Ensemble([], [name]))
-            warning = f"warning: {name}: {type(error).__name__}: {error}"
-            ensembles[name] = dataclasses.replace(found, warnings=(*found.warnings, warning))
+        except Exception as error:
+            ensembles[name] = leave_out(ensembles.get(name, Ensemble([], [name])), name, error)
     if not any(ensemble.members for ensemble in ensembles.values()):
-        reasons = [text for ensemble in ensembles.values() for text in ensemble.warnings]
-        raise ValueError("members: expected a network that was finished. " + " ".join(reasons))
+        reasons = " ".join(text for ensemble in ensembles.values() for text in ensemble.warnings)
+        raise ValueError(f"members: expected a network that was finished. Received: {reasons}")
     yield ensembles
 
 
-def average_several(ensembles: dict, folds: np.ndarray, run: Run, left_out: list) -> Average:
+def average_several(ensembles: dict, folds: np.ndarray, run: Run) -> Average:
     """Average the networks of each method, then the methods: the mean of their log-odds.
 
     Args:
         ensembles: as `fit_several` yields them.
         folds, run: as for `fit_members`.
-        left_out: the warnings of `keep_available`.
     """
-    tables, tests, calibration = {}, [], {}
+    found = {name: ensemble.members for name, ensemble in ensembles.items() if ensemble.members}
     settings, slides = run.settings.prediction, run.competition.slides
-    for name, ensemble in ensembles.items():
-        if ensemble.members:
-            tables[name] = gather_oof(run, folds, ensemble.members)
-            test, calibration[name] = calibrate_members(
-                ensemble.members, tables[name], settings, slides, f"{name}_"
-            )
-            tests.append(test)
-    test = ensemble_predictions(tests, "logit") if len(tests) > 1 else tests[0]
-    ensemble = join_ensembles(list(ensembles.values()), left_out)
-    return Average(test, join_oof(tables), tables, ensemble, calibration)
+
+    def calibrate_all(settings):
+        oofs = {name: gather_oof(run, folds, members) for name, members in found.items()}
+        return {
+            name: calibrate_members(members, oofs[name], settings, slides, f"{name}_")
+            for name, members in found.items()
+        }
+
+    parts = calibrate_all(settings)
+    refused = [part[2].refused for part in parts.values() if part[2].refused]
+    if refused:  # maps of some methods only would change the weights of all
+        parts = calibrate_all(dataclasses.replace(settings, calibration="none"))
+    tests, tables, calibrations = ({n: part[i] for n, part in parts.items()} for i in range(3))
+    if refused:
+        calibrations = {
+            name: dataclasses.replace(calibration, refused=refused[0])
+            for name, calibration in calibrations.items()
+        }
+    oof, ensemble = join_oof(tables), join_ensembles(list(ensembles.values()))
+    if any(len(table) > len(oof) for table in tables.values()) or not is_common(oof, tables):
+        who = "all methods" if is_common(oof, tables) else f"{next(iter(tables))} alone"
+        warning = f"warning: the scores out of fold are of {len(oof):,} patches, those of {who}"
+        ensemble = dataclasses.replace(ensemble, warnings=(*ensemble.warnings, warning))
+    test = next(iter(tests.values()))
+    if len(tests) > 1:
+        test = ensemble_predictions(list(tests.values()), "logit")
+    return Average(test, oof, tables, ensemble, calibrations)
 
 
-def join_ensembles(parts: list, left_out: list) -> Ensemble:
+def join_ensembles(parts: list) -> Ensemble:
     """The networks of several methods as one ensemble."""
     lists = {
         name: [item for part in parts for item in getattr(part, name)]
         for name in ("members", "missing", "warnings", "files")
     }
-    warnings = (*left_out, *lists["warnings"])
-    return Ensemble(lists["members"], lists["missing"], warnings, tuple(lists["files"]))
+    return Ensemble(**{**lists, **{name: tuple(lists[name]) for name in ("warnings", "files")}})
 
 
 def join_oof(tables: dict) -> pd.DataFrame:
@@ -150,7 +162,7 @@ def join_oof(tables: dict) -> pd.DataFrame:
 
     Returns:
         DataFrame like each of them, of the patches that all methods have predicted, or of the
-        first method's if there are none yet.
+        first method's if there are none.
     """
     first, *others = tables.values()
     common = first.index
@@ -162,37 +174,31 @@ def join_oof(tables: dict) -> pd.DataFrame:
     return first.loc[common].assign(prediction=ensemble_predictions(predictions, "logit"))
 
 
-def measure_contributions(tables: dict) -> list:
-    """Measure what each method adds to the others, on the patches that all have predicted.
+def is_common(oof: pd.DataFrame, tables: dict) -> bool:
+    """Whether every method has predicted all patches of `join_oof`."""
+    return all(oof.index.isin(table.index).all() for table in tables.values())
 
-    Args:
-        tables: as for `join_oof`.
+
+def compare_methods(average: Average) -> dict:
+    """Measure what each method adds to the others, print it, and return it for run.json.
 
     Returns:
-        list of Contribution; empty if there are no such patches.
+        dict: `adds`, a list of Contribution, empty if the methods have no patches in common, and
+        `num_slides`, as `count_slides` tells it.
     """
-    whole = join_oof(tables)
-    slides = whole["slide"].to_numpy() if "slide" in whole else None
-    labels, found = whole["label"].to_numpy(), []
-    if any(len(table.index.intersection(whole.index)) < len(whole) for table in tables.values()):
-        return []
-    for name, table in tables.items():
-        own = table["prediction"].loc[whole.index]
-        rest = {other: tables[other].loc[whole.index] for other in tables if other != name}
-        gain = None
-        if rest:
-            without = join_oof(rest)["prediction"].to_numpy()
-            gain = compare_auc(labels, whole["prediction"].to_numpy(), without, slides)
-        found.append(Contribution(name, float(roc_auc_score(labels, own)), gain))
-    return found
+    oof, tables = average.oof, average.tables
+    slides = oof["slide"].to_numpy() if "slide" in oof else None
+    num_slides = count_slides(slides)
+    if not is_common(oof, tables):
+        return {"adds": [], "num_slides": num_slides}
 
+    def average_rows(rows):
+        return ensemble_predictions(rows, "logit")
 
-def print_contributions(contributions: list) -> None:
-    """Print a line for each member: its AUC, and what it adds with its 95 % interval."""
-    for part in contributions:
-        line = f"{part.member:<13} out-of-fold AUC {part.oof_auc:.4f}"
-        if part.adds:
-            low, high = part.adds.interval
-            line += f", adds {part.adds.difference:+.4f} ({low:+.4f} to {high:+.4f}, "
-            line += f"{describe_draws(part.adds.num_slides)})"
-        print(line, flush=True)
+    rows = np.stack([table["prediction"].loc[oof.index] for table in tables.values()])
+    adds = measure_contributions(list(tables), rows, oof["label"].to_numpy(), average_rows, slides)
+    for part in adds:
+        gain = describe_gain(part.adds, part.interval)
+        gain = f", adds {gain}, {describe_draws(num_slides)}" if gain else ""
+        print(f"{part.run:<13} out-of-fold AUC {part.oof_auc:.4f}{gain}", flush=True)
+    return {"adds": adds, "num_slides": num_slides}

@@ -7,21 +7,23 @@ import keras
 from ..inference.views import IMAGES_PER_PASS
 from ..models.vit import BACKBONE
 from ..models.vit_settings import VitSettings
-from ..system.device import ask_nvidia
 from .settings import TrainingSettings
 
 USABLE = 0.9  # share of a GPU's memory that is left to the tensors of a framework
 
 
-def check_memory(network: keras.Model, settings: VitSettings, training: TrainingSettings) -> None:
-    """Print the estimate; refuse a network that is too large for the GPUs, if there are any.
+def check_memory(
+    network: keras.Model, settings: VitSettings, training: TrainingSettings, memory: int
+) -> None:
+    """Print the estimate; refuse a network that is too large for the GPU, if there is one.
 
     Args:
         network: as `build_vit` returns it.
         settings, training: those of the network and of its training.
+        memory: the GPU's memory in MiB, or 0.
 
     Raises:
-        ValueError: the smallest GPU has less memory.
+        ValueError: the GPU has less memory.
     """
     size = training.batch_size
     state = estimate_state(network, bool(training.ema_momentum))
@@ -29,8 +31,7 @@ def check_memory(network: keras.Model, settings: VitSettings, training: Training
     needed = state + max(kept, estimate_prediction(network))
     parts = f"{in_gib(state)} of weights and optimizer, {in_gib(kept)} of activations"
     print(f"memory   about {in_gib(needed)} for batches of {size}: {parts}", flush=True)
-    found = [row[0].split()[0] for row in ask_nvidia("memory.total")]
-    limit = USABLE * 2**20 * min((int(number) for number in found if number.isdigit()), default=0)
+    limit = USABLE * 2**20 * memory
     if not limit or needed <= limit:
         return
     smaller = int(size * (limit - state) / kept)

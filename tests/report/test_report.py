@@ -206,7 +206,7 @@ def test_intervals_by_slide_are_told_as_such(run, other):
 def test_a_run_without_history_and_with_missing_networks_is_told(run, other):
     text = story_of(other)
     assert "no `history.csv`" in text and "Learning curves" not in text
-    assert "There was no time for fold 1 seed 1" in text
+    assert "Not trained: fold 1 seed 1" in text
     assert "- warning: no time for fold 1 seed 1" in text
 
 

@@ -14,9 +14,9 @@ from pcam_kaggle.system.device import choose_jit_compile, choose_policy, find_gp
 from pcam_kaggle.system.machine_settings import MachineSettings
 
 T4, P100, A100 = 7.5, 6.0, 8.0
-CARDS = """0, GPU-aa11, 7.5, Tesla T4
-1, GPU-bb22, 7.5, Tesla T4
-2, GPU-cc33, 6.0, Tesla P100-PCIE-16GB
+CARDS = """0, GPU-aa11, 7.5, Tesla T4, 15360 MiB
+1, GPU-bb22, 7.5, Tesla T4, 15109 MiB
+2, GPU-cc33, 6.0, Tesla P100-PCIE-16GB, [N/A]
 """
 
 
@@ -121,6 +121,8 @@ def test_the_gpus_are_those_that_cuda_would_show(visible, names, nvidia, monkeyp
     for gpu in gpus:
         expected = (P100, "Tesla P100") if gpu.name in ("2", "GPU-c") else (T4, "Tesla T4")
         assert (gpu.capability, gpu.model[:10]) == expected
+        memory = {"0": 15360, "1": 15109, "GPU-bb22": 15109}.get(gpu.name, 0)
+        assert gpu.memory == memory
 
 
 def test_an_nvidia_smi_that_fails_lists_nothing(nvidia):
@@ -163,10 +165,12 @@ def test_the_parent_of_workers_hides_the_gpus_from_itself(nvidia, monkeypatch, p
     assert (alone.gpus, os.environ["CUDA_VISIBLE_DEVICES"]) == ((), "0,1")
     with joblib.parallel_config("threading"):  # as Ray's or Dask's: their workers are their own
         assert set_up_device(MachineSettings()).gpus == ()
+    assert set_up_device(MachineSettings(num_workers=4)).memory == 15109 // 2  # two share a card
     for num_workers, expected in ((0, 2), (1, 1)):  # once hidden, they stay hidden
         parent = set_up_device(MachineSettings(num_workers=num_workers))
         assert (parent.num_gpus, parent.num_workers) == (2, expected)
         assert (parent.gpus, parent.policy) == (("0", "1"), "mixed_float16")
+        assert parent.memory == 15109  # of the smaller one
         assert parent.text.startswith("Tesla T4, Tesla T4, ")
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
 

@@ -5,18 +5,19 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 from small_task import FOLDS, LABELS, PATCHES, make_device, make_method, make_run
 
 from pcam_kaggle.inference.ensemble import log_odds
-from pcam_kaggle.system.records import load_member
+from pcam_kaggle.system.records import Ensemble, load_member
 from pcam_kaggle.training.results import gather_oof
 from pcam_kaggle.training.several import (
+    Average,
+    compare_methods,
     fit_several,
     join_ensembles,
     join_oof,
     keep_available,
-    measure_contributions,
-    print_contributions,
 )
 
 SMALL = {"folds": (0, 1), "epochs": 2}
@@ -50,7 +51,7 @@ def make_methods(**others):
 def fit(output, methods, num_workers=1):
     """All that a run of several methods yields."""
     run = make_run(output, **SMALL)
-    return run, list(fit_several(methods, PATCHES, FOLDS, run, make_device(num_workers)))
+    return run, list(fit_several(methods, PATCHES, FOLDS, run, make_device(num_workers), {}))
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +71,15 @@ def test_every_method_has_its_own_networks_and_one_that_fails_ends_no_other(fini
         for member in ensemble.members:
             path = run.output / "folds" / f"{name}_fold{member.fold}_seed{member.seed}.npz"
             assert (load_member(path).test == member.test).all()
-    joined = join_ensembles(list(ensembles.values()), ["warning: first"])
+    joined = join_ensembles(list(ensembles.values()))
     assert len(joined.members) == 4 and len(joined.files) == 8
-    expected = "warning: broken: ValueError: max_hours: no time for the features"
-    assert joined.warnings == ("warning: first", expected)
+    assert joined.warnings == ("warning: broken is left out: max_hours: no time for the features",)
+    assert joined.missing == ["broken"]  # so that the run is not complete
 
 
 def test_a_repeated_run_trains_nothing_again(finished, capsys):
     run, yielded = finished
-    again = list(fit_several(make_methods(), PATCHES, FOLDS, run, make_device()))
+    again = list(fit_several(make_methods(), PATCHES, FOLDS, run, make_device(), {}))
     assert [list(parts) for parts in again] == [["wide"], ["wide", "late"], ["wide", "late"]]
     assert "| loss" not in capsys.readouterr().out
     for name in ("wide", "late"):
@@ -88,17 +89,18 @@ def test_a_repeated_run_trains_nothing_again(finished, capsys):
 
 def test_without_any_network_every_reason_is_given(tmp_path):
     methods = {"one": Unprepared(), "two": Unprepared()}
-    with pytest.raises(ValueError, match=r"members: .* one: .* features .* two: .* features"):
+    with pytest.raises(ValueError, match=r"members: .* one is .* features .* two is .* features"):
         fit(tmp_path / "out", methods)
 
 
 def test_what_cannot_be_had_is_left_out_and_said(capsys):
-    kept, network, warnings = keep_available(make_methods(absent=Absent()))
+    kept, network, left_out = keep_available(make_methods(absent=Absent()))
     assert list(kept) == ["wide", "late"] and network["network"] == "tiny + tiny"
     assert network["num_parameters"] == 2 * kept["wide"].build().count_params()
-    assert warnings == ["warning: absent is left out: no weights here"]
-    assert warnings[0] in capsys.readouterr().out
-    with pytest.raises(ValueError, match="members: expected one that can be had.*no weights here"):
+    warning = "warning: absent is left out: no weights here"
+    assert left_out == {"absent": Ensemble([], ["absent"], (warning,))}
+    assert warning in capsys.readouterr().out
+    with pytest.raises(ValueError, match="members: expected at least one.*no weights here"):
         keep_available({"absent": Absent()})
 
 
@@ -125,12 +127,17 @@ def test_what_a_member_adds_is_measured_on_the_same_patches(capsys):
     signal = LABELS + random.normal(size=(3, len(LABELS)))
     tables = {name: make_table(1 / (1 + np.exp(-row))) for name, row in zip("abc", signal)}
     tables["c"]["prediction"] = random.random(len(LABELS))
-    found = {part.member: part for part in measure_contributions(tables)}
-    gains = {name: part.adds for name, part in found.items()}
-    assert gains["a"].difference > gains["c"].difference and found["c"].oof_auc < 0.7
-    assert gains["a"].interval[0] < gains["a"].difference < gains["a"].interval[1]
-    print_contributions([*found.values()])
+    compared = compare_methods(Average(None, join_oof(tables), tables, None, {}))
+    found = {part.run: part for part in compared["adds"]}
+    assert found["a"].adds > found["c"].adds and found["c"].oof_auc < 0.7
+    assert found["a"].interval[0] < found["a"].adds < found["a"].interval[1]
+    whole = join_oof(tables)["prediction"]
+    rest = join_oof({"b": tables["b"], "c": tables["c"]})["prediction"]
+    gain = roc_auc_score(LABELS, whole) - roc_auc_score(LABELS, rest)
+    assert found["a"].adds == pytest.approx(gain)
     first, *_ = capsys.readouterr().out.splitlines()
-    assert f"adds {gains['a'].difference:+.4f} (" in first and "by patch: too narrow" in first
-    (alone,) = measure_contributions({"a": tables["a"]})
+    assert f"adds {gain:+.4f} (" in first and "by patch: too narrow" in first
+    (alone,) = compare_methods(Average(None, tables["a"], {"a": tables["a"]}, None, {}))["adds"]
     assert alone.adds is None and alone.oof_auc == found["a"].oof_auc
+    apart = {"a": tables["a"].query("fold == 0"), "b": tables["b"].query("fold == 1")}
+    assert compare_methods(Average(None, join_oof(apart), apart, None, {}))["adds"] == []
