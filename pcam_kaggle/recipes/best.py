@@ -2,9 +2,10 @@
 
 Logistic regression on the features of Midnight, a frozen pathology transformer; DINOv2's ViT-B, all
 of it tuned; EfficientNetV2-S and DenseNet-121 at 160 pixels. They are trained one after the other,
-on the same folds and one decode of the patches. The submission, the mean of their log-odds, is
-rewritten after every network. A method whose weights cannot be had is left out; what does not fit
-in `max_hours` is left out from the end of `members`.
+on the same folds and one decode of the patches, in the order of `members`. Each network's
+predictions are calibrated on its own fold; the submission, the mean of the calibrated log-odds, is
+rewritten after every network. A method whose weights cannot be loaded, or for which there is no
+time left, is left out.
 """
 
 from ..analysis.cleaning import clean_folds
@@ -52,9 +53,12 @@ SETTINGS = {
     "densenet.architecture": "densenet121",
     "densenet.input_size": 160,
     "training.epochs": 4,
+    "folds": (0, 1),
     "stain_jitter": 0.1,
     "brightness": 0.1,
     "contrast": 0.1,
+    "ensemble": "logit",
+    "calibration": "platt",
 }
 
 
@@ -112,7 +116,7 @@ def main(run: Run) -> None:
     """Train method after method, average them, write the submission after every network."""
     settings, tables = run.settings, run.competition
     device = set_up_device(settings.machine)
-    methods, network, left_out = keep_available(make_methods(settings, device))
+    methods, network, left_out = keep_available(make_methods(settings, device), run, device)
 
     split, seed = settings.folds.split, settings.data.seed
     groups = group_slides(split, tables.slides)

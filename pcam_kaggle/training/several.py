@@ -15,7 +15,7 @@ from ..inference.calibration import calibrate_members
 from ..inference.ensemble import ensemble_predictions
 from ..system.device import Device
 from ..system.records import Ensemble
-from .members import fit_members
+from .members import fit_members, list_jobs
 from .results import announce, gather_oof
 
 
@@ -35,34 +35,44 @@ class Average:
     calibration: dict
 
 
-def keep_available(methods: dict) -> tuple:
+def keep_available(methods: dict, run: Run, device: Device) -> tuple:
     """Build every network once, and leave out the methods whose weights cannot be loaded.
+
+    A method that has finished networks, of an earlier session, stays even without its weights.
 
     Args:
         methods: dict of names and methods.
+        run, device: as for `fit_members`.
 
     Returns:
-        dict of the methods that remain; what `announce` says of all of them together; dict of the
-        others as Ensembles without members, whose warnings say why.
+        dict of the methods that remain; what `announce` says of them together; dict of the others
+        as Ensembles without members, whose warnings say why.
 
     Raises:
-        ValueError: no method remains.
+        ValueError: a setting is wrong, weights are damaged or of another network, or no method
+            remains.
     """
     kept, networks, left_out = {}, [], {}
     for name, method in methods.items():
         try:
             networks.append(announce(copy.copy(method).build()))  # the copy is freed with it
+        except ValueError:
+            raise
         except Exception as error:  # of many classes: files, downloads, frameworks
-            left_out[name] = leave_out(Ensemble([], [name]), name, error)
-        else:
-            kept[name] = method
+            ensemble = leave_out(Ensemble([], [name]), name, error)
+            if not any(job.path.exists() for job in list_jobs(method, run, device, name)):
+                left_out[name] = ensemble
+                continue
+            print(f"{name}: its finished networks are used", flush=True)
+        kept[name] = method
     if not kept:
-        reasons = " ".join(text for ensemble in left_out.values() for text in ensemble.warnings)
-        raise ValueError(f"members: expected at least one whose weights load. Received: {reasons}")
-    sums = {
+        raise ValueError(
+            f"members: expected weights of one at least. Received: {say_why(left_out)}"
+        )
+    counts = {
         key: sum(facts[key] for facts in networks) for key in ("num_parameters", "num_trainable")
     }
-    return kept, {"network": " + ".join(facts["network"] for facts in networks), **sums}, left_out
+    return kept, {"network": " + ".join(kept), **counts}, left_out
 
 
 def leave_out(ensemble: Ensemble, name: str, error: Exception) -> Ensemble:
@@ -71,9 +81,15 @@ def leave_out(ensemble: Ensemble, name: str, error: Exception) -> Ensemble:
     if not isinstance(error, ValueError | OSError | ImportError):  # not one of our messages
         traceback.print_exception(error)
         reason = f"{type(error).__name__}: {reason}"
-    warning = f"warning: {name} is left out: {reason}"
+    warning = f"warning: {name} is left out: {reason.removeprefix('warning: ')}"
     print(warning, flush=True)
     return dataclasses.replace(ensemble, warnings=(*ensemble.warnings, warning))
+
+
+def say_why(ensembles: dict) -> str:
+    """The warnings of all methods in one line."""
+    texts = [text for ensemble in ensembles.values() for text in ensemble.warnings]
+    return "; ".join(text.removeprefix("warning: ") for text in texts)
 
 
 def fit_several(
@@ -102,8 +118,7 @@ def fit_several(
         except Exception as error:
             ensembles[name] = leave_out(ensembles.get(name, Ensemble([], [name])), name, error)
     if not any(ensemble.members for ensemble in ensembles.values()):
-        reasons = " ".join(text for ensemble in ensembles.values() for text in ensemble.warnings)
-        raise ValueError(f"members: expected a network that was finished. Received: {reasons}")
+        raise ValueError(f"members: expected a finished network. Received: {say_why(ensembles)}")
     yield ensembles
 
 

@@ -12,7 +12,7 @@ class MemberSettings(Part):
     """Which methods are trained, and in which order."""
 
     members: tuple = setting(
-        MEMBERS, "trained in this order; the last are left out for time", MEMBERS, kind="names"
+        MEMBERS, "trained in this order, while there is time", MEMBERS, kind="names"
     )
 
     def check(self):

@@ -25,10 +25,15 @@ SMALL = {"folds": (0, 1), "epochs": 2}
 
 @dataclasses.dataclass(frozen=True)
 class Absent:
-    """A method whose weights cannot be had."""
+    """A method whose weights cannot be loaded."""
+
+    error: Exception = FileNotFoundError("no weights here")
 
     def build(self):
-        raise FileNotFoundError("no weights here")
+        raise self.error
+
+    def describe(self):
+        return {"method": "Absent"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,19 +94,34 @@ def test_a_repeated_run_trains_nothing_again(finished, capsys):
 
 def test_without_any_network_every_reason_is_given(tmp_path):
     methods = {"one": Unprepared(), "two": Unprepared()}
-    with pytest.raises(ValueError, match=r"members: .* one is .* features .* two is .* features"):
+    with pytest.raises(ValueError, match=r"members: .*one is .* features; two is .* features"):
         fit(tmp_path / "out", methods)
 
 
-def test_what_cannot_be_had_is_left_out_and_said(capsys):
-    kept, network, left_out = keep_available(make_methods(absent=Absent()))
-    assert list(kept) == ["wide", "late"] and network["network"] == "tiny + tiny"
+def test_what_cannot_be_loaded_is_left_out_and_said(tmp_path, capsys):
+    run, device = make_run(tmp_path / "out", **SMALL), make_device()
+    kept, network, left_out = keep_available(make_methods(absent=Absent()), run, device)
+    assert list(kept) == ["wide", "late"] and network["network"] == "wide + late"
     assert network["num_parameters"] == 2 * kept["wide"].build().count_params()
     warning = "warning: absent is left out: no weights here"
     assert left_out == {"absent": Ensemble([], ["absent"], (warning,))}
     assert warning in capsys.readouterr().out
-    with pytest.raises(ValueError, match="members: expected at least one.*no weights here"):
-        keep_available({"absent": Absent()})
+    with pytest.raises(ValueError, match="members: expected weights of at least one.*no weights"):
+        keep_available({"absent": Absent()}, run, device)
+    with pytest.raises(ValueError, match="input_size: 43"):  # a typo costs no hours
+        keep_available({"wrong": Absent(ValueError("input_size: 43"))}, run, device)
+
+
+def test_finished_networks_are_used_without_their_weights(finished, capsys):
+    run, yielded = finished
+    methods = {"wide": Absent(), "late": make_method("flip", **SMALL)}
+    kept, _, left_out = keep_available(methods, run, make_device())
+    assert list(kept) == ["wide", "late"] and left_out == {}
+    assert "wide: its finished networks are used" in capsys.readouterr().out
+    *_, last = fit_several(kept, PATCHES, FOLDS, run, make_device(), left_out)
+    for member, other in zip(last["wide"].members, yielded[-1]["wide"].members, strict=True):
+        assert (member.test == other.test).all()
+    assert last["wide"].missing == []
 
 
 def make_table(predictions, index=None):
