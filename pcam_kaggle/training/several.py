@@ -67,7 +67,7 @@ def keep_available(methods: dict, run: Run, device: Device) -> tuple:
         kept[name] = method
     if not kept:
         raise ValueError(
-            f"members: expected weights of one at least. Received: {say_why(left_out)}"
+            f"members: expected weights of at least one. Received: {say_why(left_out)}"
         )
     counts = {
         key: sum(facts[key] for facts in networks) for key in ("num_parameters", "num_trainable")
