@@ -74,7 +74,8 @@ def describe(weights):
         find_revision=find_transformer_revision,
     )
     assert probe.build().output_shape == (None, 2 * DIM)
-    return probe.describe()["backbone"]
+    backbone = probe.describe()["backbone"]
+    return {name: backbone[name] for name in ("weights", "revision")}
 
 
 def test_a_name_is_downloaded_and_the_record_says_from_where(hub):
