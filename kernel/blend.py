@@ -11,14 +11,21 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.analysis.contributions import Contribution, describe_gain, measure_contributions
-from pcam_kaggle.analysis.scores import count_slides, describe_draws
+from pcam_kaggle.analysis.scores import count_slides
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.submission import write_submission
 from pcam_kaggle.system.files import short_hash, write_json, write_table
 from pcam_kaggle.system.settings import unknown
 
 from .folders import RUNS
-from .predictions import Predictions, find_slides, gather_folds, read_predictions
+from .predictions import (
+    Predictions,
+    describe_groupings,
+    describe_interval,
+    find_slides,
+    gather_folds,
+    read_predictions,
+)
 from .records import PushRecord, StatusRecord, now, read_record, write_record
 from .stacking import METHODS, blend_oof, fit_weights
 
@@ -39,6 +46,9 @@ class BlendRecord:
         adds: tuple of Contribution, one for each run.
         num_patches: int, how many images all runs have.
         num_slides: int, the number of slides drawn for intervals, or None if images were.
+        grouping: str, what the folds of all runs do not share; "patch" if those of one are by
+            patch, and "" if something else is unknown or differs.
+        estimate: str, why scores on other slides may be lower, or "".
         warnings: tuple of what speaks against the blend.
         files: tuple of the names of the blend's files.
     """
@@ -52,6 +62,8 @@ class BlendRecord:
     adds: tuple
     num_patches: int
     num_slides: int | None
+    grouping: str
+    estimate: str
     warnings: tuple
     files: tuple = ("submission.csv", "oof.csv")
 
@@ -106,7 +118,12 @@ def blend_runs(
     adds = measure_contributions(names, oof, labels, average, slides, weights)
     auc = float(roc_auc_score(labels, blended))
     num_slides = count_slides(slides)
-    say_contributions(adds, oof, method, auc, num_slides, say)
+    groupings = {predictions.name: predictions.grouping for predictions in gathered}
+    estimate = next(filter(None, (predictions.estimate for predictions in gathered)), "")
+    say_contributions(adds, oof, method, auc, say)
+    say(f"intervals {describe_interval(num_slides, estimate)}")
+    if note := describe_groupings(groupings):
+        say(f"note: {note}")
     warnings = tuple(find_objections(gathered, adds, len(labels), auc))
     if warnings and not anyway:
         raise ValueError(f"{'; '.join(warnings)}. Try: other runs, or --anyway")
@@ -127,6 +144,8 @@ def blend_runs(
         adds=tuple(adds),
         num_patches=len(labels),
         num_slides=num_slides,
+        grouping=join_groupings(set(groupings.values())),
+        estimate=estimate,
         warnings=tuple(f"warning: {warning}" for warning in warnings),
     )
     average = "mean" if method == "fitted" else method
@@ -140,6 +159,13 @@ def blend_runs(
     write_json(blend / "run.json", record)
     record_blend(blend, record, folders)
     return blend
+
+
+def join_groupings(found: set) -> str:
+    """What the folds of a blend do not share, from that of its runs."""
+    if "patch" in found:
+        return "patch"
+    return found.pop() if len(found) == 1 else ""
 
 
 def find_objections(
@@ -158,10 +184,7 @@ def find_objections(
         )
     best = max(adds, key=lambda part: part.oof_auc)
     if auc < best.oof_auc:
-        yield (
-            f"expected a blend with at least the AUC of its best run, {best.oof_auc:.4f} of "
-            f"{best.run}. Received: {auc:.4f}"
-        )
+        yield f"the blend ({auc:.4f}) scores below its best run {best.run} ({best.oof_auc:.4f})"
 
 
 def record_blend(blend: Path, record: BlendRecord, folders: list[Path]) -> None:
@@ -221,7 +244,6 @@ def say_contributions(
     oof: np.ndarray,
     method: str,
     auc: float,
-    num_slides: int | None,
     say: Callable[[str], None],
 ) -> None:
     """Say each run's contribution, their rank correlations and the blend's AUC."""
@@ -234,4 +256,3 @@ def say_contributions(
         own = f"{part.oof_auc:>7.4f} {part.weight:>7.3f} {adds:>28}"
         say(f"{part.run[:34]:<34} {own}  {shown}")
     say(f"{'blend, ' + method:<34} {auc:>7.4f}")
-    say(f"intervals {describe_draws(num_slides)}")

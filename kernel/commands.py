@@ -15,7 +15,14 @@ from pathlib import Path
 
 from .board import BoardRow, read_board
 from .folders import DATA
-from .records import PushRecord, SubmissionRecord, read_record, read_status, read_submission
+from .records import (
+    PushRecord,
+    SubmissionRecord,
+    read_record,
+    read_result,
+    read_status,
+    read_submission,
+)
 from .remote.client import Client
 from .remote.errors import KaggleError
 from .remote.leaderboard import show_leaderboard
@@ -28,10 +35,10 @@ from .remote.transcript import recording
 from .remote.versions import ALIVE
 from .remote.watch import RunFailed, update_status, wait_for_kernel
 from .remote.weights import publish_weights
-from .runs import find_folder, find_run, is_own, list_records
+from .runs import find_folder, find_run, is_own, list_home, list_records
 
 RUN_KEYS = ("service", "recipe", "build_id", "kernel", "version", "pushed")
-SCORE_KEYS = ("cv_auc", "public_score", "private_score")
+SCORE_KEYS = ("public_score", "private_score")
 RANK_KEYS = ("public_rank", "private_rank", "num_teams")
 HEADER = ("pushed", "run", "account", "version", "state", "cv", "cv of")
 HEADER += ("public", "private", "rank")
@@ -219,9 +226,12 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
                 break
     rows = find_rows(runs)
     shown = [describe_run(run, rows) for run, _ in pairs]
+    home = [run.name for run in list_home(runs)]
     if args.json:
-        print_json({"runs": shown, "unreached": unreached and str(unreached)})
+        print_json({"runs": shown, "home": home, "unreached": unreached and str(unreached)})
         return
+    if home:
+        print(f"made at home, in {runs}: {', '.join(home)}")
     if not shown:
         print("nothing was pushed yet. Try: python build.py push RECIPE")
         return
@@ -232,6 +242,9 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
         print(line.rstrip())
     if len({(run["cv_patches"], *run["cv_folds"]) for run in shown if run["cv_patches"]}) > 1:
         print("cv is of each run's own patches; to compare runs: python build.py report RUN RUN")
+    for text in dict.fromkeys(run["estimate"] for run in shown if run["estimate"]):
+        names = ", ".join(run["run"] for run in shown if run["estimate"] == text)
+        print(f"cv of {names}: {text}")
     if unreached:
         print(f"states as they were last seen: {unreached}")
 
@@ -247,9 +260,13 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
     Returns:
         dict with run, service, recipe, build_id, kernel, version, url, pushed, state, seen (when
         the state was asked for), failure, submission, cv_patches and cv_folds (how many
-        out-of-fold predictions there are, and of which folds), cv_auc, public_score,
+        out-of-fold predictions there are, and of which folds), grouping (what the folds do not
+        share), estimate (why scores on other slides may be lower, or ""), cv_auc, public_score,
         private_score, public_rank, private_rank and num_teams.
     """
+    from .predictions import find_estimate  # pandas: a second to import
+
+    result = read_finished(run)
     record = read_record(run, PushRecord)
     status = read_status(run)
     submission = read_submission(run)
@@ -266,9 +283,21 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow]) -> dict:
         "submission": submission and submission.submission,
         "cv_patches": sum(folds.values()),
         "cv_folds": sorted(folds),
+        "grouping": result.get("grouping"),
+        "estimate": find_estimate(result),
+        "cv_auc": result.get("oof_auc"),
         **{name: read_number(getattr(row, name), float) for name in SCORE_KEYS},
         **{name: read_number(getattr(row, name), int) for name in RANK_KEYS},
     }
+
+
+def read_finished(run: Path) -> dict:
+    """A run's run.json; {} where there is none, or where it is damaged, which is said."""
+    try:
+        return read_result(run)
+    except ValueError as error:
+        say_aside(f"left out: {error}")
+        return {}
 
 
 def count_folds(path: Path) -> dict[str, int]:
@@ -289,7 +318,8 @@ def read_number(text: str, kind: type) -> float | int | None:
 
 def list_cells(run: dict, is_old: bool) -> tuple:
     """A run's line in the table of `show_runs`, in the order of HEADER."""
-    cv, public, private = ("" if run[name] is None else f"{run[name]:.4f}" for name in SCORE_KEYS)
+    scores = ("cv_auc", *SCORE_KEYS)
+    cv, public, private = ("" if run[name] is None else f"{run[name]:.4f}" for name in scores)
     folds = f"{run['cv_patches']:,} (fold {','.join(run['cv_folds'])})"
     return (
         run["pushed"][:16].replace("T", " "),

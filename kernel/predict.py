@@ -48,7 +48,7 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
     if "error" in answer:
         raise ValueError(answer["error"])
     print(f"patches   {answer['rows']:,}")
-    print(f"networks  {len(request['networks'])}, of {run}")
+    print(f"networks  {len(request['networks'])} from {run}")
     print(f"results   {out}")
     if answer["failed"]:
         raise ValueError(

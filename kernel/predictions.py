@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pcam_kaggle.analysis.scores import Comparison, compare_auc
+from pcam_kaggle.analysis.scores import Comparison, compare_auc, describe_draws
+from pcam_kaggle.data.run import SHARED_SLIDES
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.system.files import short_hash
 from pcam_kaggle.system.settings import SESSION_SETTINGS
 
-from .records import ResultRecord, read_record
+from .records import read_result
 
 OOF_COLUMNS = ["id", "label", "fold", "prediction"]
 
@@ -30,6 +31,9 @@ class Predictions:
         oof: DataFrame by id of the out-of-fold predictions, as `read_oof` returns it.
         test: Series of predictions of the test images, by id.
         runs: tuple of the names of the runs in it.
+        grouping: str, what its folds do not share, as in run.json; "" if unknown.
+        estimate: str, as `find_estimate` returns it.
+        methods: tuple of the methods in it, () for a run of one or a blend.
     """
 
     name: str
@@ -39,6 +43,9 @@ class Predictions:
     oof: pd.DataFrame
     test: pd.Series
     runs: tuple
+    grouping: str
+    estimate: str
+    methods: tuple
 
 
 def read_predictions(folder: Path) -> Predictions:
@@ -53,16 +60,55 @@ def read_predictions(folder: Path) -> Predictions:
                 f"{folder / name} is not there. Expected: the folder of a finished "
                 "run. Try: python build.py output, or train"
             )
-    record = read_record(folder, ResultRecord)
+    record = read_result(folder)
     return Predictions(
         name=folder.name,
-        build_id=record.build_id or "unknown",
-        recipe=record.recipe,
-        settings=record.settings,
+        build_id=record.get("build_id") or "unknown",
+        recipe=record["recipe"],
+        settings=record["settings"],
         oof=read_oof(folder / "oof.csv"),
         test=read_table(folder / "submission.csv", ["id", "label"])["label"],
         runs=(folder.name,),
+        grouping=record.get("grouping", ""),
+        estimate=find_estimate(record),
+        methods=tuple(list_methods(record)),
     )
+
+
+def find_estimate(record: dict) -> str:
+    """Why scores on other slides may be lower than those out of fold; "" if nothing says so.
+
+    Args:
+        record: the content of a run.json; that of an earlier version lacks the sentence.
+    """
+    return record.get("estimate", SHARED_SLIDES if record.get("grouping") == "patch" else "")
+
+
+def list_methods(record: dict) -> list[str]:
+    """The methods whose predictions are in a run of several; [] for other runs."""
+    if "members" not in (record["settings"] or {}):
+        return []
+    return list(record.get("calibration", {}))
+
+
+def describe_interval(num_slides: int | None, estimate: str) -> str:
+    """What an interval is worth, as `describe_draws` says it, for folds that may share slides."""
+    return "; ".join(filter(None, (describe_draws(num_slides), estimate)))
+
+
+def describe_groupings(groupings: dict) -> str:
+    """That runs group their folds differently, in a sentence; "" if they do not.
+
+    Args:
+        groupings: dict of the names of runs and what their folds do not share, "" if unknown.
+    """
+    known = {name: grouping for name, grouping in groupings.items() if grouping}
+    if len(set(known.values())) < 2:
+        return ""
+    names = ", ".join(f"{name} by {grouping}" for name, grouping in known.items())
+    higher = "folds by patch share slides, which raises their scores by about 0.03"
+    text = higher if "patch" in known.values() else "their scores are not comparable"
+    return f"the runs' folds are grouped differently ({names}): {text}"
 
 
 def read_oof(path: Path) -> pd.DataFrame:
@@ -85,7 +131,8 @@ def read_table(path: Path, columns: list[str], texts: Sequence[str] = ()) -> pd.
     Raises:
         ValueError: other columns, an id twice, a number that is not finite, a text missing.
     """
-    table = pd.read_csv(path, dtype=dict.fromkeys(["id", *texts], str))
+    types = dict.fromkeys(["id", *texts], str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])  # a slide "NA"
     known = (columns, [*columns, *texts])
     if list(table.columns) not in known or table["id"].duplicated().any():
         raise ValueError(
@@ -93,6 +140,7 @@ def read_table(path: Path, columns: list[str], texts: Sequence[str] = ()) -> pd.
             f"Received: {','.join(table.columns)}"
         )
     table = table.set_index("id")
+    table[columns[1:]] = table[columns[1:]].apply(pd.to_numeric, errors="coerce")
     if not np.isfinite(table[columns[1:]].to_numpy("float64")).all():
         raise ValueError(f"{path}: expected finite numbers. Received: others")
     if table.isna().any(axis=None):
@@ -162,12 +210,15 @@ def gather_folds(
 
 
 def find_experiment(predictions: Predictions) -> str | None:
-    """The same text for runs that may differ in their folds alone; None for a blend."""
+    """The same text for runs that may differ in their folds alone; None for a blend.
+
+    Runs of several methods of which one lacks a method are different experiments.
+    """
     if not predictions.settings:
         return None
     apart = ("folds", *SESSION_SETTINGS)
     same = {n: v for n, v in predictions.settings.items() if n not in apart}
-    return json.dumps([predictions.recipe, same], sort_keys=True)
+    return json.dumps([predictions.recipe, same, sorted(predictions.methods)], sort_keys=True)
 
 
 def share_images(first: Predictions, second: Predictions) -> bool:
@@ -186,7 +237,7 @@ def join_folds(group: list[Predictions]) -> Predictions:
     first = group[0]
     ids = first.test.index
     tests = np.stack([predictions.test.loc[ids] for predictions in group])
-    method = first.settings.get("ensemble", "mean")
+    method = "logit" if first.methods else first.settings.get("ensemble", "mean")
     test = ensemble_predictions(tests, method, num_folds / num_folds.sum())
     names = tuple(predictions.name for predictions in group)
     build_ids = sorted(predictions.build_id for predictions in group)
@@ -199,4 +250,7 @@ def join_folds(group: list[Predictions]) -> Predictions:
         oof=oof.dropna(axis="columns"),  # slides that one of the runs does not know
         test=pd.Series(test, ids),
         runs=names,
+        grouping=first.grouping,
+        estimate=first.estimate,
+        methods=first.methods,
     )

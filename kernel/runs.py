@@ -75,11 +75,24 @@ def is_own(record: PushRecord, client: object) -> bool:
 
 
 def find_folder(name: str, runs: Path = RUNS) -> Path:
-    """The folder of a run, pushed or made at home: its path or name, or a build id."""
-    for folder in (runs / name, pathlib.Path(name)):
+    """The folder of a run, pushed or made at home: its path or name, or a build id.
+
+    The runs of the demo are in a folder of their own in `runs`.
+    """
+    home = list_home(runs)
+    own = [run for run in home if run.name.split("-")[-2:] == [name, "home"]]  # the build id
+    for folder in (runs / name, pathlib.Path(name), runs / "demo" / name, *own):
         if (folder / "run.json").is_file():
             return folder
+    if home and not list_runs(runs):
+        raise ValueError(unknown("run", name, [run.name for run in home]))
     return find_run(name, runs)
+
+
+def list_home(runs: Path = RUNS) -> list[Path]:
+    """Folders of the runs that were made at home; blends are among what `list_runs` returns."""
+    made = (path.parent for path in runs.glob("*/run.json"))
+    return sorted(run for run in made if not (run / "push.json").exists())
 
 
 def check_kernel(run: Path, client: object) -> PushRecord:

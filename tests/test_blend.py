@@ -13,6 +13,7 @@ from kernel.blend import blend_oof, blend_runs, fit_weights
 from kernel.remote.client import Client
 from kernel.remote.push import push_kernel
 from kernel.remote.submit import submit_predictions
+from pcam_kaggle.inference.ensemble import ensemble_predictions
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 2, 300)
@@ -20,7 +21,9 @@ IDS = [f"train{i}" for i in range(300)]
 TEST_IDS = [f"test{i}" for i in range(40)]
 
 
-def write_run(folder, noise, seed, ids=IDS, labels=LABELS, test_ids=TEST_IDS, slides=None):
+def write_run(
+    folder, noise, seed, ids=IDS, labels=LABELS, test_ids=TEST_IDS, slides=None, **entries
+):
     """A run's folder with predictions as good as the noise lets them be."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -32,7 +35,7 @@ def write_run(folder, noise, seed, ids=IDS, labels=LABELS, test_ids=TEST_IDS, sl
     pd.DataFrame(columns).to_csv(folder / "oof.csv", index=False)
     test = {"id": test_ids, "label": random.random(len(test_ids))}
     pd.DataFrame(test).to_csv(folder / "submission.csv", index=False)
-    record = {"build_id": f"{seed:010d}", "edited": False}
+    record = {"build_id": f"{seed:010d}", "edited": False, **entries}
     (folder / "run.json").write_text(json.dumps(record))
     return folder
 
@@ -108,6 +111,52 @@ def test_the_slides_of_either_run_are_drawn_and_kept(folders, tmp_path, capsys):
     assert oof["slide"].tolist() == slides
 
 
+SHARED = "folds share slides, expect about 0.03 less on others"
+
+
+@pytest.mark.parametrize(
+    "first, second, grouping, estimate, note",
+    [
+        ({"grouping": "slide", "estimate": ""}, {"grouping": "patch"}, "patch", SHARED, True),
+        ({"grouping": "patch", "estimate": SHARED}, {"grouping": "patch"}, "patch", SHARED, False),
+        ({"grouping": "slide"}, {"grouping": "slide"}, "slide", "", False),
+        ({"grouping": "slide"}, {}, "", "", False),  # of an earlier version
+    ],
+)
+def test_a_blend_says_whether_its_folds_share_slides(
+    tmp_path, capsys, first, second, grouping, estimate, note
+):
+    slides = [f"slide_{i % 9}" for i in range(300)]
+    parts = [
+        write_run(tmp_path / "a", 1.5, 1, slides=slides, **first),
+        write_run(tmp_path / "b", 1.5, 2, **second),
+    ]
+    blend = blend_runs(parts, runs=tmp_path / "runs")
+    record = json.loads((blend / "run.json").read_text())
+    assert (record["grouping"], record["estimate"]) == (grouping, estimate)
+    text = capsys.readouterr().out
+    worth = "intervals by slide: 9 slides" + f"; {estimate}" * bool(estimate)
+    assert f"{worth}\n" in text
+    assert ("grouped differently (a by slide, b by patch): folds by patch share" in text) == note
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "None", "null"])
+def test_a_slide_may_have_any_name(folders, tmp_path, name):
+    slides = [name if i % 9 == 0 else f"slide_{i % 9}" for i in range(300)]
+    other = write_run(tmp_path / "d", 1.5, 7, slides=slides)
+    blend = blend_runs([folders[0], other], runs=tmp_path / "runs")
+    assert json.loads((blend / "run.json").read_text())["num_slides"] == 9
+
+
+@pytest.mark.parametrize("value", ["", "nan", "NA", "inf", "high"])
+def test_a_prediction_that_is_no_number_is_named(folders, tmp_path, value):
+    oof = pd.read_csv(folders[1] / "oof.csv", dtype=str)
+    oof.loc[3, "prediction"] = value
+    oof.to_csv(folders[1] / "oof.csv", index=False)
+    with pytest.raises(ValueError, match=r"oof\.csv: expected finite numbers"):
+        blend_runs(folders[:2], runs=tmp_path / "runs")
+
+
 def test_a_patch_without_its_slide_is_named(folders, tmp_path):
     other = write_run(tmp_path / "d", 1.5, 7, slides=["", *["a"] * 299])
     with pytest.raises(ValueError, match=r"oof\.csv: expected every slide. Received: empty"):
@@ -118,14 +167,14 @@ def test_a_patch_without_its_slide_is_named(folders, tmp_path):
 def test_a_blend_below_its_best_run_is_refused(folders, tmp_path, method, capsys):
     pair = [folders[0], folders[2]]  # a fair run and one of noise
     runs = tmp_path / "runs"
-    words = r"at least the AUC of its best run, 0\.\d{4} of a\. Received: 0\.\d{4}\. Try.*--anyway"
+    words = r"the blend \(0\.\d{4}\) scores below its best run a \(0\.\d{4}\)\. Try.*--anyway"
     with pytest.raises(ValueError, match=words):
         blend_runs(pair, method, runs)
     assert not runs.exists()
     assert "+0." in capsys.readouterr().out  # what each adds is said nevertheless
     blend = blend_runs(pair, method, runs, anyway=True)
     (warning,) = json.loads((blend / "run.json").read_text())["warnings"]
-    assert warning.startswith("warning: expected a blend with at least")
+    assert warning.startswith("warning: the blend (0.")
     assert warning in capsys.readouterr().out and (blend / "submission.csv").exists()
 
 
@@ -230,7 +279,7 @@ def test_a_blend_of_pushed_runs_belongs_to_their_service(sandbox, tmp_path):
         submit_predictions(Client(), blend, runs=tmp_path / "runs")
 
 
-def write_folds(folder, folds, settings=None, seed=7):
+def write_folds(folder, folds, settings=None, seed=7, **entries):
     """A run of some of three folds, its test predictions those of each fold's mean."""
     write_run(folder, 1.5, seed)
     oof = pd.read_csv(folder / "oof.csv")
@@ -238,7 +287,7 @@ def write_folds(folder, folds, settings=None, seed=7):
     each = np.random.default_rng(5).random((3, len(TEST_IDS)))[list(folds)]
     test = {"id": TEST_IDS, "label": each.mean(axis=0)}
     pd.DataFrame(test).to_csv(folder / "submission.csv", index=False)
-    record = {"build_id": f"{sum(folds):05d}{len(folds):05d}", "edited": False}
+    record = {"build_id": f"{sum(folds):05d}{len(folds):05d}", "edited": False, **entries}
     record["settings"] = {"ensemble": "mean", "folds": list(folds), **(settings or {})}
     (folder / "run.json").write_text(json.dumps(record))
     return folder
@@ -268,3 +317,19 @@ def test_folds_of_other_settings_are_not_put_together(tmp_path, other):
         blend_runs(parts, "mean", tmp_path / "runs")
     with pytest.raises(ValueError, match="two or more different runs"):
         blend_runs([parts[0], parts[0]], "mean", tmp_path / "runs")
+
+
+def test_runs_of_several_methods_are_joined_by_log_odds_if_they_have_the_same_methods(tmp_path):
+    several = {"members": ["midnight", "vit"]}
+    both, one = ({name: {} for name in names} for names in (several["members"], ["midnight"]))
+    parts = [
+        write_folds(tmp_path / "a", (0, 2), several, calibration=both),
+        write_folds(tmp_path / "b", (1,), several, calibration=both),
+    ]
+    blend = blend_runs(parts, "mean", tmp_path / "runs")
+    tests = [pd.read_csv(folder / "submission.csv")["label"] for folder in parts]
+    expected = ensemble_predictions(tests, "logit", [2 / 3, 1 / 3])
+    assert np.allclose(pd.read_csv(blend / "submission.csv")["label"], expected)
+    other = write_folds(tmp_path / "c", (1,), several, calibration=one)
+    with pytest.raises(ValueError, match="none in common"):
+        blend_runs([parts[0], other], "mean", tmp_path / "runs")

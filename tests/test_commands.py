@@ -145,9 +145,18 @@ def test_runs_says_of_which_patches_each_score_is(sandbox, runs, capsys):
     assert text.count("1,200 (fold 0,1,2)") == 2 and "400 (fold 1)" in text
     note = "cv is of each run's own patches"
     assert note in text
+    assert "folds share slides" not in text and "made at home" not in text
     (pushed[2] / "oof.csv").unlink()
+    result = {"oof_auc": 0.87654, "grouping": "patch"}
+    (pushed[2] / "run.json").write_text(json.dumps(result))
+    home = runs / "pcam-demo-0123456789-home"
+    home.mkdir()
+    (home / "run.json").write_text("{}")
     build.main(["runs"])
-    assert note not in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert note not in text and "0.8765" in text  # of run.json, submitted or not
+    assert f"cv of {pushed[2].name}: folds share slides, expect about 0.03 less" in text
+    assert f"made at home, in {runs}: {home.name}\n" in text
 
 
 def test_runs_asks_about_own_runs_only_and_about_each(open_sandbox, runs, capsys, monkeypatch):
@@ -215,14 +224,13 @@ def test_runs_says_what_was_pushed_and_asks_about_what_is_not_over(open_sandbox,
 
 
 RUN_KEYS = "run service recipe build_id kernel version pushed url state seen failure submission "
-RUN_KEYS += (
-    "cv_patches cv_folds cv_auc public_score private_score public_rank private_rank num_teams"
-)
+RUN_KEYS += "cv_patches cv_folds grouping estimate cv_auc public_score private_score public_rank "
+RUN_KEYS += "private_rank num_teams"
 
 
 def test_runs_and_status_print_json_and_nothing_else(open_sandbox, runs, capsys):
     assert build.main(["runs", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"runs": [], "unreached": None}
+    assert json.loads(capsys.readouterr().out) == {"runs": [], "home": [], "unreached": None}
     sandbox = open_sandbox()
     assert build.main(["run", "demo"]) == 0
     sandbox.service.python = (*sandbox.service.python[:2], "fail")
@@ -240,7 +248,7 @@ def test_runs_and_status_print_json_and_nothing_else(open_sandbox, runs, capsys)
 
     assert build.main(["runs", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert list(content) == ["runs", "unreached"] and content["unreached"] is None
+    assert list(content) == ["runs", "home", "unreached"] and content["unreached"] is None
     first, last = content["runs"]
     assert last == failed
     assert (first["state"], first["version"], first["submission"]) == ("COMPLETE", 1, 1)

@@ -113,6 +113,19 @@ def test_a_run_under_an_old_name_is_listed_and_found(old_run, monkeypatch, capsy
         assert find_folder(name, runs) == old_run
 
 
+def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
+    runs = tmp_path / "runs"
+    home, demo = runs / "pcam-fast-0123456789-home", runs / "demo" / "pcam-demo-9876543210"
+    for folder in (home, demo):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+    for name in (home.name, "0123456789", str(home)):
+        assert find_folder(name, runs) == home
+    assert find_folder(demo.name, runs) == demo
+    with pytest.raises(ValueError, match="unknown run 'fast'.*pcam-fast-0123456789-home"):
+        find_folder("fast", runs)
+
+
 def test_a_board_of_another_version_is_kept(tmp_path):
     row = BoardRow(service="Kaggle", build_id="0", submission="1", public_score="0.9")
     path = tmp_path / "leaderboard.csv"

@@ -389,6 +389,7 @@ def test_folds_of_stains_hold_one_color_out(small_best, shared_competition, out)
     settings = {**small_best, "members": ("densenet",), "split": "hue", "folds": (1,)}
     result = run(shared_competition, out, **settings)
     assert set(result["fold_auc"]) == {"1"} and result["grouping"] == "hue"
+    assert result["estimate"] == "slides are unknown, and folds may share some"
     table = load_labels(shared_competition)
     folds = make_stain_folds(measure_patches(load_images(table, None)), table["label"])
     assert read_oof(out)["id"].tolist() == table["id"][folds == 1].tolist()

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 
-from pcam_kaggle.analysis.scores import describe_draws
+import pandas as pd
 
+from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
+from .networks import gather_settings
 from .reading import ReportRun
+from .results import list_groupings
 from .story import Story
 
 LARGE_GAP = 0.03  # of AUC between training and validation: the networks overfit
-CALIBRATED = 0.05  # largest calibration error of probabilities that can be trusted
 
 
 def tell_conclusion(
@@ -19,7 +21,7 @@ def tell_conclusion(
     sentences = []
     if assessment is not None:
         sentences += conclude_evaluation(story, runs[0], assessment)
-    sentences += [*conclude_run(story, runs[0]), *conclude_comparison(story, runs[0], comparisons)]
+    sentences += [*conclude_run(story, runs[0]), *conclude_comparison(story, runs, comparisons)]
     for run in runs:
         if run.study is not None:
             sentences += conclude_study(story, run)
@@ -35,7 +37,7 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
     point = evaluation.operating_points["specificity 95 %"]
     yield (
         f"The AUC out of fold is {evaluation.auc:.4f} ({low:.4f} to {high:.4f}, "
-        f"{describe_draws(evaluation.num_slides)}){story.point_at('roc.png')}."
+        f"{describe_interval(evaluation.num_slides, home.estimate)}){story.point_at('roc.png')}."
     )
     yield (
         f"At a specificity of {point.specificity:.0%}, {point.sensitivity:.1%} of the "
@@ -47,10 +49,9 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
             f"Test-time views change the AUC out of fold by {gain:+.4f}{story.point_at('gains')}."
         )
     error = evaluation.calibration["ece"]
-    verdict = "well calibrated" if error < CALIBRATED else "not calibrated"
     yield (
-        f"The probabilities are {verdict}: they are off by {error:.3f} on average"
-        f"{story.point_at('scores.png')}."
+        f"The predicted probabilities are off by {error:.3f} on average"
+        f"{describe_maps(home)}{story.point_at('scores.png')}."
     )
     stains = [scores for scores in evaluation.by_stain if scores.auc is not None]
     if len(stains) > 1:
@@ -61,18 +62,19 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
         )
 
 
+def describe_maps(home: ReportRun) -> str:
+    """That a run's probabilities are calibrated, "" if they are not."""
+    if not any(found.get("maps") for found in home.calibrations.values()):
+        return ""
+    return f", after calibration ({home.settings['calibration']}, cross-fitted)"
+
+
 def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
     """What the training and the leaderboard show."""
     if home.history is not None:
-        keys = [name for name in ("member", "fold", "seed") if name in home.history]
-        last = home.history.groupby(keys).tail(1)
-        gap = (last["auc"] - last["val_auc"]).mean()
-        verdict = "the networks overfit" if gap > LARGE_GAP else "little overfitting"
-        yield (
-            f"In the last epoch the AUC on training patches is {abs(gap):.3f} "
-            f"{'above' if gap > 0 else 'below'} that on validation patches: "
-            f"{verdict}{story.point_at('curves.png')}."
-        )
+        for name, rows in split_history(home.history).items():
+            own = gather_settings(home.settings, name) if name else home.settings
+            yield conclude_training(story, name, rows, own.get("head") == "logistic")
     for board in ("public", "private"):
         score = getattr(home.scores, f"{board}_score", "")
         if score and "oof_auc" in home.record:
@@ -85,21 +87,45 @@ def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
         yield f"Not trained: {', '.join(home.record['not_trained'])}."
 
 
-def conclude_comparison(story: Story, home: ReportRun, comparisons: dict) -> Iterator[str]:
+def split_history(history: pd.DataFrame) -> dict:
+    """The rows of history.csv by method, or all of them under "" in a run of one."""
+    if "member" not in history:
+        return {"": history}
+    return dict(tuple(history.groupby("member", sort=False)))
+
+
+def conclude_training(story: Story, name: str, rows: pd.DataFrame, is_logistic: bool) -> str:
+    """Whether networks overfit or are trained too little, by their last epochs."""
+    last = rows.groupby(["fold", "seed"]).tail(1)
+    gap = (last["auc"] - last["val_auc"]).mean()
+    if gap > LARGE_GAP:
+        verdict = "the networks overfit"
+    elif gap >= 0 or is_logistic:  # which has no epochs
+        verdict = "little overfitting"
+    else:
+        verdict = "rather too little training than overfitting"
+    return (
+        f"In the last epoch{f' of {name}' if name else ''} the AUC on training patches is "
+        f"{abs(gap):.3f} {'above' if gap > 0 else 'below'} that on validation patches: "
+        f"{verdict}{story.point_at('curves.png')}."
+    )
+
+
+def conclude_comparison(story: Story, runs: list, comparisons: dict) -> Iterator[str]:
     """What the comparison of the runs shows, each on the patches that it shares with the first."""
+    home, estimates = runs[0], {run.name: run.estimate for run in runs}
     for name, found in comparisons.items():
+        estimate = estimates[home.name] or estimates[name]
         if isinstance(found, str):
             yield f"{name} and {home.name} {found}{story.point_at('runs')}."
             continue
-        low, high = found.interval
-        verdict = "within noise" if found.is_noise() else "more than noise"
         yield (
-            f"On the {found.num_patches:,} patches that both predicted out of fold, the AUC of "
-            f"{name} is {abs(found.difference):.4f} {'above' if found.difference > 0 else 'below'} "
-            f"that of {home.name}: {verdict}, with a 95 % interval of the difference from "
-            f"{low:+.4f} to {high:+.4f} ({describe_draws(found.num_slides)})"
-            f"{story.point_at('runs')}."
+            f"On the patches that both predicted out of fold, the AUC of {name} is "
+            f"{'above' if found.difference > 0 else 'below'} that of {home.name} by "
+            f"{found.describe()}{f'; {estimate}' if estimate else ''}{story.point_at('runs')}."
         )
+    if note := describe_groupings(list_groupings(runs)):
+        yield f"{note[0].upper()}{note[1:]}{story.point_at('runs')}."
 
 
 def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
@@ -111,8 +137,8 @@ def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
     )
     if study.get("within_noise"):
         yield (
-            f"It has no winner: {len(study['within_noise'])} of its other trials are within noise "
-            f"of the highest{story.point_at(f'trials of {run.name}')}."
+            f"{len(study['within_noise'])} of its other trials are not told apart from the highest "
+            f"on the patches of its fold{story.point_at(f'trials of {run.name}')}."
         )
     if study["importance"]:
         setting, share = next(iter(study["importance"].items()))

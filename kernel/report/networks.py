@@ -11,6 +11,8 @@ from .reading import ReportRun
 from .story import Story
 
 OF_ONE_HEAD = ("epochs", "optimizer", "batch_size")  # logistic regression has none of them
+TRAINED_BY = {"vit": "tuning"}  # the part that trains a method of a run of several, if not training
+AVERAGES = {"rank": "mean rank", "logit": "mean log-odds"}  # by the setting ensemble
 
 
 def tell_architectures(story: Story, runs: list) -> None:
@@ -18,15 +20,14 @@ def tell_architectures(story: Story, runs: list) -> None:
     story.text("## 3. Architectures")
     rows = {}
     for run in runs:
-        row = make_network_row(run)
-        if row:
-            rows.setdefault(find_network(run) or run.recipe, row)
+        for name, row in make_network_rows(run).items():
+            rows.setdefault(name, row)
     if rows:
         text = json.dumps(rows, indent=4)
         story.table("networks", f"pd.DataFrame({text}).T", "The networks.")
     home = runs[0]
     if home.settings:
-        story.text(describe_method(home))
+        story.text(describe_several(home) if home.members else describe_method(home))
         tell_settings(story, home)
     else:
         members = home.record.get("members", [])
@@ -36,7 +37,7 @@ def tell_architectures(story: Story, runs: list) -> None:
 
 def find_network(run: ReportRun) -> str:
     """The name of a run's network in today's spelling, "" if it is unknown or not one alone."""
-    if list_compared(run):
+    if list_compared(run) or run.members:
         return ""
     recipe = run.recipe if run.recipe in load_networks() else ""
     name = run.record.get("network") or run.settings.get("architecture", recipe)
@@ -58,6 +59,67 @@ def list_searched(run: ReportRun) -> list[str]:
 def quotes(run: ReportRun, name: str) -> bool:
     """Whether a name is in the search space, which run.json has as Python text."""
     return f"'{name}'" in str(run.record.get("study", {}).get("space", ""))
+
+
+def make_network_rows(run: ReportRun) -> dict:
+    """Rows of the table of networks by name: one, or one for each method of a run of several."""
+    if not run.members:
+        row = make_network_row(run)
+        return {find_network(run) or run.recipe: row} if row else {}
+    rows = {}
+    for name in run.members:
+        settings = gather_settings(run.settings, name)
+        known = load_networks().get(settings.get("architecture", name))
+        is_counted = known and "architecture" in settings  # others depend on the weights
+        rows[f"{run.recipe}: {name}"] = {
+            "what it is": known.text if known else "-",
+            "parameters": f"{known.num_parameters:,}" if is_counted else "-",
+            "trained": f"{known.num_trainable:,}" if is_counted else "-",
+            "starts from": name_weights(settings),
+            "input": f"{settings['input_size']} pixels" if "input_size" in settings else "-",
+        }
+    return rows
+
+
+def gather_settings(settings: dict, member: str) -> dict:
+    """The settings of one method of a run of several, by their names without the parts'."""
+    parts = (TRAINED_BY.get(member, "training"), member)
+    shared = {name: value for name, value in settings.items() if "." not in name}
+    # Only midnight has a head of its own; its features are of patches as they are.
+    shared.pop("augmentation" if member == "midnight" else "head", None)
+    own = {
+        name.removeprefix(f"{part}."): value
+        for part in parts
+        for name, value in settings.items()
+        if name.startswith(f"{part}.")
+    }
+    return {**shared, **own}
+
+
+def describe_several(run: ReportRun) -> str:
+    """What a run of several methods does: each of them, then what becomes of their predictions."""
+    settings, lines = run.settings, []
+    for name in run.members:
+        own = gather_settings(settings, name)
+        known = load_networks().get(own.get("architecture", name))
+        parts = [f"**{name}**" + f": {known.text}" * bool(known)]
+        parts.append(f"from {name_weights(own)}")
+        parts += [f"{own['input_size']} pixels"] if "input_size" in own else []
+        parts.append(describe_fit(own) or "trained as its settings say")
+        left_out = "" if name in run.methods else " **Left out**: see the warnings of the run."
+        lines.append(f"- {'; '.join(parts)}.{left_out}")
+    number = len(run.members)
+    several = f"{number} methods are trained one after the other, on the same folds"
+    training = describe_split(settings, "of each method ")
+    views, labels = describe_views(settings), describe_labels(settings)
+    average = AVERAGES.get(settings.get("ensemble"), "mean")
+    mean = (
+        f"The networks of a method are averaged ({average}); the submission is the mean of the "
+        f"log-odds of {join_names(run.methods)}{labels}."
+    )
+    predicting = f"Each network predicts its own validation fold and every test patch{views}."
+    methods = "\n".join(lines)
+    return f"{several}:\n\n{methods}\n\n{training}. {predicting} {mean}"
 
 
 def make_network_row(run: ReportRun) -> dict:
@@ -121,15 +183,23 @@ def join_names(names: list[str]) -> str:
 
 def describe_prediction(settings: dict) -> str:
     """What the networks predict, and how the submission follows from it."""
-    views = {"flip": " in 4 flipped views", "dihedral": " in 8 views"}
-    average = {"rank": "mean rank", "logit": "mean log-odds"}
-    labels = {"hard": "hard labels (tumor above 0.5)"}.get(settings.get("labels"))
     return (
         "Each network predicts its own validation fold and every test patch"
-        f"{views.get(settings['tta'], '')}. The submission is the "
-        f"{average.get(settings.get('ensemble'), 'mean')} of their predictions"
-        f"{f', as {labels}' if labels else ''}."
+        f"{describe_views(settings)}. The submission is the "
+        f"{AVERAGES.get(settings.get('ensemble'), 'mean')} of their predictions"
+        f"{describe_labels(settings)}."
     )
+
+
+def describe_views(settings: dict) -> str:
+    """The views of a patch that are predicted, "" for one."""
+    views = {"flip": " in 4 flipped views", "dihedral": " in 8 views"}
+    return views.get(settings.get("tta"), "")
+
+
+def describe_labels(settings: dict) -> str:
+    """What is submitted, "" for probabilities."""
+    return ", as hard labels (tumor above 0.5)" if settings.get("labels") == "hard" else ""
 
 
 def describe_training(settings: dict, trial_fold: int | None = None) -> str:
@@ -139,17 +209,34 @@ def describe_training(settings: dict, trial_fold: int | None = None) -> str:
         settings: dict of settings by name, as run.json has them.
         trial_fold: the validation fold of a study's trials, or None for other runs.
     """
+    sentence, how = describe_split(settings, trial_fold=trial_fold), describe_fit(settings)
+    if settings.get("head") == "logistic":
+        return f"{sentence}, {how}."
+    return f"{sentence}: {how}." if how else f"{sentence}."
+
+
+def describe_split(settings: dict, whose: str = "", trial_fold: int | None = None) -> str:
+    """How the patches are split, and what is trained on which part.
+
+    Args:
+        settings, trial_fold: as for `describe_training`.
+        whose: words that follow "one network".
+    """
     number, num_seeds = settings.get("num_images"), settings.get("num_seeds", 1)
     folds = settings.get("folds")
     patches = f"{number:,} of the labeled patches" if number else "All labeled patches"
-    networks = f"{num_seeds} networks are" if num_seeds > 1 else "one network is"
+    networks = f"{num_seeds} networks {whose}are" if num_seeds > 1 else f"one network {whose}is"
     chosen = f"{len(folds)} of these folds" if folds else "each fold"
     trained = f"For {chosen}, {networks} trained on the other folds"
     if trial_fold is not None:
         trained = f"Each trial trains on all folds but fold {trial_fold}, which scores it"
-    sentence = f"{patches} are split into {settings['num_folds']} folds. {trained}"
+    return f"{patches} are split into {settings['num_folds']} folds. {trained}"
+
+
+def describe_fit(settings: dict) -> str:
+    """How a network is fitted, "" if its settings don't say."""
     if settings.get("head") == "logistic":
-        return f"{sentence}, by logistic regression."
+        return "by logistic regression"
     how = []
     if "epochs" in settings:
         how.append(f"{settings['epochs']} epoch{'s' * (settings['epochs'] > 1)}")
@@ -162,7 +249,7 @@ def describe_training(settings: dict, trial_fold: int | None = None) -> str:
         how.append(f"batches of {settings['batch_size']}")
     if "augmentation" in settings:
         how.append(f"{settings['augmentation']} augmentation")
-    return f"{sentence}: {', '.join(how)}." if how else f"{sentence}."
+    return ", ".join(how)
 
 
 def tell_settings(story: Story, run: ReportRun) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pcam_kaggle.system.files import read_json
 
-from ..predictions import find_slides, read_oof, read_table
+from ..predictions import find_estimate, find_slides, list_methods, read_oof, read_table
 from ..records import SubmissionRecord, read_record, read_result
 
 OLD_CLASSES = {"no tumour": "no tumor", "tumour": "tumor"}
@@ -60,6 +60,27 @@ class ReportRun:
     def slides(self) -> np.ndarray | None:
         """The slide of every row of `oof`, or None if they are unknown."""
         return find_slides([self.oof])
+
+    @property
+    def estimate(self) -> str:
+        """Why scores on other slides may be lower than out of fold, or ""."""
+        return find_estimate(self.record)
+
+    @property
+    def members(self) -> list[str]:
+        """The methods of a run of several, in the order of training; [] for other runs."""
+        return list(self.settings.get("members", []))
+
+    @property
+    def methods(self) -> list[str]:
+        """Those of `members` whose predictions are in the run."""
+        return list_methods(self.record)
+
+    @property
+    def calibrations(self) -> dict:
+        """What run.json says about calibration, by method; "" for that of a run of one."""
+        found = self.record.get("calibration") or {}
+        return found if self.members else {"": found} if found else {}
 
     @property
     def fold(self) -> int | None:

@@ -2,11 +2,13 @@
 
 import json
 import statistics
+from collections.abc import Iterator
 
 from pcam_kaggle.analysis.contributions import Contribution, describe_gain
 from pcam_kaggle.analysis.evaluation import Evaluation
-from pcam_kaggle.analysis.scores import describe_draws
+from pcam_kaggle.analysis.scores import Comparison, describe_draws
 
+from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
 from .reading import ReportRun
 from .story import HOW_TO_EXPLORE, Story
@@ -96,19 +98,29 @@ def tell_runs(story: Story, runs: list, comparisons: dict) -> None:
             compared[run.name]["patches"] = f"{len(run.oof):,}"
     for name, found in comparisons.items():
         if isinstance(found, str):
-            compared[name]["less the first"] = found
+            compared[name]["difference"] = found
         else:
-            compared[name]["less the first"] = describe_gain(found.difference, found.interval)
+            compared[name]["difference"] = describe_gain(found.difference, found.interval)
             compared[name]["common patches"] = f"{found.num_patches:,}"
-    caption = "The runs of this report. Each AUC is that of a run's own patches."
+    caption = "The runs of this report. The AUC of a run is that of its own out-of-fold patches."
     if comparisons:
         caption += (
-            f" The difference from {runs[0].name} is that on the patches which both predicted out "
-            "of fold, with the 95 % interval of the difference."
+            f" The difference is a run's AUC minus that of {runs[0].name} on the patches that both "
+            "predicted out of fold, with its 95 % interval."
         )
     if any(run.oof is not None and run.slides is None for run in runs):
         caption += f" Where slides are unknown, intervals are {describe_draws(None)}."
+    for text in dict.fromkeys(run.estimate for run in runs if run.estimate):
+        names = ", ".join(run.name for run in runs if run.estimate == text)
+        caption += f" {names}: {text}."
+    if note := describe_groupings(list_groupings(runs)):
+        caption += f" Note: {note}."
     story.table("runs", f"compared = {json.dumps(compared, indent=4)}\n{COMPARISON}", caption)
+
+
+def list_groupings(runs: list) -> dict:
+    """What the folds of each run do not share, by name, of those that have predictions."""
+    return {run.name: run.record.get("grouping", "") for run in runs if run.oof is not None}
 
 
 def tell_training(story: Story, home: ReportRun) -> None:
@@ -132,7 +144,8 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
         home,
         "roc.png",
         f"ROC and precision-recall curves out of fold. The AUC is {auc:.4f}, with a "
-        f"95 % interval from {low:.4f} to {high:.4f} ({describe_draws(evaluation.num_slides)}).",
+        f"95 % interval from {low:.4f} to {high:.4f} "
+        f"({describe_interval(evaluation.num_slides, home.estimate)}).",
         f"ROC curve with AUC {auc:.4f} and precision-recall curve, with confidence "
         "bands and operating points",
     )
@@ -150,6 +163,8 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
         f"{error:.3f}, the Brier score {brier:.3f} (0 is perfect).",
         "Histograms of the predictions of both classes beside the calibration curve",
     )
+    if lines := [*describe_calibration(home)]:
+        story.text("\n".join(f"- {line}" for line in lines))
     story.text("### Errors")
     tell_errors(story, home, evaluation)
     story.figure(
@@ -161,6 +176,22 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
         "Patches beside their Grad-CAM maps: most confident tumors, most confident "
         "others, missed tumors, false alarms",
     )
+
+
+def describe_calibration(run: ReportRun) -> Iterator[str]:
+    """What the maps of a calibrated run do to the errors of its networks, or why it has none."""
+    kind = run.settings.get("calibration")
+    for name, found in run.calibrations.items():
+        whose = f"the networks of {name}" if name else "the networks"
+        if found.get("refused"):
+            yield f"Calibration ({kind}) of {whose} was not applied: {found['refused']}."
+        elif found.get("maps"):
+            before, after = (found[key]["ece"] for key in ("before", "after"))
+            yield (
+                f"The predictions of {whose} are mapped ({kind}), each network by a map of its "
+                f"own. Out of fold, their calibration error is {before:.3f} before and "
+                f"{after:.3f} after, each half of a fold by the map of the other half."
+            )
 
 
 def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
@@ -219,7 +250,7 @@ def tell_blend(story: Story, run: ReportRun) -> None:
             "weight": round(part.weight, 3),
             "adds": describe_gain(part.adds, part.interval),
         }
-    drawn = describe_draws(run.record.get("num_slides"))
+    drawn = describe_interval(run.record.get("num_slides"), run.estimate)
     story.table(
         f"members of {run.name}",
         f"pd.DataFrame({json.dumps(rows, indent=4)}).T",
@@ -228,19 +259,20 @@ def tell_blend(story: Story, run: ReportRun) -> None:
     )
 
 
-def describe_winner(study: dict) -> str:
-    """Whether the trial with the highest AUC wins by more than noise, in a sentence."""
-    if "within_noise" not in study or study["not_compared"]:
-        return "Whether it wins by more than noise is unknown."
-    if study["winner"] is not None:
-        return "It is the winner: every other completed trial is below it by more than noise."
-    if not study["within_noise"]:
+def describe_second(study: dict) -> str:
+    """How far the second trial is below the one with the highest AUC."""
+    if "second" not in study or study["not_compared"]:
+        return "How far it is above the others is unknown."
+    if study["second"] is None:
         return "No other trial was completed."
-    numbers = ", ".join(map(str, study["within_noise"]))
-    return (
-        f"There is no winner: trials {numbers} are within noise of it, on {study['num_patches']:,} "
-        f"patches ({describe_draws(study['num_slides'])})."
+    found = dict(study["second"])
+    text = (
+        f"Trial {found.pop('trial')}, the second, is below it by {Comparison(**found).describe()}."
     )
+    if study["within_noise"]:
+        numbers = ", ".join(map(str, study["within_noise"]))
+        text += f" Not told apart from it on these patches: trials {numbers}."
+    return text
 
 
 def tell_study(story: Story, run: ReportRun) -> None:
@@ -250,7 +282,7 @@ def tell_study(story: Story, run: ReportRun) -> None:
     story.text(
         f"### Tuning: {run.recipe}\n\n{study['trials']} trials on fold "
         f"{study['fold']}. Trial {study['highest']} has the highest validation AUC, "
-        f"{study['highest_auc']:.4f}: `{words}`. {describe_winner(study)} It was chosen on the "
+        f"{study['highest_auc']:.4f}: `{words}`. {describe_second(study)} It was chosen on the "
         "same fold, so its AUC is too high."
     )
     path = run.join("study.csv")

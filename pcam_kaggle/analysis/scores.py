@@ -33,6 +33,18 @@ class Comparison:
         """Whether 0 lies within the interval."""
         return self.interval[0] <= 0 <= self.interval[1]
 
+    def describe(self) -> str:
+        """The size of the difference, its interval, and what that covers and what not."""
+        low, high = self.interval
+        more = "no more" if self.is_noise() else "more"
+        kind = "patches" if self.num_slides is None else "slides"
+        covered = f"{more} than the choice of these {kind} explains"
+        return (
+            f"{abs(self.difference):.4f} (95 % interval of the difference {low:+.4f} to "
+            f"{high:+.4f}; {self.num_patches:,} patches, {describe_draws(self.num_slides)}): "
+            f"{covered}; other seeds and folds are not counted"
+        )
+
 
 def compare_auc(
     labels: np.ndarray, first: np.ndarray, second: np.ndarray, slides: np.ndarray | None = None

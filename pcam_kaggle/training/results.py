@@ -13,6 +13,7 @@ from ..system.records import Ensemble, Member
 
 FILES = ["submission.csv", "oof.csv", "history.csv"]
 LOWEST_AUC = 0.55  # below it a run has learned nothing
+UNKNOWN_SLIDES = "slides are unknown, and folds may share some"
 
 
 def announce(network: keras.Model) -> dict:
@@ -59,10 +60,18 @@ def write_results(
     stages = sum_stages([member.stages for member in ensemble.members])
     complete = not ensemble.missing and not any(m.was_cut_short for m in ensemble.members)
     about = make_record(run, stages, [*FILES, *ensemble.files], complete)
-    scores = {"grouping": run.grouping, **score_run(device, oof, ensemble)}
+    grouping = {"grouping": run.grouping, "estimate": describe_estimate(run)}
+    scores = {**grouping, **score_run(device, oof, ensemble)}
     results = {**vars(about), **network, **scores, **found}
     write_json(run.output / "run.json", results)
     return results
+
+
+def describe_estimate(run: Run) -> str:
+    """Why scores on other slides may be lower than out of fold; "" if folds share no slide."""
+    if run.competition.slides is not None:
+        return ""
+    return SHARED_SLIDES if run.grouping == "patch" else UNKNOWN_SLIDES
 
 
 def print_results(results: dict) -> None:
@@ -72,7 +81,7 @@ def print_results(results: dict) -> None:
         for n, s in results["stages"].items()
     ]
     lines += [f"fold {n:<3} out-of-fold AUC {auc:.4f}" for n, auc in results["fold_auc"].items()]
-    warning = f": {SHARED_SLIDES}" if results["grouping"] == "patch" else ""
+    warning = f": {results['estimate']}" if results["estimate"] else ""
     lines += [f"all      out-of-fold AUC {results['oof_auc']:.4f}{warning}", *results["warnings"]]
     lines += [f"total    {results['seconds']:.1f} s", f"wrote    {', '.join(FILES)}, run.json"]
     print("", *lines, sep="\n", flush=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from ..analysis.scores import compare_auc, count_slides, describe_draws
+from ..analysis.scores import Comparison, compare_auc, count_slides
 from ..data.run import Patches, Run, make_record, start_budget
 from ..system.clock import Budget
 from ..system.device import Device
@@ -24,19 +24,20 @@ class StudyRecord:
 
     `fold` is the validation fold of every trial, `missing` the number of trials for which there
     was no time, `highest` the trial with the highest AUC and `overrides` its settings.
-    `within_noise` are the completed trials that it does not beat by more than noise on the fold's
-    `num_patches` (of `num_slides`, None if they are unknown), `not_compared` those whose
-    predictions are lost. `winner` is `highest`, or None where there are such trials or no others.
-    `importance` is the share of the variance that each setting explains.
+    `second` is the next trial's number with the Comparison of `highest` with it, or None where
+    there is none or predictions are lost. `within_noise` are the completed trials below it by no
+    more than the choice of the fold's `num_patches` explains (of `num_slides`, None if they are
+    unknown), `not_compared` those whose predictions are lost. `importance` is the share of the
+    variance that each setting explains.
     """
 
     space: str
     fold: int
     trials: int
     missing: int
-    winner: int | None
     highest: int
     highest_auc: float
+    second: dict | None
     within_noise: list
     not_compared: list
     num_patches: int
@@ -110,7 +111,7 @@ def run_study(
 def write_study(
     run: Run, study: object, space: dict, folds: np.ndarray, fold: int, num_trials: int
 ) -> None:
-    """Write study.csv and run.json; print the winner, if there is one.
+    """Write study.csv and run.json; print the settings with the highest AUC.
 
     Raises:
         ValueError: no trial was completed.
@@ -127,16 +128,19 @@ def write_study(
     kept = {number: np.load(path) if path.is_file() else None for number, path in paths.items()}
     labels = tables.train["label"].to_numpy()[valid]
     slides = None if tables.slides is None else tables.slides[valid]
-    noise, lost = compare_trials(kept, best.number, labels, slides)
+    compared, lost = compare_trials(kept, best.number, labels, slides)
+    second = None
+    if compared and not lost:
+        second = min(compared, key=lambda number: compared[number].difference)
     record = StudyRecord(
         space=repr(space),
         fold=fold,
         trials=len(trials),
         missing=max(0, num_trials - len(trials)),
-        winner=None if noise or lost or len(kept) == 1 else best.number,
         highest=best.number,
         highest_auc=best.value,
-        within_noise=noise,
+        second=None if second is None else {"trial": second, **vars(compared[second])},
+        within_noise=[number for number, found in compared.items() if found.is_noise()],
         not_compared=lost,
         num_patches=len(labels),
         num_slides=count_slides(slides),
@@ -156,18 +160,17 @@ def write_study(
 
 
 def print_best(record: StudyRecord) -> None:
-    """Print the settings with the highest AUC, and whether they win by more than noise."""
-    title, best = "winner", f"trial {record.highest}"
-    if record.winner is None:
-        title, drawn = "highest", describe_draws(record.num_slides)
-        noise, lost = (", ".join(map(str, n)) for n in (record.within_noise, record.not_compared))
-        if noise:
-            where = f"({record.num_patches:,} patches, {drawn})"
-            print(f"no winner: trials {noise} are within noise of {best} {where}")
-        if lost:
-            print(f"no winner: the predictions of trials {lost} are lost")
+    """Print the settings with the highest AUC, and how far the second is below it."""
+    noise, lost = (", ".join(map(str, n)) for n in (record.within_noise, record.not_compared))
+    if record.second:
+        found = dict(record.second)
+        print(f"second   trial {found.pop('trial')} is below by {Comparison(**found).describe()}")
+    if noise:
+        print(f"similar  trials {noise}: not told apart from the highest on these patches")
+    if lost:
+        print(f"lost     the predictions of trials {lost}, which are not compared")
     words = " ".join(f"{name}={value}" for name, value in record.overrides.items())
-    print(f"{title:<8} {best}, AUC {record.highest_auc:.4f}: {words}")
+    print(f"highest  trial {record.highest}, AUC {record.highest_auc:.4f}: {words}")
 
 
 def compare_trials(
@@ -182,15 +185,16 @@ def compare_trials(
         labels, slides: of the validation patches, as `compare_auc` takes them.
 
     Returns:
-        The trials within noise of the best, and those that cannot be compared: two lists.
+        The Comparisons of the best with the others by number, and a list of those that cannot be
+        compared.
     """
-    noise, lost, highest = [], [], predictions[best]
+    compared, lost, highest = {}, [], predictions[best]
     for number, other in predictions.items():
         if highest is None or other is None:
             lost.append(number)
-        elif number != best and compare_auc(labels, highest, other, slides).is_noise():
-            noise.append(number)
-    return noise, lost
+        elif number != best:
+            compared[number] = compare_auc(labels, highest, other, slides)
+    return compared, lost
 
 
 def tabulate_trials(study: object) -> pd.DataFrame:

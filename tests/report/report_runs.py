@@ -69,6 +69,40 @@ def make_run(folder, seed=0, folds=(0, 1), noise=1.0):
     return folder
 
 
+def make_several(folder, **changes):
+    """Write a run of the recipe best of three methods, of which one is left out."""
+    record = read_run_json(make_run(folder))
+    members, names = ["midnight", "vit", "densenet"], ("epochs", "optimizer", "learning_rate")
+    settings = {name: value for name, value in SETTINGS.items() if name not in names}
+    settings |= {"members": members, "head": "logistic", "calibration": "platt"}
+    for member, weights in zip(members, ("midnight-12k", "dinov2-base", "imagenet")):
+        settings |= {f"{member}.weights": weights, f"{member}.input_size": 126}
+    settings |= {"densenet.architecture": "densenet121", "ensemble": "logit"}
+    for part, epochs in (("tuning", 4), ("training", 5)):
+        settings |= {f"{part}.epochs": epochs, f"{part}.optimizer": "adamw"}
+    errors = [{"ece": error, "brier": 0.1} for error in (0.061, 0.012)]
+    found = {"before": errors[0], "after": errors[1], "maps": {"a": [1, 0]}, "refused": None}
+    record |= {
+        "recipe": "best",
+        "settings": settings,
+        "network": "midnight-12k + densenet121",
+        "calibration": {"midnight": found, "densenet": found},
+        "adds": [
+            {"run": name, "oof_auc": 0.9, "weight": 0.5, "adds": 0.01, "interval": [-0.01, 0.02]}
+            for name in ("midnight", "densenet")
+        ],
+        "num_slides": None,
+        "not_trained": ["vit"],
+        "warnings": ["warning: vit is left out: no weights here"],
+        **changes,
+    }
+    write_record(folder, record)
+    history = pd.read_csv(folder / "history.csv").assign(val_auc=0.97)
+    both = [history.assign(member=name) for name in ("midnight", "densenet")]
+    pd.concat(both).to_csv(folder / "history.csv", index=False)
+    return folder
+
+
 def add_slides(folder, num_slides=6):
     """Give the out-of-fold predictions of a run their slides."""
     oof = pd.read_csv(folder / "oof.csv")

@@ -17,6 +17,7 @@ from report_runs import (
     make_exploration,
     make_old,
     make_run,
+    make_several,
     make_study,
     read_run_json,
     write_record,
@@ -170,14 +171,16 @@ def test_every_sentence_of_the_conclusion_points_at_a_figure_that_is_there(run):
 def test_runs_are_compared_on_their_common_patches_and_ranked_nowhere(run, other):
     far = make_run(run.with_name("far"), seed=2, folds=(1,))
     text = story_of(run, other)
-    assert '"less the first": "' in text and '"common patches": "30"' in text
-    assert "On the 30 patches that both predicted out of fold, the AUC of other is" in text
-    assert f"that of {run.name}: " in text and "by patch: too narrow for other slides" in text
+    assert '"difference": "' in text and '"common patches": "30"' in text
+    assert "On the patches that both predicted out of fold, the AUC of other is" in text
+    assert f"that of {run.name} by 0." in text and "30 patches, by patch: too narrow" in text
+    covered = "than the choice of these patches explains; other seeds and folds are not counted"
+    assert covered in text and "noise" not in text and "grouped differently" not in text
     assert "highest AUC" not in text
     oof = [pd.read_csv(folder / "oof.csv").set_index("id") for folder in (run, other)]
     oof[0] = oof[0].loc[oof[1].index]
     home, guest = (roc_auc_score(table["label"], table["prediction"]) for table in oof)
-    assert f'"less the first": "{guest - home:+.4f} (' in text
+    assert f'"difference": "{guest - home:+.4f} (' in text
     text = story_of(other, far)
     assert text.count("cannot be compared: no common patches") == 2  # the table, the conclusion
     assert "patches that both predicted out of fold, the AUC" not in text
@@ -201,6 +204,87 @@ def test_intervals_by_slide_are_told_as_such(run, other):
     assert (evaluation["resampled"], evaluation["num_slides"]) == ("patches", None)
     assert "by patch: too narrow for other slides).\n" in text
     assert "by slide: 3 slides" in text  # the other run knows those of its patches
+
+
+SHARED = "folds share slides, expect about 0.03 less on others"
+
+
+def test_folds_that_share_slides_are_told_beside_the_scores(run, other):
+    add_slides(other)
+    for folder, grouping in ((run, "patch"), (other, "slide")):
+        entries = {"grouping": grouping, "estimate": SHARED if grouping == "patch" else ""}
+        write_record(folder, {**read_run_json(folder), **entries})
+    text = story_of(run, other)
+    conclusion = text[text.index("## 5.") :]
+    scores, comparison, note = (
+        next(line for line in conclusion.split("\n") if words in line)
+        for words in ("The AUC out of fold is", "the AUC of other is", "are grouped differently")
+    )
+    assert f"by patch: too narrow for other slides; {SHARED})" in scores
+    assert "by slide: 3 slides" in comparison and SHARED in comparison
+    assert f"({run.name} by patch, other by slide): folds by patch share slides" in note
+    assert f"{run.name}: {SHARED}." in text and text.count(SHARED) == 4
+    record = read_run_json(run)
+    del record["estimate"]  # as the version before wrote it
+    write_record(run, record)
+    assert story_of(run, other).count(SHARED) == 4
+    assert SHARED not in story_of(other)
+
+
+def test_a_run_of_several_methods_tells_each_of_them(tmp_path):
+    text = story_of(make_several(tmp_path / "several"))
+    assert "3 methods are trained one after the other, on the same folds:\n\n- **midnight**" in text
+    lines = {line[4 : line.index("**:")]: line for line in text.split("\n") if "**: " in line}
+    assert list(lines) == ["midnight", "vit", "densenet"]
+    assert lines["midnight"].endswith("from midnight-12k; 126 pixels; by logistic regression.")
+    ending = "batches of 32, dihedral augmentation."
+    assert "from dinov2-base; 126 pixels; 4 epochs, adamw" in lines["vit"]
+    assert lines["vit"].endswith(f"{ending} **Left out**: see the warnings of the run.")
+    assert "from ImageNet weights; 126 pixels; 5 epochs, adamw" in lines["densenet"]
+    assert lines["densenet"].endswith(ending)
+    assert "For each fold, one network of each method is trained on the other folds. Each" in text
+    assert "the submission is the mean of the log-odds of midnight and densenet." in text
+    assert "The network is" not in text and "folds, by logistic regression" not in text
+    assert "- warning: vit is left out: no weights here" in text and "Not trained: vit." in text
+    assert '"best: densenet": {' in text and '"parameters": "7,039,553"' in text
+    assert "The members of several" in text and '"+0.0100 (-0.0100 to +0.0200)"' in text
+    for name in ("midnight", "densenet"):
+        mapped = f"- The predictions of the networks of {name} are mapped (platt)"
+        assert mapped in text and "is 0.061 before and 0.012 after" in text
+    assert "on average, after calibration (platt, cross-fitted)" in text
+    assert "of midnight the AUC on training patches is 0.020 below that on validation" in text
+    assert text.count("rather too little training than overfitting") == 1  # not of a regression
+
+
+def test_the_error_of_a_calibrated_run_is_that_of_its_mapped_predictions(run):
+    record = read_run_json(run)
+    assert "mapped" not in story_of(run)
+    errors = {"before": {"ece": 0.061}, "after": {"ece": 0.012}, "maps": {"fold0_seed0": [1, 0]}}
+    record["settings"] = {**record["settings"], "calibration": "platt"}
+    write_record(run, {**record, "calibration": {**errors, "refused": None}})
+    text = story_of(run)
+    error = json.loads((run / "evaluation.json").read_text())["calibration"]["ece"]
+    assert f"off by {error:.3f} on average, after calibration (platt, cross-fitted)" in text
+    assert "- The predictions of the networks are mapped (platt)" in text
+    assert "calibration error is 0.061 before and 0.012 after" in text
+    refused = {"before": {"ece": 0.061}, "after": None, "maps": None, "refused": "a slope of -1"}
+    write_record(run, {**record, "calibration": refused})
+    text = story_of(run)
+    assert "- Calibration (platt) of the networks was not applied: a slope of -1." in text
+    assert "after calibration" not in text
+
+
+@pytest.mark.parametrize(
+    "val_auc, verdict",
+    [
+        (0.90, "0.050 above that on validation patches: the networks overfit"),
+        (0.94, "0.010 above that on validation patches: little overfitting"),
+        (0.97, "0.020 below that on validation patches: rather too little training than overf"),
+    ],
+)
+def test_the_gap_between_training_and_validation_is_explained(run, val_auc, verdict):
+    pd.read_csv(run / "history.csv").assign(val_auc=val_auc).to_csv(run / "history.csv")
+    assert verdict in story_of(run)
 
 
 def test_a_run_without_history_and_with_missing_networks_is_told(run, other):
@@ -251,26 +335,32 @@ def test_a_study_is_told_alone_and_beside_a_run(run):
     assert known == [str(n) for n in range(1, len(known) + 1)]
 
 
-def test_a_study_names_no_winner_within_noise(run):
+def test_a_study_says_how_far_the_second_is_below(run):
     new = {"highest": 1, "highest_auc": 0.92, "num_patches": 1_234, "num_slides": None}
-    new |= {"not_compared": []}
+    new |= {"not_compared": [], "within_noise": []}
+    second = {"trial": 0, "difference": 0.02, "num_patches": 1_234, "num_slides": None}
     texts = [
-        story_of(make_study(run.with_name(f"study{number}"), **new, **change))
+        story_of(make_study(run.with_name(f"study{number}"), **{**new, **change}))
         for number, change in enumerate(
             (
-                {"winner": None, "within_noise": [0]},
-                {"winner": 1, "within_noise": []},
-                {"winner": None, "within_noise": []},
+                {"second": {**second, "interval": [-0.01, 0.03]}, "within_noise": [0]},
+                {"second": {**second, "interval": [0.01, 0.03]}},
+                {"second": None},
             )
         )
     ]
-    noise = "There is no winner: trials 0 are within noise of it, on 1,234 patches (by patch: too"
-    assert noise in texts[0] and "It has no winner: 1 of its other trials" in texts[0]
-    assert "It is the winner" in texts[1] and "No other trial was completed." in texts[2]
+    far = "Trial 0, the second, is below it by 0.0200 (95 % interval of the difference"
+    assert f"{far} -0.0100 to +0.0300; 1,234 patches, by patch: too narrow" in texts[0]
+    assert "slides): no more than the choice of these patches explains; other seeds" in texts[0]
+    assert "Not told apart from it on these patches: trials 0." in texts[0]
+    assert "- 1 of its other trials are not told apart from the highest" in texts[0]
+    assert "slides): more than the choice of these patches explains; other seeds" in texts[1]
+    assert "No other trial was completed." in texts[2]
     assert all("Trial 1 has the highest validation AUC, 0.9200" in text for text in texts)
-    assert all("no winner" not in text for text in texts[1:])
+    assert all("winner" not in text for text in texts)
+    assert all("told apart" not in text for text in texts[1:])
     old = story_of(make_study(run.with_name("old")))
-    assert "Trial 1 has the highest" in old and "more than noise is unknown." in old
+    assert "Trial 1 has the highest" in old and "How far it is above the others is unknown." in old
 
 
 def test_a_study_says_nothing_of_an_unknown_network_and_predicts_and_submits_nothing(run):

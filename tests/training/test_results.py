@@ -86,7 +86,7 @@ def test_a_finished_run_leaves_its_tables_and_its_record(tmp_path, network, caps
     assert lines.startswith(f"network  tiny, {network.count_params():,} parameters\n")
     shared = "folds share slides, expect about 0.03 less on others"
     assert f"\nall      out-of-fold AUC {record['oof_auc']:.4f}: {shared}\n" in lines
-    assert record["grouping"] == "patch"
+    assert (record["grouping"], record["estimate"]) == ("patch", shared)
     assert f"\nfold 1   out-of-fold AUC {record['fold_auc']['1']:.4f}\n" in lines
 
 
@@ -102,7 +102,7 @@ def test_slides_that_are_known_are_in_the_table_and_nothing_is_warned_of(tmp_pat
     table = pd.read_csv(run.output / "oof.csv")
     assert list(table) == ["id", "label", "fold", "prediction", "slide"]
     assert (table["slide"] == "slide" + table["fold"].astype(str)).all()
-    assert results["grouping"] == "slide"
+    assert (results["grouping"], results["estimate"]) == ("slide", "")
     assert f"\nall      out-of-fold AUC {results['oof_auc']:.4f}\n" in capsys.readouterr().out
 
 

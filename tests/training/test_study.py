@@ -185,28 +185,36 @@ class GuessesAlike(Guesses):
         return predictions, predictions
 
 
-def test_no_winner_is_named_within_noise(study, out, capsys):
+def test_trials_that_are_not_told_apart_are_named(study, out, capsys):
     found = study(GuessesAlike, trials=4)["study"]
     others = [n for n in range(4) if n != found["highest"]]
-    assert found["winner"] is None and found["within_noise"] == others
+    assert found["within_noise"] == others and found["second"]["trial"] in others
     text = capsys.readouterr().out
     listed = ", ".join(map(str, others))
-    where = f"({found['num_patches']} patches, by patch: too narrow for other slides)"
     best = f"trial {found['highest']}"
-    assert f"no winner: trials {listed} are within noise of {best} {where}\n" in text
+    assert f"similar  trials {listed}: not told apart from the highest on these" in text
+    second = found["second"]
+    far = f"second   trial {second['trial']} is below by {second['difference']:.4f} (95 % interval"
+    assert f"{far} of the difference {second['interval'][0]:+.4f} to " in text
+    where = f"{found['num_patches']} patches, by patch: too narrow for other slides"
+    assert f"; {where}): no more than the choice of these patches explains; other" in text
     words = " ".join(f"{name}={value}" for name, value in found["overrides"].items())
     assert f"highest  {best}, AUC {found['highest_auc']:.4f}: {words}\n" in text
 
 
-def test_a_winner_is_above_all_others_by_more_than_noise(study, out, capsys):
+def test_what_the_second_is_below_by_is_said_with_what_its_interval_covers(study, out, capsys):
     space = {**CHOICES, "batch_size": (8,)}
     found = study(Guesses, space, trials=2)["study"]
-    assert found["winner"] == found["highest"] == 0 and found["within_noise"] == []
-    assert "winner   trial 0, AUC " in capsys.readouterr().out
+    assert found["highest"] == 0 and found["within_noise"] == []
+    assert found["second"]["trial"] == 1 and found["second"]["difference"] == 1
+    text = capsys.readouterr().out
+    assert "second   trial 1 is below by 1.0000 (" in text and "highest  trial 0, AUC " in text
+    covered = "more than the choice of these patches explains; other seeds and folds are not"
+    assert f": {covered} counted\n" in text and "winner" not in text
     (out / "trial1.npy").unlink()
     found = study(Guesses, space, trials=2)["study"]
-    assert found["winner"] is None and found["not_compared"] == [1]
-    assert "no winner: the predictions of trials 1 are lost" in capsys.readouterr().out
+    assert found["second"] is None and found["not_compared"] == [1]
+    assert "lost     the predictions of trials 1, which are not" in capsys.readouterr().out
     (out / "trial0.npy").unlink()
     assert study(Guesses, space, trials=2)["study"]["not_compared"] == [0, 1]
 
@@ -219,10 +227,10 @@ def test_trials_are_compared_by_slide_where_slides_are_known(study, shared_compe
     assert 1 < found["num_slides"] <= 7
 
 
-def test_one_trial_alone_wins_nothing(study, capsys):
-    assert study(trials=1)["study"]["winner"] is None
+def test_one_trial_alone_has_no_second(study, capsys):
+    assert study(trials=1)["study"]["second"] is None
     text = capsys.readouterr().out
-    assert "highest  trial 0" in text and "winner" not in text
+    assert "highest  trial 0" in text and "second" not in text
 
 
 def test_ranges_are_searched_from_the_study_s_own_settings_on(trained):
