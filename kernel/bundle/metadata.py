@@ -70,11 +70,7 @@ def fill_metadata(
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
     slug = make_slug(recipe, overrides)
     kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
-    downloads = [
-        pair
-        for pair in list_networks(found, overrides)
-        if pair[1] == "imagenet" or "://" in find_address(pair[1])
-    ]
+    downloads = [pair for pair in list_networks(found, overrides) if is_download(pair[1])]
     if not found.uses_gpu:
         metadata["enable_gpu"] = False
         del metadata["machine_shape"]
@@ -90,3 +86,8 @@ def fill_metadata(
             *([slides] if slides else []),
         ],
     }
+
+
+def is_download(weights: str) -> bool:
+    """Whether first weights are downloaded in the kernel unless they are attached."""
+    return weights == "imagenet" or "://" in find_address(weights)

@@ -160,15 +160,16 @@ def list_networks(recipe: Recipe, overrides: dict | None = None) -> list[tuple]:
         overrides: dict of typed settings.
 
     Returns:
-        List of pairs of str, each once: of each part with `weights`, then of each
-        choice of a study's search space. The architecture is "" where there is none.
+        List of pairs of str, each once: of each part with `weights`, or of those among
+        `members`, then of each choice of a study's search space. The architecture is "" where
+        there is none.
     """
     flat = compose_settings(recipe, overrides).flat()
-    networks = []
+    networks, members = [], flat.get("members")
     for values in [flat, *({**flat, **choice} for choice in recipe.choices)]:
         for name in values:
             part, dot, field = name.rpartition(".")
-            if field == "weights":
+            if field == "weights" and (members is None or part in members):
                 architecture = values.get(f"{part}{dot}architecture", "")
                 networks.append((architecture, values[name]))
     return list(dict.fromkeys(networks))
