@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from pcam_kaggle.models.transformer_settings import find_address
 from pcam_kaggle.system.files import write_json
 
 from ..credentials import find_owner
@@ -11,7 +10,7 @@ from ..files import write_text
 from ..folders import DIST, ROOT
 from .header import make_slug, make_title
 from .page import Bundle, bundle_kernel
-from .recipes import list_networks, read_recipe
+from .recipes import is_download, list_networks, read_recipe
 
 TEMPLATE = ROOT / "kernel-metadata.json"
 PLACEHOLDER = "your-kaggle-username"  # the owner in the template
@@ -86,8 +85,3 @@ def fill_metadata(
             *([slides] if slides else []),
         ],
     }
-
-
-def is_download(weights: str) -> bool:
-    """Whether first weights are downloaded in the kernel unless they are attached."""
-    return weights == "imagenet" or "://" in find_address(weights)

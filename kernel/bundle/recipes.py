@@ -5,6 +5,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
+from pcam_kaggle.models.transformer_settings import find_address
 from pcam_kaggle.system.settings import Settings, compose, name_settings, unknown
 
 from ..facts.measurements import describe_costs
@@ -173,6 +174,11 @@ def list_networks(recipe: Recipe, overrides: dict | None = None) -> list[tuple]:
                 architecture = values.get(f"{part}{dot}architecture", "")
                 networks.append((architecture, values[name]))
     return list(dict.fromkeys(networks))
+
+
+def is_download(weights: str) -> bool:
+    """Whether the first weights of a network are downloaded unless they are attached."""
+    return weights == "imagenet" or "://" in find_address(weights)
 
 
 def parse_words(recipe: Recipe, words: list[str]) -> dict:

@@ -15,8 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from ..bundle.metadata import is_download
-from ..bundle.recipes import Recipe, list_networks, read_recipe
+from ..bundle.recipes import Recipe, is_download, list_networks, read_recipe
 from ..folders import ROOT, RUNS, find_downloaded
 from . import transport
 from .client import Client
