@@ -114,7 +114,7 @@ def find_pixel_scale(preset: str) -> tuple:
 
 
 def find_transformer_revision(settings: TransformerSettings) -> str:
-    """Say which version of its weights `build_transformer` has loaded.
+    """Find the revision of the weights that `build_transformer` has loaded.
 
     Returns:
         str, the commit of a snapshot in Hugging Face's cache, or the first ten hex digits of the
