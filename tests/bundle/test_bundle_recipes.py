@@ -151,7 +151,7 @@ def test_words_become_typed_overrides():
         ("trials=3", "course_study, demo_study, "),
         ("clean=blank", "best, course_my_vgg16, "),
         ("split=hue", "a recipe that has it: best. Received: split for recipe demo"),
-        ("head=mlp", "a recipe that has it: midnight, midnight_study, smoke."),
+        ("head=mlp", "a recipe that has it: best, midnight, midnight_study, smoke."),
         ("figures=false", "figures: this setting was removed; the report draws the pictures"),
         ("architecture=resnet34_seed", "resnet34_seed is now called course_resnet34."),
         ("split=stain", "split: stain is now called hue. Received: split=stain"),
@@ -190,7 +190,7 @@ def test_every_recipe_is_complete(name):
     known = name_settings(recipe.parts)
     assert recipe.text.endswith(".") and recipe.method
     assert set(recipe.changes) <= set(known)
-    assert not any("." in setting for setting in known) or name == "smoke"
+    assert not any("." in setting for setting in known) or name in ("best", "smoke")
     assert recipe.is_study is name.endswith("_study")
     assert recipe.submits is not (recipe.is_study or name in ("explore", "smoke"))
     assert recipe.uses_gpu is (name != "explore")

@@ -384,7 +384,7 @@ def test_a_file_that_lacks_weights_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"weights": "none"}, r"weights: expected those of a transformer.*midnight-12k"),
+        ({"weights": "none"}, r"weights: expected those of a transformer.*dinov2-base"),
         ({"weights": "imagenet"}, "weights: expected those of a transformer"),
         ({"augmentation": "flip"}, "unknown setting 'augmentation'"),
         ({"stain_jitter": 0.05}, "unknown setting 'stain_jitter'"),

@@ -75,7 +75,7 @@ def describe(weights):
     )
     assert probe.build().output_shape == (None, 2 * DIM)
     backbone = probe.describe()["backbone"]
-    return {key: backbone[key] for key in ("weights", "revision")}
+    return {name: backbone[name] for name in ("weights", "revision")}
 
 
 def test_a_name_is_downloaded_and_the_record_says_from_where(hub):

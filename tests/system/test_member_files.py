@@ -130,7 +130,7 @@ def test_a_new_folder_and_one_s_own_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["fold{}_seed0.npz", "stain{}_seed0.npz", "checkpoint_fold{}_seed0.npz"]
+    "name", ["fold{}_seed0.npz", "vit_fold{}_seed0.npz", "checkpoint_fold{}_seed0.npz"]
 )
 def test_a_folder_with_another_run_s_networks_is_refused(tmp_path, name):
     save_folds(tmp_path, ["mine", "other"], name)
