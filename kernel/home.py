@@ -29,7 +29,7 @@ def show_recipes(args: argparse.Namespace, runs: Path) -> None:
     for name, network in load_networks().items():
         counts = f"{network.num_parameters:>11,} {network.num_trainable:>11,}"
         print(f"{name:<17} {network.family:<11} {counts}  {network.text}")
-    print(f"\n{'foundation model':<17} {'access':<11} {'licence':<11} {'parameters':>11}")
+    print(f"\n{'foundation model':<17} {'access':<11} {'license':<11} {'parameters':>11}")
     print(*list_foundation(), sep="\n")
     print("choose one by held-out slides, not by a published score on PCam's test part")
 

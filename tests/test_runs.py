@@ -417,9 +417,9 @@ def damage_labels(root):
     "damage, settings, message",
     [
         (damage_image, {}, "not a TIFF"),
-        (damage_sample, {}, "images without an id"),
-        (damage_labels, {}, "images without an id"),
-        (damage_nothing, {"num_folds": 21}, "only 20 positive images"),
+        (damage_sample, {}, "1 image without an id"),
+        (damage_labels, {}, "1 image without an id"),
+        (damage_nothing, {"num_folds": 21}, "positive images (20)"),
         (damage_nothing, {"num_images": 1000}, "only 51 training images"),
         (damage_nothing, {"weights": "nowhere.h5"}, "weights='nowhere.h5'"),
         (damage_nothing, {"slide_map": "nowhere.csv"}, "nowhere.csv"),

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from pcam_kaggle.models.transformer_settings import find_address
 from pcam_kaggle.system.files import write_json
 
 from ..credentials import find_owner
@@ -11,7 +10,7 @@ from ..files import write_text
 from ..folders import DIST, ROOT
 from .header import make_slug, make_title
 from .page import Bundle, bundle_kernel
-from .recipes import list_networks, read_recipe
+from .recipes import is_download, list_networks, read_recipe
 
 TEMPLATE = ROOT / "kernel-metadata.json"
 PLACEHOLDER = "your-kaggle-username"  # the owner in the template
@@ -70,11 +69,7 @@ def fill_metadata(
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
     slug = make_slug(recipe, overrides)
     kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
-    downloads = [
-        pair
-        for pair in list_networks(found, overrides)
-        if pair[1] == "imagenet" or "://" in find_address(pair[1])
-    ]
+    downloads = [pair for pair in list_networks(found, overrides) if is_download(pair[1])]
     if not found.uses_gpu:
         metadata["enable_gpu"] = False
         del metadata["machine_shape"]

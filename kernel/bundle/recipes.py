@@ -5,6 +5,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
+from pcam_kaggle.models.transformer_settings import find_address
 from pcam_kaggle.system.settings import Settings, compose, name_settings, unknown
 
 from ..facts.measurements import describe_costs
@@ -160,18 +161,24 @@ def list_networks(recipe: Recipe, overrides: dict | None = None) -> list[tuple]:
         overrides: dict of typed settings.
 
     Returns:
-        List of pairs of str, each once: of each part with `weights`, then of each
-        choice of a study's search space. The architecture is "" where there is none.
+        List of pairs of str, each once: of each part with `weights`, or of those among
+        `members`, then of each choice of a study's search space. The architecture is "" where
+        there is none.
     """
     flat = compose_settings(recipe, overrides).flat()
-    networks = []
+    networks, members = [], flat.get("members")
     for values in [flat, *({**flat, **choice} for choice in recipe.choices)]:
         for name in values:
             part, dot, field = name.rpartition(".")
-            if field == "weights":
+            if field == "weights" and (members is None or part in members):
                 architecture = values.get(f"{part}{dot}architecture", "")
                 networks.append((architecture, values[name]))
     return list(dict.fromkeys(networks))
+
+
+def is_download(weights: str) -> bool:
+    """Whether the first weights of a network are downloaded unless they are attached."""
+    return weights == "imagenet" or "://" in find_address(weights)
 
 
 def parse_words(recipe: Recipe, words: list[str]) -> dict:

@@ -4,8 +4,9 @@ Its columns:
 
 - name: what the setting `weights` takes; empty for a model that is not offered.
 - weights: its address on Hugging Face.
-- licence, access: of the weights; access is open, or gated and by what.
+- license, access: of the weights; access is open, or gated and by what.
 - architecture, parameters, pretraining, input_size: of the model.
+- hidden_size, num_layers: in its config.json; empty where that is not confirmed.
 - pcam: a published result of a linear model on PCam's test part, with its metric. The competition's
   private leaderboard is PCam's test part too: no choice is to be made by this number.
 - source: where that result, or else the model, is described.
@@ -28,11 +29,13 @@ class FoundationModel:
 
     name: str
     weights: str
-    licence: str
+    license: str
     access: str
     architecture: str
     parameters: str
     pretraining: str
+    hidden_size: str
+    num_layers: str
     input_size: str
     pcam: str
     source: str
@@ -49,7 +52,7 @@ def read_foundation() -> list[FoundationModel]:
 def list_foundation() -> list[str]:
     """A line for each model that is offered, for `list`."""
     return [
-        f"{row.name:<17} {row.access.partition(':')[0]:<11} {row.licence:<11} {row.parameters:>11}"
+        f"{row.name:<17} {row.access.partition(':')[0]:<11} {row.license:<11} {row.parameters:>11}"
         f"  {row.architecture}; {row.pretraining}"
         for row in read_foundation()
         if row.name
@@ -58,7 +61,7 @@ def list_foundation() -> list[str]:
 
 def render_foundation() -> str:
     """The table of all models, as Markdown; those that are not offered last."""
-    header = ("weights=", "model", "licence, access", "pretrained on", "input", "PCam, published")
+    header = ("weights=", "model", "license, access", "pretrained on", "input", "PCam, published")
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for row in read_foundation():
         place = row.weights.removeprefix("hf://")
@@ -66,7 +69,7 @@ def render_foundation() -> str:
             f"`{row.name}`" if row.name else f"not offered: {row.why_not}",
             f"[{place}](https://huggingface.co/{place}): {row.architecture}, {row.parameters} "
             "parameters",
-            f"{row.licence}, {row.access}",
+            f"{row.license}, {row.access}",
             row.pretraining,
             row.input_size,
             f"[{row.pcam}]({row.source})",

@@ -1,8 +1,11 @@
 """Private Kaggle datasets, made of files of this machine."""
 
+import fnmatch
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from pcam_kaggle.data.settings import SLIDE_MAPS
 
 from .client import Client
 from .errors import KaggleError, LostAnswer
@@ -91,16 +94,54 @@ def fetch_dataset_status(client: Client, slug: str) -> str | None:
     return answer.status.name
 
 
-def list_dataset_files(client: Client, slug: str) -> set[str]:
-    """The names of a dataset's files."""
+def list_dataset_files(client: Client, slug: str, owner: str | None = None) -> set[str]:
+    """The names of the files of a dataset, by default of the user's own."""
     files = client.call_pages(
         "datasets",
         "list_dataset_files",
         "dataset_files",
-        owner_slug=client.username,
+        owner_slug=owner or client.username,
         dataset_slug=slug,
     )
     return {file.name for file in files}
+
+
+def check_slides(client: Client, dataset: str, slide_map: str) -> None:
+    """Refuse a dataset in which a kernel would not find a map of slides.
+
+    Args:
+        client: Client.
+        dataset: str, "owner/slug".
+        slide_map: str, the kernel's setting.
+
+    Raises:
+        ValueError: it has no such file or several, or the setting is "none".
+        KaggleError: there is no such dataset, or it is not the user's to see.
+    """
+    if slide_map == "none":
+        raise ValueError(
+            f"--slides: expected slide_map=auto. Received: --slides {dataset} and slide_map=none. "
+            "Try: leave out one of the two"
+        )
+    owner, slug = dataset.split("/")
+    try:
+        files = sorted(list_dataset_files(client, slug, owner))
+    except KaggleError as error:
+        if error.status not in (403, 404):
+            raise
+        raise KaggleError(
+            f"--slides: expected a dataset that you can see. Received: {dataset}, which is not "
+            "there or is another user's private one. Try: the end of its address on Kaggle",
+            error.status,
+        ) from None
+    names = SLIDE_MAPS if slide_map == "auto" else (slide_map.rsplit("/", 1)[-1],)
+    maps = [file for file in files if any(fnmatch.fnmatch(file.split("/")[-1], n) for n in names)]
+    if len(maps) != 1:
+        received = ", ".join((maps or files)[:10]) or "no files"
+        raise ValueError(
+            f"--slides: expected a dataset with one CSV named {' or '.join(names)}. Received: "
+            f"{dataset} with {received}. Try: a dataset of the unpacked CSV alone"
+        )
 
 
 def is_networks(dataset: str) -> bool:

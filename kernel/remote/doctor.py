@@ -15,8 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from ..bundle.metadata import fill_metadata
-from ..bundle.recipes import Recipe, list_networks, read_recipe
+from ..bundle.recipes import Recipe, is_download, list_networks, read_recipe
 from ..folders import ROOT, RUNS, find_downloaded
 from . import transport
 from .client import Client
@@ -24,7 +23,7 @@ from .competition import PAGE, NotJoined, check_joined
 from .datasets import fetch_dataset_status
 from .download import ARCHIVE_BYTES, DATA_BYTES
 from .quota import check_timeout, choose_timeout, expect_hours, read_gpu_hours
-from .weights import find_datasets
+from .weights import find_dataset, find_datasets, read_registry
 
 PATIENCE = 10  # seconds to keep retrying one call
 TIMEOUT = (5, 20)  # seconds to connect, and of silence
@@ -180,18 +179,24 @@ def check_submissions(client: Client) -> Finding:
 
 
 def check_weights(client: Client, recipe: Recipe, overrides: dict, runs: Path) -> Finding:
-    """Where the kernel takes its pretrained weights from."""
-    datasets = find_datasets(recipe, overrides, client.service, runs)
-    for dataset in datasets:
+    """Where the kernel takes the pretrained weights of each network from."""
+    find_datasets(recipe, overrides, client.service, runs)  # refuses what no kernel could load
+    known = read_registry(runs).get(client.service, {})
+    attached, downloads = [], []
+    for architecture, weights in list_networks(recipe, overrides):
+        name, dataset = architecture or weights, find_dataset(architecture, weights, known)
+        if dataset is None:
+            downloads += [name] * is_download(weights)
+            continue
         status = fetch_dataset_status(client, dataset.split("/")[1])
         if status != "READY":
-            architecture, weights = list_networks(recipe, overrides)[0]
-            remedy = f"run python build.py weights {architecture or f'{weights} FOLDER'}"
+            remedy = f"run python build.py weights {name}{'' if architecture else ' FOLDER'}"
             return "fail", f"the dataset {dataset} is {status or 'not there'}", remedy
-    metadata = fill_metadata(recipe.name, overrides, client.username, tuple(datasets))
-    if metadata["enable_internet"]:
-        return "ok", f"{recipe.name} downloads them in the kernel, over the internet", ""
-    return "ok", f"in {', '.join(datasets)}" if datasets else f"{recipe.name} needs none", ""
+        attached.append(f"{name} in {dataset}")
+    if downloads:
+        names = ", ".join(downloads)
+        attached.append(f"{names} downloaded in the kernel, over the internet")
+    return "ok", "; ".join(attached) or f"{recipe.name} needs none", ""
 
 
 def check_versions() -> Finding:

@@ -11,7 +11,7 @@ from slugify import slugify
 from ..bundle.header import make_slug
 from ..bundle.metadata import fill_metadata, write_kernel
 from ..bundle.page import Bundle, bundle_kernel
-from ..bundle.recipes import read_recipe
+from ..bundle.recipes import compose_settings, read_recipe
 from ..folders import DIST, RUNS
 from ..locks import locked
 from ..records import PushRecord, make_record, now, read_result_record, write_record
@@ -19,6 +19,7 @@ from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
 from .competition import check_joined
+from .datasets import check_slides
 from .errors import KaggleError
 from .networks import choose_attached
 from .once import Note, Undecided, locate_note, recover, send_once, wait_until_shown
@@ -78,12 +79,15 @@ def push_kernel(
         Path of the run.
 
     Raises:
-        ValueError: wrong settings, or a title whose slug is not the kernel's.
+        ValueError: wrong settings, a dataset without a map of slides, or a title whose slug is
+            not the kernel's.
         Undecided: a push was interrupted or its answer lost, and no new version shows.
         KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
             GPU within an hour.
     """
     push = Push(client, name, dict(overrides or {}), resume, runs, say, slides)
+    if slides:
+        check_slides(client, slides, compose_settings(push.recipe, overrides).flat()["slide_map"])
     with locked(DIST, push.slug, say):
         push.settle(send_anyway)
         stored = find_latest(client, push.kernel_id, runs, say, send_anyway)

@@ -14,10 +14,12 @@ from pcam_kaggle.models.transformer_settings import (
     TransformerSettings,
 )
 from pcam_kaggle.system.files import hash_file, read_json, short_hash, write_json
+from pcam_kaggle.system.hub import SCALE_FILE, read_pixel_scale
 from pcam_kaggle.system.settings import unknown
 
 from ..bundle.metadata import TEMPLATE
 from ..bundle.recipes import Recipe, list_networks
+from ..facts.foundation import read_foundation
 from ..folders import RUNS
 from ..locks import locked
 from .client import Client
@@ -26,7 +28,7 @@ from .datasets import publish_files
 REGISTRY = "datasets.json"  # in runs/weights/: service -> weights file or model -> dataset
 PRETRAINED_FILES = {**PRETRAINED, "vgg16": VGG16_FILE}  # network: Keras's name of the file
 HDF5 = b"\x89HDF\r\n\x1a\n"
-CONFIG, SCALE, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"  # lists the files where there are several
 
 
@@ -62,8 +64,8 @@ def publish_weights(
         key, paths = architecture, check_model(architecture, path)
         hashes = {path.name: hash_file(path) for path in paths}
         digest = short_hash(json.dumps(hashes, sort_keys=True))[:8]
-        if SCALE not in hashes:
-            say(f"no {SCALE}: pixels are scaled to -1..1, as for midnight-12k")
+        if SCALE_FILE not in hashes:
+            say(f"no {SCALE_FILE}: pixels are scaled to -1..1, as for midnight-12k")
     else:
         paths = [find_weights(architecture, path)]
         key, digest = paths[0].name, short_hash(paths[0].read_bytes())[:8]
@@ -142,37 +144,78 @@ def check_name(weights: str) -> None:
     template = read_json(TEMPLATE)
     is_attached = template["dataset_sources"] or template["model_sources"]
     if "://" not in weights and weights not in FOUNDATION and not is_attached:
-        raise ValueError(f"weights: {unknown('foundation model', weights, FOUNDATION)}")
+        text = unknown("foundation model", weights, FOUNDATION)
+        raise ValueError(f"weights: {text} Try: python build.py list, which describes them")
 
 
 def check_model(name: str, folder: Path | None) -> list[Path]:
     """The files of a foundation model in a folder, in the format of transformers.
 
     Raises:
-        ValueError: no folder, another type of model, a file that is missing or not whole.
+        ValueError: no folder, another model, a file that is missing, damaged or not whole.
     """
-    page = FOUNDATION[name].replace("hf://", "https://huggingface.co/")
-    expected = f"the folder of {name} from {page}: {CONFIG} with a model_type among "
-    expected += f"{', '.join(MODEL_TYPES)}, {WEIGHTS} or {INDEX} with its files, and {SCALE}"
+    place = FOUNDATION[name].removeprefix("hf://")
+    expected = f"the folder of {name} from https://huggingface.co/{place}: {CONFIG} with a "
+    expected += f"model_type among {', '.join(MODEL_TYPES)}, {WEIGHTS} or {INDEX} with its files, "
+    expected += f"and {SCALE_FILE}"
     try:
         if folder is None:
             raise ValueError("no folder")
-        kind = read_json(folder / CONFIG).get("model_type")
-        if kind not in MODEL_TYPES:
-            raise ValueError(f"{folder / CONFIG} with model_type {kind!r}")
-        names = [WEIGHTS]
-        if (folder / INDEX).exists():
-            names = sorted(map(str, set(read_json(folder / INDEX)["weight_map"].values())))
+        check_config(name, folder / CONFIG)
+        names = list_weights(folder)
         for file in names:
-            if not is_whole(folder / Path(file).name):
+            if not is_whole(folder / file):
                 raise ValueError(f"{folder / file}, which is not whole")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"weights: expected {expected}. Received: {error}. Try: python build.py weights {name} "
-            "FOLDER"
+            f"weights: expected {expected}. Received: {error}. Try: hf download {place} "
+            f"--local-dir FOLDER, then python build.py weights {name} FOLDER"
         ) from error
-    others = [file for file in (CONFIG, SCALE, INDEX) if (folder / file).is_file()]
+    if (folder / SCALE_FILE).exists():
+        read_pixel_scale(folder / SCALE_FILE)
+    others = [file for file in (CONFIG, SCALE_FILE, INDEX) if (folder / file).is_file()]
     return [folder / file for file in (*others, *names)]
+
+
+def check_config(name: str, path: Path) -> None:
+    """Refuse the config.json of a model that cannot be the one of that name.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is no JSON object, or of another type or size; says what is there.
+    """
+    config = read_object(path)
+    kind = config.get("model_type")
+    if kind not in MODEL_TYPES:
+        raise ValueError(f"{path} with model_type {kind!r}")
+    (row,) = [row for row in read_foundation() if row.name == name]
+    known = {"hidden_size": row.hidden_size, "num_hidden_layers": row.num_layers}
+    for key, value in known.items():
+        if value and config.get(key) != int(value):
+            raise ValueError(f"{path} of another model: {key} {config.get(key)!r}, not {value}")
+
+
+def list_weights(folder: Path) -> list[str]:
+    """The names of a model's files of weights: one, or those of its index.
+
+    Raises:
+        ValueError: an index that names no files in the folder.
+    """
+    if not (folder / INDEX).exists():
+        return [WEIGHTS]
+    files = read_object(folder / INDEX).get("weight_map")
+    names = set(files.values()) if isinstance(files, dict) else set()
+    if not names or not all(isinstance(n, str) and n == Path(n).name for n in names):
+        raise ValueError(f"{folder / INDEX} without a weight_map that names files beside it")
+    return sorted(names)
+
+
+def read_object(path: Path) -> dict:
+    """Read a JSON object; a ValueError says only that it is none."""
+    try:
+        return read_json(path)
+    except ValueError:
+        raise ValueError(f"{path}, which is no JSON object in UTF-8") from None
 
 
 def is_whole(path: Path) -> bool:
@@ -202,12 +245,15 @@ def find_weights(architecture: str, path: Path | None) -> Path:
         known = (*PRETRAINED_FILES, *FOUNDATION)
         raise ValueError(unknown("architecture with weights", architecture, known))
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    path = path or home / "models" / PRETRAINED_FILES[architecture]
+    cached = home / "models" / PRETRAINED_FILES[architecture]
+    remedy = f"python build.py weights {architecture} FILE, or let Keras download it to {cached}"
+    if path:
+        remedy = f"the path of a copy of {cached.name}, as Keras downloads it"
+    path = path or cached
     if not path.is_file():
         raise ValueError(
             f"weights: expected a file of {architecture}'s weights. Received: {path}, "
-            "which is not there. Keras leaves one there when it downloads them. Try: "
-            f"python build.py weights {architecture} FILE"
+            f"which is not there. Try: {remedy}"
         )
     with open(path, "rb") as file:
         if file.read(len(HDF5)) != HDF5:

@@ -78,8 +78,8 @@ def describe_exploration(summary: dict) -> list:
     if "slides" in summary:
         slides = summary["slides"]
         lines.append(
-            f"slides     {slides['slides']:,}, {slides['slides_without_tumor']:,} "
-            f"without tumor, {slides['slides_of_tumor_alone']:,} with nothing else"
+            f"slides     {slides['slides']:,}: {slides['slides_without_tumor']:,} without tumor "
+            f"patches, {slides['slides_of_tumor_alone']:,} with tumor patches only"
         )
     if hospitals := summary.get("hospitals"):
         lines.append(

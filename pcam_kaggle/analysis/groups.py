@@ -26,7 +26,7 @@ def group_slides(split: str, slides: np.ndarray | None) -> np.ndarray | None:
         unknown = slides[hospitals == ""]
         if not len(unknown):
             return hospitals
-        received = summarize_items(sorted(set(unknown)), "other names")
+        received = summarize_items(sorted(set(unknown)), "other name")
     raise ValueError(
         "split=hospital: expected a map (slide_map) to slides such as "
         f"camelyon16_train_tumor_071. Received: {received}\nTry: split=auto"

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..system.paths import find_attached
+from .settings import SLIDE_MAPS
 
-SLIDE_MAPS = ("patch_id_wsi*.csv", "slides.csv")
+PACKED_MAPS = ("patch_id_wsi*.zip", "patch_id_wsi*.gz", "slides.*.gz", "slides.zip")
 
 
 def load_labels(folder: Path) -> pd.DataFrame:
@@ -33,7 +34,8 @@ def load_labels(folder: Path) -> pd.DataFrame:
     if len(wrong):
         shown = [f"{row.label!r} for {row.id}" for row in wrong.itertuples()]
         raise ValueError(
-            f"{source}: expected labels 0 and 1. Received: " + summarize_items(shown, "invalid")
+            f"{source}: expected labels 0 and 1. Received: "
+            + summarize_items(shown, "invalid label")
         )
     images = list_images(Path(folder) / "train")
     check_same_ids(source, labels["id"], images["id"])
@@ -85,24 +87,39 @@ def find_slide_map(slide_map: str, folder: Path, inputs: Path | str | None) -> P
         Path, or None for "none" and where "auto" finds nothing.
 
     Raises:
-        ValueError: several files fit, or none has that name.
+        ValueError: several files fit, none has that name, or only a compressed one is there.
     """
     if slide_map == "none":
         return None
-    if Path(slide_map).is_file():
-        return Path(slide_map)
-    names = SLIDE_MAPS if slide_map == "auto" else (slide_map,)
+    found, names = [Path(slide_map)], (slide_map,)
+    if not found[0].is_file():
+        names = SLIDE_MAPS if slide_map == "auto" else names
+        found = list_maps(names, folder, inputs)
+    if not found and slide_map == "auto":
+        found = list_maps(PACKED_MAPS, folder, inputs)
+    packed = [path for path in found if path.suffix in (".zip", ".gz")]
+    if len(found) == 1 and not packed:
+        return found[0]
+    if not found and slide_map == "auto":
+        return None
+    received = ", ".join(map(str, found)) or f"{slide_map!r}, which is not there"
+    raise ValueError(
+        f"slide_map: expected one CSV id,slide. Received: {received}. Try: "
+        f"{'unpack it' if packed else 'slide_map=FILE'}, or slide_map=none for folds by patch"
+    )
+
+
+def list_maps(names: tuple, folder: Path, inputs: Path | str | None) -> list:
+    """The paths of files of these names among the inputs, in the competition folder or beside it.
+
+    Args:
+        names: names or patterns of file names.
+        folder, inputs: as for `find_slide_map`.
+    """
     found = [path for name in names for path in find_attached(name, inputs)]
     for place in (folder, folder.parent):
         found += [place / n for name in names for n in fnmatch.filter(os.listdir(place), name)]
-    found = sorted({path.resolve() for path in found})
-    if len(found) > 1 or (not found and slide_map != "auto"):
-        received = ", ".join(map(str, found)) or f"{slide_map!r}, which is not there"
-        raise ValueError(
-            f"slide_map: expected one CSV id,slide. Received: {received}. "
-            "Try: slide_map=FILE, or slide_map=none for folds by patch"
-        )
-    return found[0] if found else None
+    return sorted({path.resolve() for path in found})
 
 
 def load_slides(slide_map: Path | str, ids: pd.Series) -> np.ndarray:
@@ -114,13 +131,14 @@ def load_slides(slide_map: Path | str, ids: pd.Series) -> np.ndarray:
     """
     table = read_table(slide_map, ["id", "slide"], ["id", "wsi"])
     table.columns = ["id", "slide"]
+    table = table.apply(lambda column: column.str.strip())
     slides = table.loc[table["slide"] != ""].set_index("id")["slide"]
     problems = {
-        "ids are missing": sorted(set(ids) - set(slides.index)),
-        "duplicate ids": sorted(set(slides.index[slides.index.duplicated()])),
-        "slide alone": sorted(set(slides)) if slides.nunique() == 1 else [],
+        ("id is missing", "ids are missing"): sorted(set(ids) - set(slides.index)),
+        ("duplicate id",): sorted(set(slides.index[slides.index.duplicated()])),
+        ("slide alone",): sorted(set(slides)) if slides.nunique() == 1 else [],
     }
-    texts = [summarize_items(items, problem) for problem, items in problems.items() if items]
+    texts = [summarize_items(items, *words) for words, items in problems.items() if items]
     if texts:
         raise ValueError(
             f"slide_map {slide_map}: expected each training patch once, and several slides. "
@@ -158,8 +176,9 @@ def read_table(source: Path | str, *headers: list) -> pd.DataFrame:
     if not problem and ragged:
         problem = f"line {ragged[0]} has another number of fields ({len(ragged):,} such lines)"
     if problem:
+        columns = " or ".join(",".join(header) for header in headers)
         raise ValueError(
-            f"{source}: expected a CSV in UTF-8 with the columns {','.join(headers[0])}. "
+            f"{source}: expected a CSV in UTF-8 with the columns {columns}, as written here. "
             f"Received: {problem}. Try: download or save the file again"
         )
     return pd.DataFrame([row for _, row in rows], columns=header, dtype=object)
@@ -171,7 +190,7 @@ def read_ids(source: Path) -> pd.DataFrame:
     twice = table.loc[table["id"].duplicated(), "id"]
     if len(twice):
         raise ValueError(
-            f"{source}: expected each id once. Received: " + summarize_items(twice, "duplicates")
+            f"{source}: expected each id once. Received: " + summarize_items(twice, "duplicate")
         )
     return table
 
@@ -180,18 +199,24 @@ def check_same_ids(source: Path, listed: pd.Series, on_disk: pd.Series) -> None:
     """Refuse ids without an image and images without an id."""
     listed, on_disk = set(listed), set(on_disk)
     problems = {
-        "ids without an image": sorted(listed - on_disk),
-        "images without an id": sorted(on_disk - listed),
+        ("id without an image", "ids without an image"): sorted(listed - on_disk),
+        ("image without an id", "images without an id"): sorted(on_disk - listed),
     }
-    texts = [summarize_items(ids, problem) for problem, ids in problems.items() if ids]
+    texts = [summarize_items(ids, *words) for words, ids in problems.items() if ids]
     if texts:
         raise ValueError(
             f"{source}: expected the ids of the images beside it. Received: " + "\nand ".join(texts)
         )
 
 
-def summarize_items(items: Iterable, what: str) -> str:
-    """The number of items and the first ten, one per line."""
+def summarize_items(items: Iterable, one: str, many: str = "") -> str:
+    """The number of items and the first ten, one per line.
+
+    Args:
+        items: texts.
+        one, many: what they are, in the singular and the plural; "" for the singular with an s.
+    """
     items = list(items)
     shown = items[:10] + ["..."] * (len(items) > 10)
+    what = one if len(items) == 1 else many or f"{one}s"
     return "\n  ".join([f"{len(items)} {what}", *shown])

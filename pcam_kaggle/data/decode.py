@@ -86,7 +86,7 @@ def load_images(
     if wrong:
         raise ValueError(
             "expected 96x96 RGB TIFF images of 8 bits per channel. Received: "
-            + summarize_items(sorted(wrong), "other files")
+            + summarize_items(sorted(wrong), "other file")
         )
     return images
 

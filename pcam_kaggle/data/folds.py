@@ -32,7 +32,8 @@ def make_folds(
     for kind, count in counts.items():
         if count < num_folds:
             raise ValueError(
-                f"num_folds: there are only {count} {kind}. Received: num_folds={num_folds}"
+                f"num_folds: expected no more folds than {kind} ({count}). "
+                f"Received: num_folds={num_folds}"
             )
     splitter = StratifiedKFold if slides is None else StratifiedGroupKFold
     splitter = splitter(num_folds, shuffle=True, random_state=seed)

@@ -153,11 +153,23 @@ def open_run(
     print(f"data     {tables.folder}: {counts}\noutput   {output}", flush=True)
     run = Run(recipe, settings, tables, output, data, clock, build_id, code, edited, fingerprint)
     if hasattr(settings, "folds"):
-        num_slides = 0 if tables.slides is None else len(set(tables.slides))
-        text = f"grouped by {run.grouping} ({num_slides or 'unknown'} slides)"
-        text = f"by patch: {SHARED_SLIDES}" if run.grouping == "patch" else text
-        print(f"folds    {text}", flush=True)
+        print(f"folds    {describe_folds(run.grouping, tables.slides)}", flush=True)
     return run
+
+
+def describe_folds(grouping: str, slides: np.ndarray | None) -> str:
+    """What the folds of a run do not share, and whether they may share slides.
+
+    Args:
+        grouping: as `Run` has it.
+        slides: as `Competition` has them.
+    """
+    if grouping == "patch":
+        return f"by patch: {SHARED_SLIDES}"
+    if slides is None:
+        return f"grouped by {grouping}: slides are unknown, and folds may share some"
+    kind = "the mean hue of whole slides" if grouping == "hue" else grouping
+    return f"grouped by {kind} ({len(set(slides))} slides)"
 
 
 def read_competition(

@@ -4,6 +4,8 @@ import dataclasses
 
 from ..system.settings import Part, setting
 
+SLIDE_MAPS = ("patch_id_wsi*.csv", "slides.csv")  # names that slide_map=auto takes
+
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings(Part):

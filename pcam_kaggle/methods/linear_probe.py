@@ -40,7 +40,7 @@ class LinearProbe:
         training: settings of the training of head="mlp".
         builder: function of `network` and the dtype of the arithmetic that returns the frozen
             keras.Model, uint8 (b, 96, 96, 3) -> float32 (b, dim).
-        find_revision: function of `network` that says which version of its weights that is.
+        find_revision: function of `network` that returns the revision of its weights.
         tta: views over which the features are averaged.
         explainer: function like `explain_tokens`, or None.
     """

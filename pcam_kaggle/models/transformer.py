@@ -5,7 +5,6 @@ al. 2025). It is too large to fine-tune here.
 """
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from ..data.decode import IMAGE_SHAPE
-from ..system.hub import download_model
+from ..system.hub import SCALE_FILE, download_model, read_pixel_scale
 from ..system.paths import walk_mounts
 from ..system.settings import unknown
 from .build import resize_center
@@ -55,8 +54,8 @@ def load_backbone(
     Raises:
         ImportError: keras-hub is not installed.
         FileNotFoundError: there is no such name or folder.
-        ValueError: the model cannot be downloaded, is of another type or does not accept the
-            input_size.
+        OSError: the model cannot be downloaded.
+        ValueError: it is damaged, of another type or does not accept the input_size.
     """
     try:
         import keras_hub
@@ -67,12 +66,14 @@ def load_backbone(
             'Try: python -m pip install -e ".[foundation]"'
         ) from error
     preset = locate_model(weights)
+    mean, deviation = find_pixel_scale(preset)
     try:
         backbone = keras_hub.models.Backbone.from_preset(
             preset, image_shape=(input_size, input_size, 3), dtype=dtype
         )
     except (ValueError, TypeError, OSError, KeyError, SafetensorError) as error:
-        raise ValueError(
+        is_download = "://" in preset and isinstance(error, OSError)
+        raise (OSError if is_download else ValueError)(
             f"weights: {weights} cannot be loaded for {input_size} pixels. Expected: a "
             f"model of type {', '.join(MODEL_TYPES)} (a vit with its classifier, as "
             "keras-hub reads it), a size that is a multiple of its patches, for vit "
@@ -87,7 +88,6 @@ def load_backbone(
     backbone.trainable = False
     inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
     pixels = resize_center(ops.cast(inputs, "float32"), crop_size, input_size)
-    mean, deviation = read_pixel_scale(preset)
     tokens = ops.cast(backbone((pixels / 255.0 - mean) / deviation), "float32")
     first_patch = 1 + getattr(backbone, "num_register_tokens", 0)
     patches = ops.mean(tokens[:, first_patch:], axis=1)
@@ -96,24 +96,25 @@ def load_backbone(
     )
 
 
-def read_pixel_scale(preset: str) -> tuple:
-    """Read the mean and deviation of a model's training pixels (RGB from 0 to 1).
+def find_pixel_scale(preset: str) -> tuple:
+    """The mean and deviation of a model's training pixels (RGB from 0 to 1).
 
     They are in preprocessor_config.json beside its weights; Midnight's if there is none.
 
     Returns:
         Two float32 arrays (3,) or numbers.
+
+    Raises:
+        ValueError: that file holds something else.
     """
-    path = Path(preset) / "preprocessor_config.json"
+    path = Path(preset) / SCALE_FILE
     if not path.is_file():
         return PIXEL_SCALE
-    settings = json.loads(path.read_text("utf-8"))
-    scale = (settings["image_mean"], settings["image_std"])
-    return tuple(np.array(values, "float32") for values in scale)
+    return tuple(np.array(values, "float32") for values in read_pixel_scale(path))
 
 
 def find_transformer_revision(settings: TransformerSettings) -> str:
-    """Say which version of its weights `build_transformer` has loaded.
+    """Find the revision of the weights that `build_transformer` has loaded.
 
     Returns:
         str, the commit of a snapshot in Hugging Face's cache, or the first ten hex digits of the
@@ -149,13 +150,14 @@ def locate_model(weights: str) -> str:
         str, a path, or an address of another hub, which keras-hub downloads from.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_backbone`.
+        FileNotFoundError, OSError: as `load_backbone`.
     """
     folder, address = find_folder(weights), find_address(weights)
     if folder:
         return str(folder)
     if address.startswith("hf://"):
-        return download_model(address.removeprefix("hf://"))
+        names = [name for name, known in FOUNDATION.items() if known == address]
+        return download_model(address.removeprefix("hf://"), *names)
     if "://" in address:
         return address
     raise FileNotFoundError(

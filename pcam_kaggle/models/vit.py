@@ -5,7 +5,7 @@ import numpy as np
 from keras import KerasTensor, layers, ops
 
 from .build import build_network
-from .transformer import load_backbone, locate_model, read_pixel_scale
+from .transformer import find_pixel_scale, load_backbone, locate_model
 from .vit_settings import VitSettings
 
 BACKBONE = "dinov2"  # the name of the transformer within the network
@@ -15,7 +15,7 @@ def build_vit(settings: VitSettings) -> keras.Model:
     """A DINOv2 with its weights and a new last layer, as `build_network` returns it.
 
     Raises:
-        ImportError, FileNotFoundError, ValueError: as `load_backbone`, or the model is of
+        ImportError, OSError, ValueError: as `load_backbone`, or the model is of
             another type.
     """
     return build_network("vit", vit_body, settings, has_base=True)
@@ -38,7 +38,7 @@ def vit_body(inputs: KerasTensor, settings: VitSettings) -> KerasTensor:
             "Try: weights=dinov2-small"
         )
     backbone = copy_backbone(source)
-    scales = read_pixel_scale(locate_model(settings.weights))
+    scales = find_pixel_scale(locate_model(settings.weights))
     center, deviation = (np.broadcast_to(values, 3) for values in scales)
     scale, offset = (1 / (255 * deviation)).tolist(), (-center / deviation).tolist()
     pixels = layers.Rescaling(scale, offset, dtype="float32")(inputs)

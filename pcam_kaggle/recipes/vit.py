@@ -3,7 +3,7 @@
 DINOv2's ViT-B/14 (Oquab et al. 2023) on two folds, one per GPU. Logistic regression on the frozen
 features gives the first last layer. Then all layers learn, each block at 0.75 times the rate of the
 next one, with warm-up, gradient clipping and averaged weights. The settings are those of the
-literature; nothing was measured. It needs the internet or attached weights.
+literature. It needs the internet or attached weights.
 """
 
 from ..augmentation.flips import augment_patches
@@ -15,6 +15,8 @@ from ..inference.ensemble import average_members
 from ..inference.settings import PredictionSettings
 from ..inference.submission import write_submission
 from ..methods.finetune_vit import FinetuneVit
+from ..models.transformer import find_transformer_revision
+from ..models.transformer_settings import find_address
 from ..models.vit import build_vit
 from ..models.vit_settings import VitSettings
 from ..system.device import set_up_device
@@ -66,6 +68,10 @@ def main(run: Run) -> None:
         memory=device.memory,
     )
     network = announce(method.build())  # fails early without weights or memory
+    network["backbone"] = {
+        "weights": find_address(settings.network.weights),
+        "revision": find_transformer_revision(settings.network),
+    }
 
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)

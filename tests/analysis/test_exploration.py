@@ -164,7 +164,7 @@ def test_the_files_and_lines_of_an_exploration_are_those_of_its_patches(training
     assert "positive" not in found.summary["test"]["blank"]["white"]
     lines = describe_exploration(found.summary)
     assert lines[0] == "train      51 patches of 96x96x3 uint8"
-    assert any(line.startswith("slides     5, ") for line in lines)
+    assert any(line.startswith("slides     5: ") for line in lines)
     assert lines[-1].startswith("test       16 patches, brightness ")
     alone = explore(images, table["id"], table["label"]).summary
     assert {"slides", "test"} == set(found.summary) - set(alone)

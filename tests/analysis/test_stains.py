@@ -145,7 +145,7 @@ def test_folds_of_hospitals_hold_one_out_or_name_the_other_slides():
     assert (pd.Series(groups).groupby(folds).nunique() == 1).all() and set(folds) == {0, 1}
     assert group_slides("auto", slides) is slides and group_slides("hue", None) is None
     slides[3] = "elsewhere"
-    with pytest.raises(ValueError, match=r"Received: 1 other names\s+elsewhere\nTry: split=auto"):
+    with pytest.raises(ValueError, match=r"Received: 1 other name\s+elsewhere\nTry: split=auto"):
         group_slides("hospital", slides)
     with pytest.raises(ValueError, match="Received: no map"):
         group_slides("hospital", None)

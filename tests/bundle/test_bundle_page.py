@@ -340,10 +340,18 @@ def test_results_that_the_page_cannot_hold_are_refused(package):
 def test_a_page_says_how_to_get_weights_that_are_not_in_it():
     advice = "switch the internet on or attach the weights,"
     needed = {name for name in list_recipes() if advice in describe_fork(read_recipe(name), {})}
-    assert {"best", "fast", "midnight", "course_study"} <= needed
+    assert {"best", "fast", "midnight", "vit", "course_study"} <= needed
     assert not {"demo", "scratch", "explore", "course_my_vgg16"} & needed
+    assert advice not in describe_fork(read_recipe("midnight"), {"weights": "attached"})
     text = describe_fork(read_recipe("fast"), {"weights": "none"})
     assert advice not in text and "choose GPU T4 x2, and click" in text
+
+
+def test_a_page_of_a_training_says_how_to_get_folds_by_slide():
+    told = {
+        name for name in list_recipes() if "# **Slides:** For folds" in bundle_kernel(name).source
+    }
+    assert set(list_recipes()) - told == {"explore"}
 
 
 def test_the_page_states_what_was_measured(pages):

@@ -76,13 +76,13 @@ def test_an_id_of_digits_stays_text(tmp_path):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (change_labels(lambda rows: rows[1:]), "1 images without an id"),
-        (remove_first("train"), "1 ids without an image"),
+        (change_labels(lambda rows: rows[1:]), "1 image without an id"),
+        (remove_first("train"), "1 id without an image"),
         (change_labels(lambda rows: rows + rows[:2]), "each id once. Received: 2 duplicates"),
         (change_labels(lambda rows: [(i, "2") for i, _ in rows]), "Received: 51 invalid"),
         (change_labels(lambda rows: [(i, "") for i, _ in rows]), "labels 0 and 1"),
         (change_labels(lambda rows: [(i, "1.0") for i, _ in rows]), "'1.0' for"),
-        (rename_columns, "with the columns id,label. Received: 'name,target'. Try: "),
+        (rename_columns, "columns id,label, as written here. Received: 'name,target'. Try: "),
         (empty_test, "test: expected .tif images. Received: none"),
         (remove_first("test"), "sample_submission.csv: expected the ids of the"),
     ],
@@ -155,18 +155,22 @@ def test_a_smaller_draw_is_part_of_a_larger_one():
 @pytest.mark.parametrize("column", ["slide", "wsi"])
 def test_slides_come_in_the_order_of_the_ids(tmp_path, column):
     path = tmp_path / "map.csv"
-    write_rows(path, [("a", "s1"), ("b", "s2"), ("c", "s1")], ("id", column))
+    write_rows(path, [("a", "s1"), (" b", "s2 "), ("c", "s1")], ("id", column))
     assert load_slides(path, ["c", "b"]).tolist() == ["s1", "s2"]
 
 
 @pytest.mark.parametrize(
     "rows, header, message",
     [
-        ([("a", "s"), ("c", "t")], ("id", "slide"), r"1 ids are missing\s+b\nTry: slide_map="),
-        ([("a", "s"), ("b", ""), ("c", "t")], ("id", "wsi"), r"1 ids are missing\s+b\n"),
-        ([("a", "s"), ("a", "t"), ("b", "s")], ("id", "slide"), r"1 duplicate ids\s+a\n"),
-        ([("a", "s"), ("b", "s")], ("id", "slide"), r"several slides.* 1 slide alone\s+s\nTry: "),
-        ([("a", "s1")], ("patch", "slide"), "the columns id,slide. Received: 'patch,slide'"),
+        ([("a", "s"), ("c", "t")], ("id", "slide"), r"1 id is missing\s+b\nTry: slide_map="),
+        ([("a", "s"), ("b", ""), ("c", "t")], ("id", "wsi"), r"1 id is missing\s+b\n"),
+        ([("a", "s"), ("a ", "t"), ("b", "s")], ("id", "slide"), r"1 duplicate id\s+a\n"),
+        ([], ("id", "slide"), r"2 ids are missing\s+a\s+b\n"),
+        ([("a", "s"), ("b", " s")], ("id", "slide"), r"several slides.* 1 slide alone\s+s\nTry: "),
+        ([("a", "s1")], ("patch", "slide"), "id,slide or id,wsi, .*Received: 'patch,slide'"),
+        ([("a", "s1")], ("ID", "WSI"), "id,slide or id,wsi, as written here. Received: 'ID,WSI'"),
+        ([("a", "s1")], ("id", " wsi"), "id,slide or id,wsi, as written here. Received: 'id, wsi'"),
+        ([], ("id;wsi",), "id,slide or id,wsi, as written here. Received: 'id;wsi'"),
     ],
 )
 def test_a_slide_map_that_does_not_fit_is_refused(tmp_path, rows, header, message):
@@ -202,6 +206,19 @@ def test_without_a_slide_map_none_is_found(competition):
     assert find_slide_map("auto", competition, competition) is None
     with pytest.raises(ValueError, match=r"Received: 'slides\.csv', which is not there\. Try: "):
         find_slide_map("slides.csv", competition, competition)
+
+
+@pytest.mark.parametrize("name", ["patch_id_wsi_full.zip", "patch_id_wsi.csv.gz", "slides.csv.gz"])
+def test_a_compressed_slide_map_is_to_be_unpacked(competition, name):
+    path = competition.parent / name
+    path.touch()
+    for slide_map in ("auto", name, str(path)):
+        with pytest.raises(ValueError, match=f"{name}. Try: unpack it, or slide_map=none"):
+            find_slide_map(slide_map, competition, competition)
+    assert find_slide_map("none", competition, competition) is None
+    unpacked = competition.parent / "patch_id_wsi_full.csv"
+    unpacked.touch()
+    assert find_slide_map("auto", competition, competition) == unpacked.resolve()
 
 
 def test_two_slide_maps_are_both_named(competition):

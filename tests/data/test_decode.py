@@ -163,7 +163,7 @@ def test_a_damaged_image_is_named_and_never_skipped(competition, tmp_path, conte
         load_images(table, tmp_path)
     assert f"{table['path'][3]}: " in str(error.value)
     assert message in str(error.value)
-    assert "Received: 1 other files" in str(error.value)
+    assert "Received: 1 other file\n" in str(error.value)
 
 
 def make_pipe(path):

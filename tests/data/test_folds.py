@@ -29,9 +29,9 @@ def test_folds_never_share_a_slide():
 @pytest.mark.parametrize(
     "labels, slides, message",
     [
-        ([1, 0, 0, 0, 0], None, "only 1 positive images. Received: num_folds=2"),
-        ([1, 1, 1, 0], None, "only 1 negative images"),
-        ([1, 0] * 5, ["a"] * 10, "only 1 slides or groups"),
+        ([1, 0, 0, 0, 0], None, "than positive images \\(1\\). Received: num_folds=2"),
+        ([1, 1, 1, 0], None, "than negative images \\(1\\)"),
+        ([1, 0] * 5, ["a"] * 10, "than slides or groups \\(1\\)"),
         ([1, 1, 0, 0], ["a", "a", "b", "b"], "would hold only one label"),
     ],
 )

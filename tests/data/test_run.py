@@ -120,8 +120,14 @@ def test_other_slides_change_the_fingerprint(start, competition, tmp_path):
         (FoldSettings, "abc", {}, "slide", "grouped by slide (3 slides)"),
         (FoldSettings, "abc", {"slide_map": "none"}, "patch", "by patch: folds share slides"),
         (SplitSettings, "abc", {}, "slide", "grouped by slide (3 slides)"),
-        (SplitSettings, "abc", {"split": "hue"}, "hue", "grouped by hue (3 slides)"),
-        (SplitSettings, "", {"split": "hue"}, "hue", "grouped by hue (unknown slides)"),
+        (
+            SplitSettings,
+            "abc",
+            {"split": "hue"},
+            "hue",
+            "grouped by the mean hue of whole slides (",
+        ),
+        (SplitSettings, "", {"split": "hue"}, "hue", "grouped by hue: slides are unknown, and "),
     ],
 )
 def test_a_run_says_what_its_folds_do_not_share(

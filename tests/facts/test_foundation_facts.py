@@ -7,6 +7,7 @@ from kernel.facts.foundation import read_foundation, render_foundation
 from pcam_kaggle.models.transformer_settings import FOUNDATION
 
 ROWS = read_foundation()
+OPTIONAL = ("name", "why_not", "hidden_size", "num_layers")
 
 
 def test_the_names_are_those_of_the_setting():
@@ -16,7 +17,8 @@ def test_the_names_are_those_of_the_setting():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.weights)
 def test_a_row_says_all_that_a_choice_needs(row):
     values = vars(row)
-    assert all(values[name] for name in values if name not in ("name", "why_not"))
+    assert all(values[name] for name in values if name not in OPTIONAL)
+    assert (values["hidden_size"] + values["num_layers"]).isdigit() or not row.num_layers
     assert bool(row.name) != bool(row.why_not)
     assert row.weights.startswith("hf://") and row.weights.count("/") == 3
     assert row.access.startswith(("open", "gated: ", "not confirmed"))
@@ -25,9 +27,9 @@ def test_a_row_says_all_that_a_choice_needs(row):
     assert not any("|" in text or "\n" in text for text in values.values())
 
 
-def test_no_model_is_offered_whose_licence_excludes_use():
+def test_no_model_is_offered_whose_license_excludes_use():
     assert not any(
-        "on-commercial" in row.licence or "NC" in row.licence for row in ROWS if row.name
+        "on-commercial" in row.license or "NC" in row.license for row in ROWS if row.name
     )
 
 
@@ -36,4 +38,4 @@ def test_list_and_the_table_show_them(capsys):
     text = capsys.readouterr().out
     assert "\nhibou-l           gated       Apache-2.0" in text
     assert "UNI2" not in text and "not by a published score" in text
-    assert "not offered: licence" in render_foundation()
+    assert "not offered: license" in render_foundation()

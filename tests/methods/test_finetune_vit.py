@@ -18,6 +18,7 @@ from pcam_kaggle.inference.predict import predict
 from pcam_kaggle.methods import finetune_vit, logistic
 from pcam_kaggle.methods.finetune_vit import extract_last, set_head
 from pcam_kaggle.methods.logistic import fit_regression
+from pcam_kaggle.models.transformer import hash_weights
 from pcam_kaggle.models.vit import BACKBONE, build_vit
 from pcam_kaggle.recipes import run_recipe
 from pcam_kaggle.training import optimizer
@@ -199,6 +200,7 @@ def test_the_page_and_the_package_write_the_same_bytes(
     assert "network  vit, " in lines and "linear head C=" in lines and "memory   about" in lines
     run = run_recipe("vit", settings, data=inputs, output=tmp_path / "package")
     assert run["complete"] and run["network"] == "vit"
+    assert run["backbone"] == {"weights": "small", "revision": hash_weights(inputs / "small")}
     for name in ("submission.csv", "oof.csv"):
         ours, theirs = (tmp_path / folder / name for folder in ("out", "package"))
         assert ours.read_bytes() == theirs.read_bytes()

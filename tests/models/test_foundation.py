@@ -65,7 +65,7 @@ def save_secret(tmp_path, monkeypatch):
 
 
 def describe(weights):
-    """What a run's record says about the backbone."""
+    """What a run's record says about the backbone's weights."""
     probe = LinearProbe(
         TransformerSettings(weights=weights, input_size=56),
         HeadSettings(),
@@ -129,24 +129,57 @@ def test_a_gated_model_names_its_page_and_both_ways(
     monkeypatch.setenv("PCAM_CACHE", str(tmp_path / "images"))
     settings = {"weights": "hibou-l", "input_size": 56, "num_folds": 2, "require_gpu": False}
     output = tmp_path / "out"
-    with pytest.raises(ValueError, match="hf://histai/hibou-L is gated") as caught:
+    with pytest.raises(OSError, match="hf://histai/hibou-L is gated") as caught:
         run_recipe("midnight", settings, data=shared_competition, output=output)
     message = str(caught.value)
-    for words in (reason, "https://huggingface.co/histai/hibou-L", "build.py weights NAME FOLDER"):
+    for words in (reason, "https://huggingface.co/histai/hibou-L", "Add-ons, Secrets"):
         assert words in message
-    assert "Add-ons, Secrets" in message and caught.value.__context__ is None
+    assert message.endswith("build.py weights hibou-l FOLDER, then weights=hibou-l")
+    assert caught.value.__context__ is None
     assert not (tmp_path / "images").exists()  # nothing was decoded
     if secret:
         assert secret not in message + "".join(capfd.readouterr())
 
 
+def test_a_gated_model_without_a_name_becomes_a_dataset_of_its_folder(hub):
+    hub.models["owner/gated"] = hub.models["histai/hibou-L"]
+    hub.gated = {"owner/gated"}
+    with pytest.raises(OSError, match="dataset_sources in .*then weights=NAME, the name of that"):
+        load_backbone("hf://owner/gated", 56)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        '{"image_mean": 0.5, "image_std": 0.5}',
+        '{"image_mean": [0.5, 0.5], "image_std": [0.5, 0.5]}',
+        '{"image_mean": [0.5, 0.5, NaN], "image_std": [0.5, 0.5, 0.5]}',
+        '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0]}',
+        '{"image_mean": ["a", "b", "c"], "image_std": [0.5, 0.5, 0.5]}',
+        "{",
+        b"\xff\xfe{\x00}\x00",
+    ],
+)
+def test_a_pixel_scale_that_cannot_be_read_is_named(model, tmp_path, content):
+    folder = tmp_path / "scaled"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).symlink_to(model / name)
+    content = content if isinstance(content, bytes) else content.encode()
+    (folder / "preprocessor_config.json").write_bytes(content)
+    with pytest.raises(ValueError, match="preprocessor_config.json: expected a JSON .* Try: "):
+        load_backbone(str(folder), 56)
+
+
 def test_at_home_a_gated_model_asks_for_a_login(hub):
-    with pytest.raises(ValueError, match="HTTP 401 without a token.*at home: hf auth login"):
+    with pytest.raises(OSError, match="HTTP 401 without a token.*at home: hf auth login"):
         load_backbone("hibou-l", 56)
 
 
 def test_a_model_that_is_not_there_is_named_without_a_signed_address(hub):
-    with pytest.raises(ValueError, match="hf://owner/none cannot be downloaded.*HTTP 401"):
+    with pytest.raises(OSError, match="hf://owner/none cannot be downloaded.*HTTP 401"):
         load_backbone("hf://owner/none", 56)
 
 
@@ -158,7 +191,7 @@ def test_without_a_connection_the_cache_serves_and_without_it_the_error_says_so(
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     load_backbone("hibou-b", 56)
-    with pytest.raises(ValueError, match="dinov2-small cannot be downloaded.*LocalEntryNotFound"):
+    with pytest.raises(OSError, match="dinov2-small cannot be downloaded.*LocalEntryNotFound"):
         load_backbone("dinov2-small", 56)
 
 

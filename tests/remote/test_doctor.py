@@ -14,6 +14,7 @@ from kernel.remote.push import push_kernel
 from kernel.remote.weights import publish_weights
 from kernel.runs import list_runs
 from kernel.sandbox.faults import Fault
+from pcam_kaggle.models.transformer_settings import FOUNDATION
 
 NAMES = ("credentials", "service", "competition", "account", "GPU hours", "submissions")
 NAMES += ("weights", "versions", "disk")
@@ -234,12 +235,20 @@ def test_a_recipe_without_a_gpu_does_not_need_the_quota(sandbox, check):
 def test_registered_weights_have_to_be_on_the_service(sandbox, runs, check, weights):
     publish_weights(Client(), "densenet121", weights, runs)
     found = check()["weights"]
-    assert found.state == "ok" and found.found.startswith("in sandbox/pcam-densenet121-weights")
+    assert found.state == "ok" and found.found.startswith("densenet121 in sandbox/pcam-densenet")
+    assert check("best")["weights"].found == (
+        f"{found.found}; midnight-12k, dinov2-base, efficientnetv2s downloaded in the kernel, over "
+        "the internet"
+    )
+    assert check("best", members=("densenet",))["weights"].found == found.found
     sandbox.service.state["datasets"].clear()
     found = check()["weights"]
     assert found.state == "fail" and "is not there" in found.found
     assert found.remedy == "run python build.py weights densenet121"
     assert check("scratch")["weights"].found == "scratch needs none"
+    found = check("midnight", weights="hibou-x")["weights"]
+    assert found.found.endswith(f"? Known: {', '.join(FOUNDATION)}.")
+    assert found.remedy == "python build.py list, which describes them"
 
 
 def test_old_packages_and_a_full_disk_are_found(sandbox, check, monkeypatch):

@@ -1,5 +1,6 @@
 """Pushing: sent once, refused in plain words, recorded."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -123,8 +124,33 @@ def test_a_name_that_is_no_dataset_is_refused(sandbox, dataset, capsys):
 
 
 def test_a_dataset_that_is_not_there_is_refused(sandbox, runs):
-    with pytest.raises(KaggleError, match="no/such"):
+    with pytest.raises(KaggleError, match="no/such, which is not there or is another user's"):
         push_kernel(Client(), "demo", runs=runs, slides="no/such")
+    assert count_pushes(sandbox) == 0
+
+
+@pytest.mark.parametrize(
+    "names, slide_map, received",
+    [
+        (["other.csv"], "auto", "one CSV named patch_id_wsi.* with other.csv. Try: "),
+        (["patch_id_wsi_full.zip"], "auto", "with patch_id_wsi_full.zip. Try: .* unpacked CSV"),
+        (["slides.csv", "patch_id_wsi.csv"], "auto", "with patch_id_wsi.csv, slides.csv"),
+        (["slides.csv"], "own.csv", "one CSV named own.csv.* with slides.csv"),
+        (["slides.csv"], "none", "Received: --slides sandbox/wsi.* and slide_map=none"),
+        (["slides.csv", "patch_id_wsi.csv"], "slides.csv", None),
+    ],
+)
+def test_a_dataset_without_a_map_of_slides_is_refused(
+    sandbox, runs, tmp_path, names, slide_map, received
+):
+    client, paths = Client(), [tmp_path / name for name in names]
+    for path in paths:
+        path.touch()
+    dataset = publish_files(client, paths, "wsi-maps", "wsi maps", print)
+    refused = pytest.raises(ValueError, match=received) if received else contextlib.nullcontext()
+    with refused:
+        push_kernel(client, "demo", {"slide_map": slide_map}, runs=runs, slides=dataset)
+    assert count_pushes(sandbox) == (received is None)
 
 
 def test_the_official_command_line_pushes_the_same_folder(sandbox):

@@ -151,7 +151,8 @@ def test_the_kernel_finds_the_folder_that_was_published(sandbox, tmp_path, monke
 def test_a_model_in_several_files_is_uploaded_whole(sandbox, tmp_path):
     tensors = pytest.importorskip("safetensors.numpy")
     folder = write_model(tmp_path / "model")
-    (folder / "preprocessor_config.json").write_text("{}", "utf-8")
+    scale = {"image_mean": [0.7, 0.6, 0.7], "image_std": [0.2, 0.2, 0.2]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(scale), "utf-8")
     weights = tensors.load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     parts = {f"model-{n}.safetensors": sorted(weights)[n::2] for n in range(2)}
@@ -159,11 +160,37 @@ def test_a_model_in_several_files_is_uploaded_whole(sandbox, tmp_path):
         tensors.save_file({key: weights[key] for key in keys}, folder / name)
     index = {"weight_map": {key: name for name, keys in parts.items() for key in keys}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
-    publish_weights(Client(), "midnight-12k", folder, tmp_path / "runs")
+    publish_weights(Client(), "hibou-l", folder, tmp_path / "runs")
     assert sandbox.calls.count("upload") == 5
     (folder / "model-1.safetensors").unlink()
     with pytest.raises(ValueError, match="No such file.*model-1.safetensors"):
-        publish_weights(Client(), "midnight-12k", folder, tmp_path / "runs")
+        publish_weights(Client(), "hibou-l", folder, tmp_path / "runs")
+    for files in ({}, [], None, {"a": "../model.safetensors"}, {"a": 1}):
+        index = json.dumps({"weight_map": files})
+        (folder / "model.safetensors.index.json").write_text(index, "utf-8")
+        with pytest.raises(ValueError, match="index.json without a weight_map"):
+            publish_weights(Client(), "hibou-l", folder, tmp_path / "runs")
+
+
+def test_a_folder_of_another_model_is_refused(sandbox, tmp_path):
+    pytest.importorskip("safetensors")
+    folder = write_model(tmp_path / "model", 4)
+    with pytest.raises(ValueError, match="config.json of another model: hidden_size 16, not 768"):
+        publish_weights(Client(), "hibou-b", folder, tmp_path / "runs")
+    config = json.loads((folder / "config.json").read_text("utf-8")) | {"hidden_size": 768}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(ValueError, match="num_hidden_layers 2, not 12. Try: hf download histai/"):
+        publish_weights(Client(), "hibou-b", folder, tmp_path / "runs")
+    assert "StartBlobUpload" not in sandbox.calls
+
+
+def test_a_pixel_scale_that_no_kernel_could_read_is_refused(sandbox, tmp_path):
+    pytest.importorskip("safetensors")
+    folder = write_model(tmp_path / "model", 4)
+    (folder / "preprocessor_config.json").write_text('{"image_mean": [1, 1, 1]}', "utf-8")
+    with pytest.raises(ValueError, match="preprocessor_config.json: expected a JSON object with"):
+        publish_weights(Client(), "hibou-l", folder, tmp_path / "runs")
+    assert "StartBlobUpload" not in sandbox.calls
 
 
 @pytest.mark.parametrize(
@@ -172,7 +199,9 @@ def test_a_model_in_several_files_is_uploaded_whole(sandbox, tmp_path):
         ("config", "config.json with model_type 'swin'"),
         ("cut", "model.safetensors, which is not whole"),
         ("pointer", "model.safetensors, which is not whole"),
-        ("json", "config.json"),
+        ("json", "config.json, which is no JSON object in UTF-8"),
+        ("list", "config.json, which is no JSON object in UTF-8"),
+        ("utf-16", "config.json, which is no JSON object in UTF-8"),
         ("missing", "No such file or directory"),
         ("none", "Received: no folder"),
     ],
@@ -186,14 +215,16 @@ def test_a_folder_that_no_kernel_could_load_is_refused(sandbox, tmp_path, damage
         weights.write_bytes(weights.read_bytes()[:-1])
     elif damage == "pointer":
         weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "utf-8")
-    elif damage == "json":
-        (folder / "config.json").write_text("{", "utf-8")
+    elif damage in ("json", "list", "utf-16"):
+        text = {"json": "{", "list": "[]", "utf-16": "{}"}[damage]
+        (folder / "config.json").write_text(text, "utf-16" if damage == "utf-16" else "utf-8")
     elif damage == "missing":
         weights.unlink()
-    words = ["weights", "hibou-b"] + [str(folder)] * (damage != "none")
+    words = ["weights", "hibou-l"] + [str(folder)] * (damage != "none")
     assert build.main(words) == 1
     error = capsys.readouterr().err
-    assert reason in error and "https://huggingface.co/histai/hibou-b" in error
+    assert reason in error and "https://huggingface.co/histai/hibou-L" in error
+    assert "Try: hf download histai/hibou-L --local-dir FOLDER, then python build.py" in error
     assert "StartBlobUpload" not in sandbox.calls
 
 
