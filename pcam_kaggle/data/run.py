@@ -23,6 +23,7 @@ from .settings import DataSettings
 
 SCHEMA = 3  # of run.json
 SHARED_SLIDES = "folds share slides, expect about 0.03 less on others"
+UNKNOWN_SLIDES = "slides are unknown, and folds may share some"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +168,7 @@ def describe_folds(grouping: str, slides: np.ndarray | None) -> str:
     if grouping == "patch":
         return f"by patch: {SHARED_SLIDES}"
     if slides is None:
-        return f"grouped by {grouping}: slides are unknown, and folds may share some"
+        return f"grouped by {grouping}: {UNKNOWN_SLIDES}"
     kind = "the mean hue of whole slides" if grouping == "hue" else grouping
     return f"grouped by {kind} ({len(set(slides))} slides)"
 

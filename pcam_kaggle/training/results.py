@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from ..data.run import SHARED_SLIDES, Run, make_record
+from ..data.run import SHARED_SLIDES, UNKNOWN_SLIDES, Run, make_record
 from ..system.clock import sum_stages
 from ..system.device import Device
 from ..system.files import write_json, write_table
@@ -13,7 +13,6 @@ from ..system.records import Ensemble, Member
 
 FILES = ["submission.csv", "oof.csv", "history.csv"]
 LOWEST_AUC = 0.55  # below it a run has learned nothing
-UNKNOWN_SLIDES = "slides are unknown, and folds may share some"
 
 
 def announce(network: keras.Model) -> dict:

@@ -90,7 +90,7 @@ def test_predictions_against_the_labels_are_refused():
 
 def test_without_maps_calibration_is_measured_only():
     given = simulate(0, noise=0.7)
-    test, found = calibrate_members(given.members, given.oof, NONE, None)
+    test, _, found = calibrate_members(given.members, given.oof, NONE, None)
     assert found.before == measure_calibration(given.labels, given.oof["prediction"])
     assert (found.maps, found.after, found.refused) == (None, None, None)
     assert (test == average_members(given.members, "mean")).all()
@@ -100,7 +100,7 @@ def test_without_maps_calibration_is_measured_only():
 def test_each_network_has_a_map_of_its_own_patches_and_the_mapped_are_averaged(ensemble):
     given = simulate(0, noise=0.7, num_seeds=2, sizes=(1_000, 50))
     settings = dataclasses.replace(PLATT, ensemble=ensemble)
-    test, found = calibrate_members(given.members, given.oof, settings, None)
+    test, _, found = calibrate_members(given.members, given.oof, settings, None)
     expected = {
         f"fold{m.fold}_seed{m.seed}": fit_calibration(given.labels[m.positions], m.oof)
         for m in given.members
@@ -112,13 +112,15 @@ def test_each_network_has_a_map_of_its_own_patches_and_the_mapped_are_averaged(e
 
 def test_the_reported_error_is_of_the_average_over_the_networks_of_a_fold():
     given = simulate(0, noise=0.7, num_seeds=2, sizes=(1_000, 50))
-    _, found = calibrate_members(given.members, given.oof, PLATT, None)
+    _, crossed, found = calibrate_members(given.members, given.oof, PLATT, None)
     mean = np.zeros(1_000)
     for member in given.members:
         labels = given.labels[member.positions]
         halves = make_folds(labels, 2, 0)
         mean[member.positions] += 0.5 * cross_fit(labels, member.oof, halves)
     assert found.after == pytest.approx(measure_calibration(given.labels, mean))
+    assert crossed["prediction"].to_numpy() == pytest.approx(mean)
+    assert crossed.drop(columns="prediction").equals(given.oof.drop(columns="prediction"))
 
 
 def test_a_half_is_mapped_by_the_other_half_alone():
@@ -135,7 +137,7 @@ def test_a_half_is_mapped_by_the_other_half_alone():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_average_of_mapped_networks_is_better_than_a_map_of_the_average(seed):
     given = simulate(seed, noise=0.7)
-    test, _ = calibrate_members(given.members, given.oof, PLATT, None)
+    test, _, _ = calibrate_members(given.members, given.oof, PLATT, None)
     plain = average_members(given.members, "mean")
     after_average = calibrate(plain, *fit_calibration(given.labels, given.oof["prediction"]))
     errors = [
@@ -156,7 +158,7 @@ def measure_mapped(given, maps):
 
 def test_the_reported_error_is_that_of_single_networks_on_other_patches():
     given = simulate(0, noise=0.7)
-    _, found = calibrate_members(given.members, given.oof, PLATT, None)
+    _, _, found = calibrate_members(given.members, given.oof, PLATT, None)
     single = measure_mapped(given, found.maps)
     assert found.before["ece"] > 0.1
     assert found.after["ece"] == pytest.approx(single["ece"], abs=0.01)
@@ -167,8 +169,8 @@ def test_by_slide_the_reported_error_is_that_on_other_slides():
     reported, by_patch, single = [], [], []
     for seed in range(5):
         given = simulate(seed, noise=0.7, slide_effect=2.0)
-        _, found = calibrate_members(given.members, given.oof, PLATT, given.slides)
-        _, patches = calibrate_members(given.members, given.oof, PLATT, None)
+        _, _, found = calibrate_members(given.members, given.oof, PLATT, given.slides)
+        _, _, patches = calibrate_members(given.members, given.oof, PLATT, None)
         assert found.maps == patches.maps
         reported.append(found.after)
         by_patch.append(patches.after)
@@ -184,7 +186,7 @@ def test_by_slide_the_reported_error_is_that_on_other_slides():
 def test_a_map_that_cannot_be_fitted_is_said_and_none_is_applied(capsys):
     given = simulate(0, sizes=(1_000, 50))
     given.members[3].oof = 1 - given.members[3].oof
-    test, found = calibrate_members(given.members, given.oof, PLATT, None)
+    test, _, found = calibrate_members(given.members, given.oof, PLATT, None)
     assert (found.maps, found.after) == (None, None)
     assert found.refused.startswith("calibration of fold 3 seed 27 and of its halves: expected ")
     assert found.refused.endswith("Try: train longer, or calibration=none")
@@ -195,6 +197,6 @@ def test_a_map_that_cannot_be_fitted_is_said_and_none_is_applied(capsys):
 def test_a_fold_of_one_slide_has_no_halves_and_no_map_is_applied():
     given = simulate(0, sizes=(1_000, 50))
     slides = np.zeros(1_000, int)
-    test, found = calibrate_members(given.members, given.oof, PLATT, slides)
+    test, _, found = calibrate_members(given.members, given.oof, PLATT, slides)
     assert found.maps is None and "than slides or groups (1)" in found.refused
     assert (test == average_members(given.members, "mean")).all()

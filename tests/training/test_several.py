@@ -1,6 +1,7 @@
 """Several methods in one run: kept apart, averaged, and none lost with another."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,11 +9,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from small_task import FOLDS, LABELS, PATCHES, make_device, make_method, make_run
 
-from pcam_kaggle.inference.ensemble import log_odds
-from pcam_kaggle.system.records import Ensemble, load_member
+from pcam_kaggle.inference.calibration import calibrate
+from pcam_kaggle.inference.calibration_settings import CalibratedSettings
+from pcam_kaggle.inference.ensemble import ensemble_predictions, log_odds
+from pcam_kaggle.system.records import Ensemble, Member, load_member
 from pcam_kaggle.training.results import gather_oof
 from pcam_kaggle.training.several import (
     Average,
+    average_several,
     compare_methods,
     fit_several,
     join_ensembles,
@@ -161,3 +165,64 @@ def test_what_a_member_adds_is_measured_on_the_same_patches(capsys):
     assert alone.adds is None and alone.oof_auc == found["a"].oof_auc
     apart = {"a": tables["a"].query("fold == 0"), "b": tables["b"].query("fold == 1")}
     assert compare_methods(Average(None, join_oof(apart), apart, None, {}))["adds"] == []
+
+
+def make_ensemble(predictions, folds=(0, 1, 2)):
+    """A network per fold, with those out-of-fold predictions, and its own for two test patches."""
+    members = []
+    for fold in folds:
+        positions = np.flatnonzero(fold == FOLDS)
+        oof, test = predictions[positions], np.array([0.2, 0.6 + fold / 10])
+        history = pd.DataFrame({"member": ["any"]})
+        members.append(Member(fold, fold, positions, oof, oof, test, history, {}))
+    return Ensemble(members, [])
+
+
+def make_noisy(seed, scale=1.0):
+    """Probabilities that rise with the labels."""
+    signal = 2 * LABELS - 1 + np.random.default_rng(seed).normal(size=len(LABELS))
+    return 1 / (1 + np.exp(-scale * signal))
+
+
+def average_them(ensembles, **settings):
+    """What `average_several` makes of them."""
+    settings = SimpleNamespace(prediction=CalibratedSettings(ensemble="logit", **settings))
+    table = pd.DataFrame({"id": LABELS.astype(str), "label": LABELS})
+    run = SimpleNamespace(settings=settings, competition=SimpleNamespace(train=table, slides=None))
+    return average_several(ensembles, FOLDS, run)
+
+
+def test_scores_are_of_the_calibrated_predictions_that_are_averaged():
+    ensembles = {"sure": make_ensemble(make_noisy(0, 20.0)), "calm": make_ensemble(make_noisy(1))}
+    found, raw = average_them(ensembles, calibration="platt"), average_them(ensembles)
+    assert set(found.calibration["sure"].maps) == {f"sure_fold{n}_seed{n}" for n in range(3)}
+    tests = []
+    for name, ensemble in ensembles.items():
+        maps = found.calibration[name].maps
+        mapped = [
+            calibrate(m.test, *maps[f"{name}_fold{m.fold}_seed{m.seed}"]) for m in ensemble.members
+        ]
+        tests.append(ensemble_predictions(mapped, "logit"))
+    assert np.allclose(found.test, ensemble_predictions(tests, "logit"))
+    scores = [roc_auc_score(LABELS, average.oof["prediction"]) for average in (found, raw)]
+    assert scores[0] > scores[1]  # the sure one no longer decides alone
+    both = [table["prediction"] for table in found.tables.values()]
+    assert np.allclose(found.oof["prediction"], ensemble_predictions(both, "logit"))
+
+
+def test_a_refused_map_leaves_every_method_without_maps():
+    ensembles = {"good": make_ensemble(make_noisy(0)), "bad": make_ensemble(1 - make_noisy(1))}
+    found, raw = average_them(ensembles, calibration="platt"), average_them(ensembles)
+    assert (found.test == raw.test).all() and found.oof.equals(raw.oof)
+    for calibration in found.calibration.values():
+        assert calibration.maps is None and "a slope of -" in calibration.refused
+
+
+def test_scores_of_some_patches_only_are_said():
+    every, one = make_ensemble(make_noisy(0)), make_ensemble(make_noisy(1), folds=(1,))
+    assert average_them({"every": every}).ensemble.warnings == ()
+    (warning,) = average_them({"every": every, "one": one}).ensemble.warnings
+    assert warning.endswith("of 16 patches, those of all methods")
+    other = make_ensemble(make_noisy(0), folds=(0,))
+    (warning,) = average_them({"one": one, "other": other}).ensemble.warnings
+    assert warning.endswith("of 16 patches, those of one alone")
