@@ -111,7 +111,7 @@ def read_run(folder: Path, home: Path) -> ReportRun:
     record = read_result(folder)
     if "study" in record:  # older versions called the highest trial the winner
         study = record["study"]
-        old = {"highest": study["winner"], "highest_auc": study.get("winner_auc")}
+        old = {"highest": study.get("winner"), "highest_auc": study.get("winner_auc")}
         record["study"] = {**old, **study}
     oof = None
     if (folder / "oof.csv").is_file():
