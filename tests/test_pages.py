@@ -296,7 +296,7 @@ def test_the_page_of_every_recipe_runs(name, competition, tmp_path, run_here, ea
             "ok": True,
             "found": "4 finished, 0 missing, 0 warnings",
         }
-        assert "head 1 seed 1 out-of-fold AUC" in lines and "no forecast" in lines
+        assert "head fold 1 seed 1 out-of-fold AUC" in lines and "no forecast" in lines
     elif name.endswith("_study"):
         assert run["study"]["trials"] == 1
         assert "highest  trial 0" in capsys.readouterr().out

@@ -179,9 +179,8 @@ def test_a_later_network_is_given_up_and_its_checkpoint_kept(output, monkeypatch
     run_out(monkeypatch)
     ensemble = fit(output)
     assert len(ensemble.members) == 1 and ensemble.missing == ["fold 1 seed 1"]
-    assert (
-        "fold 1 seed 1 cannot finish within max_hours; its state is kept" in capsys.readouterr().out
-    )
+    line = "fold 1 seed 1 cannot finish within max_hours; finished epochs are kept"
+    assert line in capsys.readouterr().out
     assert list_files(output) == ["checkpoint_fold1_seed1.npz", *FIRST]
 
 
