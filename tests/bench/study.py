@@ -2,12 +2,17 @@
 
     python tests/bench/study.py recipes --data DIR --solution CSV [name=value ...]
     python tests/bench/study.py techniques --recipe demo --data DIR --solution CSV
+    python tests/bench/study.py techniques --recipe fast --data DIR --hues [name=value ...]
 
 DIR is laid out as the competition; CSV has the columns id,label,Usage and serves to
 measure, never to choose. Overrides at the end (fewer images, one fold) hold for every
 row. Each row and seed is a run of its own kernel in --out, with its log beside it. The
 command can be stopped and given again: finished runs of the same settings are kept.
 Writes study.md and study.csv there after every run.
+
+With --hues the folds share none of 20 groups of hue, as they would share no slide: a map of
+these groups is written to hues.csv and given as `slide_map`. The scores out of fold are then of
+stains that a network has not seen, and serve to choose; the solution is not read.
 """
 
 import argparse
@@ -24,6 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from kernel.sandbox.judge import Judge  # noqa: E402
+from pcam_kaggle.analysis.groups import NUM_HUES, group_hues  # noqa: E402
+from pcam_kaggle.analysis.patches import measure_patches  # noqa: E402
+from pcam_kaggle.data.competition import load_labels  # noqa: E402
+from pcam_kaggle.data.decode import load_images  # noqa: E402
 from pcam_kaggle.system.files import read_json, write_beside  # noqa: E402
 
 COLUMNS = (
@@ -67,6 +76,7 @@ TECHNIQUES = {
     "brightness, contrast 0.1": ("brightness=0.1", "contrast=0.1"),
     "no colors": ("stain_jitter=0", "brightness=0", "contrast=0"),
     "stain, brightness, contrast 0.1": ("stain_jitter=0.1", "brightness=0.1", "contrast=0.1"),
+    "stain, brightness, contrast 0.2": ("stain_jitter=0.2", "brightness=0.2", "contrast=0.2"),
     "learning_rate=1e-3": ("learning_rate=1e-3",),
     "learning_rate=1e-4": ("learning_rate=1e-4",),
     "translation=4": ("translation=4",),
@@ -84,20 +94,24 @@ def main():
     parser.add_argument("table", choices=("recipes", "techniques"))
     parser.add_argument("overrides", nargs="*", metavar="name=value")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--solution", type=Path, required=True)
+    truth = parser.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--solution", type=Path)
+    truth.add_argument("--hues", action="store_true", help="folds share no group of hue")
     parser.add_argument("--recipe", default="fast", help="of the table of techniques")
     parser.add_argument("--rows", nargs="+", help="only rows whose name begins so")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "study")
     args = parser.parse_intermixed_args()
 
-    judge = Judge(args.solution)
+    judge = Judge(args.solution) if args.solution else None
     rows = RECIPE_ROWS
     if args.table == "techniques":
         rows = [Row(name, args.recipe, words) for name, words in TECHNIQUES.items()]
     if args.rows:
         rows = [row for row in rows if row.name.startswith(tuple(args.rows))]
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.hues:
+        args.overrides.append(f"slide_map={write_hues(args.data, args.out / 'hues.csv')}")
     failed = []
     for seed in range(args.seeds):
         for row in rows:
@@ -116,6 +130,17 @@ def name_run(row, seed, overrides):
     words = sorted([*row.words, *overrides])
     digest = hashlib.sha256(" ".join(words).encode()).hexdigest()[:6]
     return f"{row.recipe}-{digest}-seed{seed}"
+
+
+def write_hues(data, path):
+    """Write the group of hue of every training patch, as a map of slides; return its path."""
+    if not path.exists():
+        train = load_labels(data)
+        patches = measure_patches(load_images(train, None))
+        groups = group_hues(patches, num_groups=NUM_HUES)
+        with write_beside(path) as partial:
+            train[["id"]].assign(slide=[f"hue{g}" for g in groups]).to_csv(partial, index=False)
+    return path.resolve()
 
 
 def finish_run(row, seed, folder, args):
@@ -151,7 +176,7 @@ def write_tables(rows, args, judge):
 def describe_row(row, folders, judge):
     """A line: mean and, over several seeds, standard deviation (n - 1)."""
     runs = [read_json(folder / "run.json") for folder in folders]
-    public = [score_public(judge, folder, row.is_hard) for folder in folders]
+    public = [score_public(judge, folder, row.is_hard) for folder in folders if judge]
     train = [run["stages"]["train"] for run in runs]
     return (
         row.name,
