@@ -9,11 +9,12 @@ import pytest
 from conftest import SLUG, TINY
 
 import build
-from kernel.bundle.notebook import make_notebook
+from kernel.bundle.notebook import make_notebook, read_source
 from kernel.bundle.page import bundle_kernel
 from kernel.runs import find_run
 from kernel.sandbox.sessions import Session
 from pcam_kaggle.system.files import read_json
+from pcam_kaggle.system.provenance import hash_code
 
 
 @pytest.fixture
@@ -83,15 +84,17 @@ def test_figures_stand_in_a_notebook_that_is_pushed(open_sandbox, tmp_path, monk
     assert len(list_outputs(run / "__notebook__.ipynb", "image/png")) == len(names) > 3
 
 
-def test_a_notebook_with_lines_edited_says_so(execute):
+def test_a_notebook_with_lines_edited_says_so_and_decodes_in_processes(execute):
     page = bundle_kernel("explore")
-    notebook = json.loads(make_notebook(page.source))
-    settings = notebook["cells"][1]["source"]
-    place = settings.index("OVERRIDES = {}")
-    settings[place] = 'OVERRIDES = {"seed": 3, "num_images": 30}'
-    working, log = execute(json.dumps(notebook))
+    overrides = 'OVERRIDES = {"seed": 3, "num_images": 30}'
+    edits = (("OVERRIDES = {}", overrides), ("PROCESSES_FROM = 20_000", "PROCESSES_FROM = 10"))
+    text = make_notebook(page.source)
+    for old, new in edits:
+        assert text.count(json.dumps(old)[1:-1]) == 1
+        text = text.replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1])
+    working, log = execute(text)
     run = read_json(working / "run.json")
-    assert "edited since" in log
+    assert "edited since" in log and log.count("recipe   explore") == 1
     assert run["build_id"] == page.build_id and run["edited"] is True
-    assert f'CODE_ID = "{run["code"]}-' in page.source  # settings are no code
+    assert run["code"] == hash_code(read_source(text))  # as that of a script with these edits
     assert run["counts"]["train"] == 30 and run["settings"]["seed"] == 3
