@@ -33,10 +33,11 @@ def add_home_commands(add: Callable) -> None:
     command = add("demo", "run the whole loop at home, on the shipped patches")
     add_overrides(command)
     command.set_defaults(recipe="demo", resume=False, timeout=None, slide_dataset=None)
-    command.set_defaults(message=None, queue_timeout=60, send_anyway=False)
+    command.set_defaults(message=None, queue_timeout=60, send_anyway=False, notebook=False)
     add("list", "show the recipes and the networks", "home", "show_recipes")
     command = add("build", "write a recipe's kernel under kernel/dist", "home")
     add_recipe(command)
+    add_notebook(command)
     command = add("train", "build a recipe's kernel and run it here", "home")
     add_recipe(command)
     add_folders(command, "runs/SLUG-BUILD-home")
@@ -154,6 +155,16 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_notebook(command: argparse.ArgumentParser) -> None:
+    """[--notebook]"""
+    command.add_argument(
+        "--notebook",
+        action="store_true",
+        help="as a notebook of the same code, a kernel of its own: text rendered, the network's "
+        "layers and figures shown, the machinery folded",
+    )
+
+
 def add_folders(command: argparse.ArgumentParser, default: str) -> None:
     """[--data DIR] [--out DIR]"""
     command.add_argument(
@@ -173,7 +184,8 @@ def add_run(command: argparse.ArgumentParser) -> None:
 
 
 def add_push(command: argparse.ArgumentParser) -> None:
-    """[--folds N,N] [--slides OWNER/DATASET] [--resume] [--timeout HOURS] [--send-anyway]"""
+    """[--notebook] [--folds N,N] [--slides OWNER/DATASET] [--resume] [--timeout HOURS] [...]"""
+    add_notebook(command)
     command.add_argument(
         "--folds",
         metavar="N,N",

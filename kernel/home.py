@@ -36,19 +36,22 @@ def show_recipes(args: argparse.Namespace, runs: Path) -> None:
 
 def build(args: argparse.Namespace, runs: Path) -> None:
     """Write the kernel and print what is in it."""
-    script, bundle = write_kernel(args.recipe, args.overrides)
-    kernel_id = fill_metadata(args.recipe, args.overrides)["id"]
-    print(f"wrote     {script}")
+    metadata = fill_metadata(args.recipe, args.overrides, notebook=args.notebook)
+    path, bundle = write_kernel(args.recipe, args.overrides, metadata=metadata)
+    kernel_id = metadata["id"]
+    print(f"wrote     {path}")
     print(f"kernel    {kernel_id}")
     if kernel_id.startswith(PLACEHOLDER):
         print("          no Kaggle credentials found: enter your user name in")
-        print(f"          {script.with_name('kernel-metadata.json')}")
+        print(f"          {path.with_name('kernel-metadata.json')}")
     print(f"build id  {bundle.build_id}")
-    print(f"size      {script.stat().st_size:,} bytes")
+    print(f"size      {path.stat().st_size:,} bytes")
     for section in bundle.contents:
-        print(f"{section.line:>6}  {section.name:<28} {section.sentence}".rstrip())
-    print(f"push it   python build.py push {args.recipe}")
-    print(f"by hand   kaggle kernels push -p {script.parent}")
+        line = "" if args.notebook else section.line  # a notebook has cells
+        print(f"{line:>6}  {section.name:<28} {section.sentence}".rstrip())
+    option = " --notebook" * args.notebook
+    print(f"push it   python build.py push {args.recipe}{option}")
+    print(f"by hand   kaggle kernels push -p {path.parent}")
 
 
 def train(args: argparse.Namespace, runs: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs a pushed kernel in a second: leaves what a run leaves, without training.
 
-python stub.py MODE script.py; MODE says how the run ends:
+python stub.py MODE [...] script.py (or notebook.ipynb); MODE says how the run ends:
     ok, study, many, networks   well, with the files of schema 3
     schema1, schema2            well, as earlier versions of the package wrote run.json
     none, other, truncated      with a missing, a foreign or a short submission.csv
@@ -23,9 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from kernel.bundle.code_id import identify_networks  # noqa: E402
+from kernel.bundle.notebook import read_source  # noqa: E402
 
-mode, script = sys.argv[1], Path(sys.argv[2])
-source = script.read_text("utf-8")
+mode, script = sys.argv[1], Path(sys.argv[-1])
+source = read_source(script.read_text("utf-8"))
 build_id = re.search(r'^BUILD_ID = "(\w+)"', source, re.MULTILINE).group(1)
 working = Path(os.environ["PCAM_WORKING"])
 (data,) = Path(os.environ["PCAM_INPUT"]).glob("competitions/*")

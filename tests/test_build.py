@@ -80,6 +80,22 @@ def test_build_writes_and_says_what_a_user_needs(capsys, home):
     assert {path.name for path in folder.iterdir()} == {script.name, "kernel-metadata.json"}
 
 
+def test_build_writes_a_notebook_of_the_same_build_with_an_id_of_its_own(capsys, home):
+    assert build.main(["build", "explore"]) == 0 == build.main(["build", "explore", "--notebook"])
+    text = capsys.readouterr().out
+    folder = ROOT / "kernel" / "dist" / "pcam-explore-notebook"
+    notebook = folder / "pcam-explore-notebook.ipynb"
+    assert len(set(re.findall(r"^build id +(\w{10})$", text, re.M))) == 1
+    assert f"wrote     {notebook}\n" in text and "push explore --notebook\n" in text
+    metadata = json.loads((folder / "kernel-metadata.json").read_text("utf-8"))
+    assert metadata["kernel_type"] == "notebook" and metadata["code_file"] == notebook.name
+    assert metadata["id"].endswith("/pcam-explore-notebook")
+    assert metadata["title"] == "PCam explore notebook"
+    assert {path.name for path in folder.iterdir()} == {notebook.name, "kernel-metadata.json"}
+    first = notebook.read_bytes()
+    assert build.main(["build", "explore", "--notebook"]) == 0 and notebook.read_bytes() == first
+
+
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_metadata_is_complete_and_private(home, recipe):
     metadata = fill_metadata(recipe)

@@ -11,6 +11,7 @@ RUNNER = "data/run.py"  # defines open_run, which the page's last line calls
 AT_HOME = ("kernel", "kaggle", "kagglesdk")
 KNOWN = {*sys.stdlib_module_names, "__main__"}
 KAGGLE_PACKAGES = {  # what Kaggle's image has, as far as the package needs it
+    "IPython",
     "PIL",
     "cloudpickle",
     "filelock",  # huggingface_hub and torch need it

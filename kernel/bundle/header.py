@@ -22,21 +22,22 @@ LITTLE_GPU = 0.1  # hours: such a recipe runs on a CPU as well
 FUTURE = "from __future__ import annotations"
 
 
-def make_title(recipe: str, overrides: dict | None = None) -> str:
-    """The kernel's title; some folds of a recipe are a kernel of their own.
+def make_title(recipe: str, overrides: dict | None = None, notebook: bool = False) -> str:
+    """The kernel's title; some folds of a recipe are a kernel of their own, and so is a notebook.
 
     Args:
         recipe: name of a recipe.
         overrides: dict of typed settings.
+        notebook: whether it is a notebook; Kaggle never turns a script into one.
     """
     folds = (overrides or {}).get("folds", ())
     words = ["PCam", *recipe.split("_"), *["folds"] * bool(folds), *map(str, folds)]
-    return " ".join(words)
+    return " ".join([*words, *["notebook"] * notebook])
 
 
-def make_slug(recipe: str, overrides: dict | None = None) -> str:
-    """What Kaggle makes of the title; the name of the script and of its folder."""
-    return make_title(recipe, overrides).lower().replace(" ", "-")
+def make_slug(recipe: str, overrides: dict | None = None, notebook: bool = False) -> str:
+    """What Kaggle makes of the title; the name of the kernel's file and of its folder."""
+    return make_title(recipe, overrides, notebook).lower().replace(" ", "-")
 
 
 def render_top(
@@ -69,7 +70,7 @@ def render_top(
             "# %% Settings",
             FUTURE,
             "",
-            f'BUILD_ID = "{build_id}"  # sha256 of this text, ten digits; see run.json',
+            f'BUILD_ID = "{build_id}"  # sha256 of the code, ten digits; see run.json',
             f'CODE_ID = "{code_id}"  # of the code: decides what can be resumed',
             "",
             render_settings(recipe),

@@ -1,4 +1,4 @@
-"""kernel/dist/<slug>/: the script and the metadata that Kaggle's client pushes."""
+"""kernel/dist/<slug>/: the script or notebook and the metadata that Kaggle's client pushes."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from ..credentials import find_owner
 from ..files import write_text
 from ..folders import DIST, ROOT
 from .header import make_slug, make_title
+from .notebook import make_notebook
 from .page import Bundle, bundle_kernel
 from .recipes import is_download, list_networks, read_recipe
 
@@ -26,9 +27,10 @@ def write_kernel(
         overrides: dict of typed settings.
         dist: Path under which the folder <slug>/ is made.
         metadata: dict of kernel-metadata.json; None for what `fill_metadata` returns.
+            Its kernel_type says whether a script or a notebook is written.
 
     Returns:
-        Path of the script, and its Bundle.
+        Path of the script or notebook, and its Bundle.
 
     Raises:
         ValueError: wrong settings, or credentials that cannot be read.
@@ -36,12 +38,13 @@ def write_kernel(
     """
     bundle = bundle_kernel(recipe, overrides)
     metadata = metadata or fill_metadata(recipe, overrides)
-    folder = dist / make_slug(recipe, overrides)
+    folder = dist / metadata["id"].split("/")[1]
     folder.mkdir(parents=True, exist_ok=True)
-    script = folder / metadata["code_file"]
-    write_text(script, bundle.source)
+    path = folder / metadata["code_file"]
+    is_notebook = metadata["kernel_type"] == "notebook"
+    write_text(path, make_notebook(bundle.source) if is_notebook else bundle.source)
     write_json(folder / TEMPLATE.name, metadata)
-    return script, bundle
+    return path, bundle
 
 
 def fill_metadata(
@@ -50,6 +53,7 @@ def fill_metadata(
     owner: str | None = None,
     dataset_sources: tuple = (),
     slides: str | None = None,
+    notebook: bool = False,
 ) -> dict:
     """kernel-metadata.json of a recipe: the template with its id, title and inputs.
 
@@ -61,13 +65,14 @@ def fill_metadata(
         dataset_sources: datasets ("owner/slug") that hold the weights. The internet
             is on only where there are fewer of them than weights to download.
         slides: the dataset ("owner/slug") that holds the map of slides, or None.
+        notebook: whether the kernel is a notebook, under an id of its own.
 
     Returns:
         dict. The GPU is that of the template, or none where the recipe needs none.
     """
     found = read_recipe(recipe)
     metadata = json.loads(TEMPLATE.read_text("utf-8"))
-    slug = make_slug(recipe, overrides)
+    slug = make_slug(recipe, overrides, notebook)
     kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
     downloads = [pair for pair in list_networks(found, overrides) if is_download(pair[1])]
     if not found.uses_gpu:
@@ -76,8 +81,9 @@ def fill_metadata(
     return {
         **metadata,
         "id": kernel_id,
-        "title": make_title(recipe, overrides),
-        "code_file": f"{slug}.py",
+        "title": make_title(recipe, overrides, notebook),
+        "code_file": f"{slug}.ipynb" if notebook else f"{slug}.py",
+        "kernel_type": "notebook" if notebook else "script",
         "enable_internet": len(dataset_sources) < len(downloads),
         "dataset_sources": [
             *metadata["dataset_sources"],

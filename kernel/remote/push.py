@@ -53,6 +53,7 @@ def push_kernel(
     say: Callable[[str], None] = print,
     send_anyway: bool = False,
     slides: str | None = None,
+    notebook: bool = False,
 ) -> Path:
     """Push a recipe's kernel, unless the same build is there and has not failed.
 
@@ -74,23 +75,25 @@ def push_kernel(
         say: function that prints a line.
         send_anyway: bool, push although the outcome of an earlier push does not show.
         slides: str, the dataset ("owner/slug") that holds the map of slides, or None.
+        notebook: bool, push the page as a notebook, which is a kernel of its own.
 
     Returns:
         Path of the run.
 
     Raises:
-        ValueError: wrong settings, a dataset without a map of slides, or a title whose slug is
-            not the kernel's.
+        ValueError: wrong settings, a dataset without a map of slides, a title whose slug is
+            not the kernel's, or a kernel of the other type.
         Undecided: a push was interrupted or its answer lost, and no new version shows.
         KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
             GPU within an hour.
     """
-    push = Push(client, name, dict(overrides or {}), resume, runs, say, slides)
+    push = Push(client, name, dict(overrides or {}), resume, runs, say, slides, notebook)
     if slides:
         check_slides(client, slides, compose_settings(push.recipe, overrides).flat()["slide_map"])
     with locked(DIST, push.slug, say):
         push.settle(send_anyway)
         stored = find_latest(client, push.kernel_id, runs, say, send_anyway)
+        check_type(stored, push.metadata)
         found = push.find_same(stored, send_anyway)
         if found is None:
             return push.send(stored, hours)
@@ -122,14 +125,16 @@ class Push:
         runs: Path,
         say: Callable[[str], None],
         slides: str | None,
+        notebook: bool,
     ):
         self.client, self.name, self.overrides = client, name, overrides
         self.resume, self.runs, self.say = resume, runs, say
         self.recipe = read_recipe(name)
-        self.slug = make_slug(name, overrides)
+        self.slug = make_slug(name, overrides, notebook)
         self.kernel_id = f"{client.username}/{self.slug}"
         weights = find_datasets(self.recipe, overrides, client.service, runs)
-        self.metadata = fill_metadata(name, overrides, client.username, tuple(weights), slides)
+        inputs = (tuple(weights), slides)
+        self.metadata = fill_metadata(name, overrides, client.username, *inputs, notebook)
         check_title(self.metadata)
         note = f"push-{client.service}-{client.username}-{self.slug}"
         self.note_path = locate_note(runs, note)
@@ -386,6 +391,24 @@ class Push:
         run = record_push(self.runs, make_record(PushRecord, content, self.note_path))
         self.note_path.unlink(missing_ok=True)
         return run
+
+
+def check_type(stored: object, metadata: dict) -> None:
+    """Refuse to push a notebook to a script, or the reverse: Kaggle never changes the type.
+
+    Args:
+        stored: what `find_kernel` returned.
+        metadata: dict of kernel-metadata.json.
+
+    Raises:
+        ValueError: names both types.
+    """
+    kept, wanted = stored and stored.metadata.kernel_type, metadata["kernel_type"]
+    if kept and kept != wanted:
+        raise ValueError(
+            f"{metadata['id']} is a {kept} on Kaggle, which cannot change the type of a kernel. "
+            f"Expected: a {wanted}. Received: a {kept}. Try: delete or rename it on Kaggle's page"
+        )
 
 
 def check_title(metadata: dict) -> None:

@@ -3,8 +3,10 @@
 import ast
 
 from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.provenance import join_code
 
 from ..bundle.code_id import identify_networks
+from ..bundle.notebook import read_source
 from ..bundle.page import Bundle
 from ..records import measure_age
 from .client import Client
@@ -91,18 +93,18 @@ def read_overrides(source: str) -> dict:
 
 
 def is_same_source(stored: object, bundle: Bundle) -> bool:
-    """Whether Kaggle's copy is the bundled text, apart from line ends and edges."""
+    """Whether Kaggle's copy is the bundled code, as a script or as a notebook."""
     return hash_source(get_source(stored)) == hash_source(bundle.source)
 
 
 def get_source(stored: object) -> str:
-    """The text of what `find_kernel` returned."""
-    return (stored.blob.source if stored.blob else None) or ""
+    """The code of what `find_kernel` returned, as `read_source` returns it."""
+    return read_source((stored.blob.source if stored.blob else None) or "")
 
 
 def hash_source(text: str) -> str:
-    """A hash of a kernel's text, apart from line ends and edges."""
-    return short_hash("\n".join(text.strip().splitlines()))
+    """A hash of a kernel's code, apart from line ends, the edges of cells and cells of text."""
+    return short_hash(join_code("\n".join(text.strip().splitlines())))
 
 
 def is_resumable(stored: object, bundle: Bundle) -> bool:

@@ -38,11 +38,20 @@ def save_kernel(service: Service, user: str, request: dict) -> dict:
     if request.get("enableGpu") and num_alive >= MAX_SESSIONS:
         return {"error": f"Maximum batch GPU session count of {MAX_SESSIONS} reached."}
     kernel = service.state["kernels"].setdefault(ref, {"title": title, "versions": []})
+    kind = request.get("kernelType", "script")
+    if any(v["request"].get("kernelType", "script") != kind for v in kernel["versions"]):
+        return {"error": f"The type of {ref} cannot be changed to {kind}"}
     number = len(kernel["versions"]) + 1
     folder = locate_version(service, ref, number)
     shutil.rmtree(folder, ignore_errors=True)
     session = Session(
-        folder, text, mounts, timeout, service.python, ended=lambda: service.refresh(ref, number)
+        folder,
+        text,
+        mounts,
+        timeout,
+        service.python,
+        ended=lambda: service.refresh(ref, number),
+        is_notebook=kind == "notebook",
     )
     service.sessions[ref, number] = session
     kernel["versions"].append({"request": request, "status": "QUEUED", "failure": "", "log": []})

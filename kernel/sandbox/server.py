@@ -45,7 +45,7 @@ class Sandbox(contextlib.AbstractContextManager):
         solution, teams, deadline: as `Judge` takes them.
         port: int, 0 for a free one.
         username: str, the user of `environment`; others are let in with the same key.
-        python: tuple, the command that runs a kernel's script.
+        python: tuple, the command that runs a kernel's script, or what executes its notebook.
 
     Attributes:
         calls: list of the methods that were called, in order.

@@ -1,6 +1,6 @@
-"""Sessions: a pushed script in a process of its own, as on Kaggle.
+"""Sessions: a pushed script or notebook in a process of its own, as on Kaggle.
 
-Its script runs as the user, without a security boundary: it can read what the user can,
+It runs as the user, without a security boundary: it can read what the user can,
 `/proc` included, and reach the network. It is guarded against mistakes only: the input is a
 copy, or hard links that Python refuses to write to, and neither its process nor that
 process's parent has credentials in its environment.
@@ -24,7 +24,7 @@ import filelock
 from pcam_kaggle.system.locks import PARENT
 
 ALIVE = ("QUEUED", "RUNNING")  # not the commands' own: they are tested against this server
-READ_ONLY = Path(__file__).parent / "read_only"
+INSIDE = Path(__file__).parent / "inside"  # what is on the path of a kernel's Python
 COPY_LIMIT = 2 << 30  # bytes of a source; the files of a larger one are linked
 PATIENCE = 2  # seconds that what the script has started may write on after its end
 # The parent of the script, so that no parent of it but the sandbox has an environment to hide.
@@ -41,7 +41,7 @@ class Session:
 
     Args:
         folder: Path, made here: input/, working/, temp/ and the script.
-        source: str, the script.
+        source: str, the script, or the notebook as JSON.
         mounts: dict of a place under input/ to the folder that the script finds there.
         timeout: float, seconds after which it is stopped, or None.
         python: the command that runs the script.
@@ -49,6 +49,8 @@ class Session:
             hard links: the script can remove them from its input only, but a program that it
             starts could still change the content of the caller's own.
         ended: function that is called at its end.
+        is_notebook: whether it is a notebook. Executed, it is left in working/ under the names
+            that Kaggle gives it: __notebook__.ipynb and __results__.html.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class Session:
     python: tuple = (sys.executable,)
     copy_limit: int = COPY_LIMIT
     ended: Callable[[], object] = lambda: None
+    is_notebook: bool = False
     status: str = "QUEUED"  # then RUNNING; at last COMPLETE, ERROR or CANCEL_ACKNOWLEDGED
     failure: str = ""  # why it ended in ERROR
     log: list[dict] = dataclasses.field(default_factory=list)  # stream_name, time (s), data
@@ -70,7 +73,8 @@ class Session:
         self.ending = threading.Lock()
         for name in ("input", "working", "temp"):
             (self.folder / name).mkdir(parents=True)
-        (self.folder / "script.py").write_text(source, "utf-8", newline="\n")
+        self.script = self.folder / ("notebook.ipynb" if self.is_notebook else "script.py")
+        self.script.write_text(source, "utf-8", newline="\n")
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.started = time.monotonic()
 
@@ -109,9 +113,9 @@ class Session:
                 return ""
             self.status = "RUNNING"
             self.lock.acquire()
-            script = str(self.folder / "script.py")
+            words = [*self.python, *[str(INSIDE / "execute.py")] * self.is_notebook]
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", LAUNCH, *self.python, script],
+                [sys.executable, "-I", "-S", "-c", LAUNCH, *words, str(self.script)],
                 cwd=self.folder / "working",
                 env=self.make_environment(),
                 stdin=subprocess.DEVNULL,
@@ -179,7 +183,7 @@ class Session:
             PARENT: self.lock.lock_file,
             "PCAM_INPUT": str(self.folder / "input"),
             "PCAM_WORKING": str(self.folder / "working"),
-            "PYTHONPATH": str(READ_ONLY),
+            "PYTHONPATH": str(INSIDE),
             "MPLBACKEND": "agg",
         }
 

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..system.files import write_beside
+from ..system.provenance import is_notebook
 
 # Okabe and Ito's palette without its yellow, which is too pale on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -21,9 +22,13 @@ def new_figure(title: str, width: float = 15, height: float = 5) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG atomically."""
+    """Write a figure as PNG atomically; a notebook also shows it."""
     with write_beside(path) as partial:
         figure.savefig(partial, format="png")
+    if is_notebook():
+        import IPython.display
+
+        IPython.display.display(IPython.display.Image(str(path)))
 
 
 def label_axes(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:

@@ -15,7 +15,7 @@ from ..system.locks import PARENT, end_with_holder, hold_lock
 from ..system.paths import find_data, open_output
 from ..system.progress import watch_progress
 from ..system.provenance import choose_code_id, compute_build_id, find_versions, read_page
-from ..system.records import check_unused, take_attached
+from ..system.records import check_unused, refuse_unread, take_attached
 from ..system.settings import SESSION_SETTINGS, Settings, compose
 from .cache import load_cached
 from .competition import draw_images, find_slide_map, load_labels, load_sample, load_slides
@@ -130,8 +130,8 @@ def open_run(
         data, output: folders to use instead of PCAM_INPUT and PCAM_WORKING, or None.
 
     Raises:
-        ValueError: a setting is wrong, the tables do not fit the images, or the output folder
-            is of another run.
+        ValueError: a setting is wrong, the tables do not fit the images, the output folder is
+            of another run, or there are networks to resume and the page cannot be read.
         FileNotFoundError, OSError: there is no data, or the output cannot be written.
     """
     clock = Clock()
@@ -142,9 +142,12 @@ def open_run(
     page = "" if build_id == "package" else read_page()
     code = choose_code_id(page, code_id)
     edited = build_id != "package" and compute_build_id(page) != build_id
-    fingerprint = make_fingerprint(code, settings.flat(), tables)
+    known = code or os.urandom(5).hex()  # code that cannot be read is never the same
+    fingerprint = make_fingerprint(known, settings.flat(), tables)
     hold_lock(output / ".lock")
     remove_partial(output)
+    if not code:
+        refuse_unread(output, data)
     check_unused(output, fingerprint)
     take_attached(output, fingerprint, data)
     watch_progress(output)

@@ -162,6 +162,24 @@ def check_unused(output: Path, fingerprint: str) -> None:
         refuse_other(output / "submission.csv", "none", fingerprint)
 
 
+def refuse_unread(output: Path, inputs: Path | str | None = None) -> None:
+    """Refuse networks, finished or in training, of which nobody knows whether they are this code's.
+
+    Args:
+        output, inputs: as for `take_attached`.
+
+    Raises:
+        ValueError: names the first of them.
+    """
+    found = [*(output / "folds").glob(MEMBER_FILES), *find_attached(MEMBER_FILES, inputs)]
+    if found:
+        raise ValueError(
+            f"{min(found)} cannot be resumed: the code that runs cannot be read. Expected: a "
+            "script, or a notebook whose cells IPython keeps as In, with the mark # %% Imports. "
+            "Received: neither. Try: one of these, or no networks in the output and the inputs"
+        )
+
+
 def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = None) -> None:
     """Copy the networks that an attached earlier output has finished or started.
 

@@ -9,6 +9,7 @@ from ..data.run import SHARED_SLIDES, UNKNOWN_SLIDES, Run, make_record
 from ..system.clock import sum_stages
 from ..system.device import Device
 from ..system.files import write_json, write_table
+from ..system.provenance import is_notebook
 from ..system.records import Ensemble, Member
 
 FILES = ["submission.csv", "oof.csv", "history.csv"]
@@ -16,7 +17,12 @@ LOWEST_AUC = 0.55  # below it a run has learned nothing
 
 
 def announce(network: keras.Model) -> dict:
-    """Print the network's name and size and return them, as run.json has them."""
+    """Print the network's name and size and return them, as run.json has them.
+
+    A notebook also shows the network's layers.
+    """
+    if is_notebook():
+        network.summary()
     print(f"network  {network.name}, {network.count_params():,} parameters", flush=True)
     num_trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
     counts = {"num_parameters": network.count_params(), "num_trainable": num_trainable}

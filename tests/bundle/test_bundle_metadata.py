@@ -49,6 +49,7 @@ def test_metadata_is_complete_and_private(home, name):
 def test_some_folds_are_a_kernel_of_their_own(overrides, title):
     assert make_title("course_my_vgg16", overrides) == title
     assert make_slug("course_my_vgg16", overrides) == slugify(title)
+    assert make_slug("course_my_vgg16", overrides, notebook=True) == slugify(f"{title} notebook")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from conftest import read_rows, write_rows
 
 import __main__
+from kernel.bundle.notebook import make_notebook
 from kernel.bundle.page import bundle_kernel
 from pcam_kaggle.analysis.settings import SplitSettings
 from pcam_kaggle.data.run import load_patches, make_record, open_run, start_budget
@@ -159,12 +160,44 @@ def test_a_page_is_known_by_its_build_and_by_its_code(start, page, capsys):
     assert f"build {bundle.build_id}, edited since\n" in capsys.readouterr().out
 
 
-def test_a_page_in_a_notebook_has_no_file_to_read(start, monkeypatch):
+def test_a_notebook_is_known_by_the_cells_that_ipython_has_executed(start, monkeypatch):
     monkeypatch.delattr(__main__, "__file__", raising=False)
-    code_id = "0123456789-abcdefabcd"
-    runs = [start(build_id="abc", code_id=code_id) for _ in range(2)]
-    assert all(run.edited for run in runs)
-    assert len({runs[0].code, runs[1].code, *code_id.split("-")}) == 4  # nothing is resumed
+    bundle = bundle_kernel("explore")
+    notebook = json.loads(make_notebook(bundle.source))
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    code_id = re.search(r'^CODE_ID = "(.*?)"', bundle.source, re.MULTILINE)[1]
+
+    def run(*executed):
+        monkeypatch.setattr(__main__, "In", ["", *executed], raising=False)
+        found = start(build_id=bundle.build_id, code_id=code_id)
+        return found.code, found.edited
+
+    built = (code_id.partition("-")[0], False)
+    assert run(*cells) == built
+    edited = [*cells[:3], cells[3] + "\nx = 1", *cells[4:]]
+    assert run(*edited) == run(*cells, edited[3]) != built  # executed again after an edit
+    assert run(*edited)[1] is True
+    assert run(*edited, *cells[3:]) == built  # the edit was undone, and the rest executed again
+    assert run(*cells, "import __main__") != built
+    settings = cells[0].replace("OVERRIDES = {}", 'OVERRIDES = {"num_images": 30}')
+    assert run(settings, *cells[1:]) == (built[0], True)
+
+
+def test_code_that_cannot_be_read_is_not_resumed(start, monkeypatch, competition):
+    """Neither a script nor the cells of a notebook are there."""
+    monkeypatch.delattr(__main__, "__file__", raising=False)
+    monkeypatch.setattr(__main__, "In", ["", "exec(page)"], raising=False)
+    ids = {"build_id": "abc", "code_id": "0123456789-abcdefabcd"}
+    run, other = start(**ids), start(**ids)
+    assert (run.code, run.edited) == ("", True) and run.fingerprint != other.fingerprint
+    attached = competition.parents[1] / "pcam-demo" / "folds"
+    for folder, options in ((run.output / "folds", {}), (attached, {"data": attached.parents[1]})):
+        folder.mkdir(parents=True)
+        (folder / "checkpoint_fold0_seed0.npz").write_text("state")
+        expected = "checkpoint_fold0_seed0.npz cannot be resumed: the code that runs cannot be read"
+        with pytest.raises(ValueError, match=expected):
+            start(**ids, **options)
+        (folder / "checkpoint_fold0_seed0.npz").unlink()
 
 
 @pytest.mark.parametrize(

@@ -654,6 +654,58 @@ def test_a_build_that_differs_in_session_settings_resumes(open_sandbox, runs):
     assert read_record(run, PushRecord).kernel_sources == ("sandbox/pcam-demo",)
 
 
+def test_a_notebook_goes_the_whole_way_as_a_kernel_of_its_own(open_sandbox, runs, monkeypatch):
+    sandbox = open_sandbox("networks")
+    monkeypatch.setattr(build, "RUNS", runs)
+    assert build.main(["push", "demo", "--wait"]) == 0
+    words = ["run", "demo", "--notebook"]
+    assert build.main(words) == 0
+    slug = "sandbox/pcam-demo-notebook"
+    assert set(sandbox.service.state["kernels"]) == {"sandbox/pcam-demo", slug}
+    (version,), (script,) = list_versions(sandbox, slug), list_versions(sandbox)
+    request, text = version["request"], json.loads(version["request"]["text"])
+    assert request["kernelType"] == "notebook" and script["request"]["kernelType"] == "script"
+    run = find_run("pcam-demo-notebook", runs)
+    assert (
+        read_record(run, PushRecord).build_id
+        == read_record(find_run("pcam-demo", runs), PushRecord).build_id
+    )
+    assert (run / "leaderboard.png").is_file() and (run / "submit.json").is_file()
+    # What Kaggle adds is no reason to push again, with or without our records.
+    for cell in text["cells"]:
+        cell["metadata"]["trusted"] = True
+    request["text"] = json.dumps(text)
+    assert build.main(words) == 0 == build.main([*words, "--resume"])
+    shutil.rmtree(runs)
+    assert build.main(words) == 0 and len(list_versions(sandbox, slug)) == 1
+
+
+def test_a_notebook_takes_over_the_networks_of_a_script(open_sandbox, runs, capsys):
+    sandbox = open_sandbox("first")
+    client = Client()
+    run = push_kernel(client, "demo", runs=runs)
+    wait_for(sandbox)
+    download_output(client, run, runs)
+    push_kernel(client, "demo", resume=True, runs=runs, notebook=True)
+    (version,) = list_versions(sandbox, "sandbox/pcam-demo-notebook")
+    (dataset,) = version["request"]["datasetDataSources"]
+    assert dataset.startswith("sandbox/pcam-networks-")
+    wait_for(sandbox, "sandbox/pcam-demo-notebook")
+
+
+def test_a_script_never_becomes_a_notebook(sandbox, runs):
+    client = Client()
+    push_kernel(client, "demo", runs=runs, notebook=True)
+    wait_for(sandbox, "sandbox/pcam-demo-notebook")
+    kernels = sandbox.service.state["kernels"]
+    kernels["sandbox/pcam-demo"] = kernels.pop("sandbox/pcam-demo-notebook")
+    with pytest.raises(ValueError, match=r"Expected: a script\. Received: a notebook"):
+        push_kernel(client, "demo", runs=runs)
+    assert count_pushes(sandbox) == 1
+    save_by_hand(client, sandbox)  # the service refuses it as well
+    assert len(list_versions(sandbox)) == 1
+
+
 def test_hours_scale_with_the_work():
     for name in list_recipes():
         recipe = read_recipe(name)

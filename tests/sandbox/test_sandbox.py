@@ -10,9 +10,10 @@ import time
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
 import requests
-from conftest import SLUG, TESTS, read_rows, run_python, write_rows
+from conftest import SLUG, TESTS, is_running, read_rows, run_python, write_rows
 from sklearn.metrics import roc_auc_score
 
 import build
@@ -59,6 +60,49 @@ def test_a_kernel_has_kaggle_s_folders_and_environment(session):
     assert cwd.split() == ["cwd", str(done.folder / "working"), str(done.folder / "temp")]
     (error,) = (e["data"] for e in done.log if e["stream_name"] == "stderr")
     assert error == "an error line\n"
+
+
+def make_cells(*sources):
+    """A notebook with cells of code, as JSON."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells))
+
+
+def test_a_notebook_is_executed_in_the_same_folders_and_kept(session):
+    done = session(make_cells("x = 40", REPORT, "x + 2"), is_notebook=True)
+    assert done.status == "COMPLETE", done.log
+    working = done.folder / "working"
+    environment = json.loads((working / "report.json").read_text())
+    assert environment["KAGGLE_KERNEL_RUN_TYPE"] == "Batch"
+    log = [(entry["stream_name"], entry["data"]) for entry in done.log]
+    assert ("stdout", f"cwd {working} {done.folder / 'temp'}\n") in log
+    assert ("stderr", "an error line\n") in log
+    cells = nbformat.read(working / "__notebook__.ipynb", as_version=4).cells
+    assert cells[2].outputs[0].data["text/plain"] == "42"
+    assert "an error line" in (working / "__results__.html").read_text("utf-8")
+
+
+def test_a_notebook_that_fails_ends_in_error_with_what_it_left(session):
+    refused = f"open('{SLUG}', 'w'); open('../input/competitions/{SLUG}/train_labels.csv', 'w')"
+    done = session(make_cells("print(1)", refused, "print(2)"), is_notebook=True)
+    assert (done.status, done.failure) == ("ERROR", "Your notebook failed with exit code 1.")
+    text = "".join(entry["data"] for entry in done.log)
+    assert "Traceback (most recent call last)" in text and "Read-only file system" in text
+    assert "\x1b" not in text and not re.search("^2$", text, re.M)
+    working = done.folder / "working"
+    cells = nbformat.read(working / "__notebook__.ipynb", as_version=4).cells
+    assert [cell.execution_count for cell in cells] == [1, 2, None] and (working / SLUG).is_file()
+
+
+def test_a_notebook_that_is_stopped_leaves_no_process(tmp_path):
+    text = "import os, threading; print(os.getpid(), flush=True); threading.Event().wait()"
+    started = Session(tmp_path / "session", make_cells(text), {}, is_notebook=True)
+    started.thread.start()
+    while not started.log and started.thread.is_alive():
+        time.sleep(0.05)
+    started.stop()
+    (pid,) = (int(entry["data"]) for entry in started.log)
+    assert started.status == "CANCEL_ACKNOWLEDGED" and not is_running(pid)
 
 
 def test_a_kernel_that_fails_ends_in_error(session):

@@ -46,9 +46,16 @@ def test_outside_of_a_page_the_code_has_the_id_that_is_given():
 
 
 def test_code_that_cannot_be_read_resumes_nothing(page):
+    assert choose_code_id("", find_code_id(page.source)) == ""
+    assert choose_code_id("exec(page)", find_code_id(page.source)) == ""
+
+
+def test_text_is_no_code(page):
+    """A notebook executes no cell of text."""
+    edited = edit(page, "# # PCam explore\n", "# # My patches\n#\n# Words.\n")
+    assert compute_build_id(edited) == page.build_id
     code_id = find_code_id(page.source)
-    ids = {choose_code_id("", code_id) for _ in range(2)}
-    assert len({*ids, *code_id.split("-")}) == 4
+    assert choose_code_id(edited, code_id) == code_id.partition("-")[0]
 
 
 def test_edited_code_is_other_code(page):
