@@ -148,7 +148,7 @@ def plot_study(trials: pd.DataFrame, importance: dict, path: Path, note: str) ->
         upper.step(complete["number"], best, where="post", color="0.4", label="highest so far")
         label_axes(upper, "trial", "validation ROC AUC")
         upper.xaxis.get_major_locator().set_params(integer=True)
-        upper.legend()
+        upper.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False)
         if importance:
             names = list(importance)[::-1]
             lower[0].barh(names, [importance[name] for name in names], color=COLORS[2])
@@ -165,10 +165,6 @@ def describe_study(trials: pd.DataFrame) -> str:
     """Which trial is highest among how many, in a sentence."""
     complete = find_complete(trials)
     highest = complete["value"].max()
-    numbers = [str(n) for n in complete.loc[complete["value"] == highest, "number"]]
-    verb = "has" if len(numbers) == 1 else "have"
-    name = "Trial" if len(numbers) == 1 else "Trials"
-    return (
-        f"{name} {' and '.join(numbers)} of {len(complete)} completed {verb} the highest "
-        f"validation AUC, {highest:.4f}"
-    )
+    numbers = complete.loc[complete["value"] == highest, "number"].astype(str)
+    name = f"trial{'s' * (len(numbers) > 1)} {' and '.join(numbers)}"
+    return f"Highest validation AUC of {len(complete)} completed trials: {highest:.4f}, {name}"

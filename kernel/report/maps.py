@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
+from scipy.ndimage import binary_opening
 
 from pcam_kaggle.analysis.patch_grids import CENTER, draw_patches, outline_center
 from pcam_kaggle.analysis.patches import GLASS_FROM, shrink_patches
@@ -50,10 +51,10 @@ def plot_maps(found: list, path: Path, note: str) -> None:
         if not shown:
             continue
         called = "tumor" if shown[0][2] >= 0.5 else "no tumor"
-        tissue = [(row[3], f"{row[0][:8]}\np = {row[2]:.3f}") for row in shown]
+        tissue = [(row[3], f"{row[0][:8]}, p {row[2]:.3f}") for row in shown]
         maps = [(color_map(*row[3:]), "") for row in shown]
-        rows += [(f"{kind}; small: evidence for {called}", tissue), ("", maps)]
-    note += "; p: predicted probability of tumor, below the first 8 digits of the patch's id"
+        rows += [(f"{kind}; below each: evidence for {called}", tissue), ("", maps)]
+    note += "; first 8 digits of the patch's id; p: predicted probability of tumor"
     heights = [1, MAP_HEIGHT] * (len(rows) // 2)
     title = describe_maps([row[4] for row in found])
     with draw_figure(path, title, 1.6 + 1.8 * sum(heights), note) as figure:
@@ -76,7 +77,8 @@ def color_map(patch: np.ndarray, heat: np.ndarray) -> np.ndarray:
     colors = matplotlib.colormaps[COLORS_OF_HEAT](heat, bytes=True)[..., :3]
     small = shrink_patches(patch[None])[0]
     step = len(patch) // len(small)
-    is_glass = (small.min(axis=2) >= GLASS_FROM).repeat(step, axis=0).repeat(step, axis=1)
+    is_glass = binary_opening(small.min(axis=2) >= GLASS_FROM, np.ones((3, 3)))  # no specks
+    is_glass = is_glass.repeat(step, axis=0).repeat(step, axis=1)
     return np.where(is_glass[..., None], np.uint8(255), colors)
 
 

@@ -59,6 +59,9 @@ def draw_study(run: ReportRun) -> None:
     if is_outdated(path, "study.csv", "run.json"):
         study = run.record["study"]
         note = f"{name_run(run)}, fold {study['fold']}"
+        if study.get("within_noise"):
+            numbers = ", ".join(map(str, study["within_noise"]))
+            note += f"; not told apart from the highest: trials {numbers}"
         plot_study(run.study, study["importance"], path, note)
 
 

@@ -53,8 +53,8 @@ def plot_roc(
         label_axes(upper, "false positive rate (1 - specificity)", "sensitivity", "ROC curve")
         title = f"Precision-recall curve, average precision {average:.3f}"
         label_axes(lower, "recall (sensitivity)", "precision", title)
-        upper.legend(loc="lower right", title="thresholds", fontsize=9)
-        lower.legend(loc="lower left", title="thresholds", fontsize=9)
+        upper.legend(loc="lower right", title="thresholds")
+        lower.legend(loc="lower left", title="thresholds")
 
 
 def describe_auc(evaluation: Evaluation) -> str:
@@ -174,14 +174,15 @@ def describe_errors(evaluation: Evaluation) -> str:
 
 
 def compare_stains(rates: list) -> str:
-    """Which of two stains has more of which error, if their intervals are apart; or ""."""
+    """Which of two stains has more of which error, if the intervals are apart; or ""."""
+    found = []
     for name, text in (("sensitivity", "misses more"), ("specificity", "has more false alarms")):
         pairs = [row[name] for row in rates]
         if all(rate is not None and count for rate, count in pairs):
             (low, high), (other_low, other_high) = (wilson(*pair) for pair in pairs)
             if high < other_low or other_high < low:
-                return f"stain {1 if high < other_low else 2} {text}"
-    return ""
+                found.append(f"stain {1 if high < other_low else 2} {text}")
+    return ", ".join(found)
 
 
 def draw_confusion(axes: Axes, confusion: Confusion) -> None:
@@ -220,6 +221,6 @@ def draw_rates(axes: Axes, rows: list) -> None:
             lowest = min(lowest, low)
     axes.set(xlim=(max(0, np.floor(10 * lowest - 0.2) / 10), 1.02), ylim=(len(rows) - 0.4, -0.6))
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     label_axes(axes, "", "", "rates at that threshold")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False)

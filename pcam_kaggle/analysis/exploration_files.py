@@ -161,14 +161,14 @@ def plot_pixels(counts: np.ndarray, path: Path) -> None:
 
 def describe_pixels(counts: np.ndarray) -> str:
     """Which class is darker, from the counts (2, 256) of its pixel values."""
-    if not counts.any(axis=1).all():
-        return "Pixel values"
-    means = [float(part @ np.arange(256) / part.sum()) for part in counts]
-    texts = [f"mean {mean:.0f} of 255" for mean in means]
-    if texts[0] == texts[1]:
-        return f"Patches with tumor are as bright as the others: {texts[0]}"
+    means = [round(part @ np.arange(256) / max(part.sum(), 1)) for part in counts]
+    for label, kind in ((0, "with"), (1, "without")):
+        if not counts[label].any():
+            return f"Pixel values of the patches {kind} tumor: mean {means[1 - label]} of 255"
+    if means[0] == means[1]:
+        return f"Patches with tumor are as bright as the others: mean {means[0]} of 255"
     darker = "darker" if means[1] < means[0] else "brighter"
-    return f"Patches with tumor are {darker}: mean {means[1]:.0f} of 255, others {means[0]:.0f}"
+    return f"Patches with tumor are {darker}: mean {means[1]} of 255, others {means[0]}"
 
 
 def plot_means(exploration: Exploration, path: Path) -> None:
@@ -196,9 +196,5 @@ def plot_means(exploration: Exploration, path: Path) -> None:
         if len(names) == 2:
             picture = grid[2].imshow(difference, cmap="cividis")
             grid[2].set_title("difference")
-            bar = {
-                "location": "bottom",
-                "shrink": 0.6,
-                "label": "gray levels (of 255)",
-            }
+            bar = {"location": "bottom", "shrink": 0.6, "label": "gray levels (of 255)"}
             figure.colorbar(picture, ax=grid, **bar)

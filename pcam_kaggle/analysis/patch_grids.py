@@ -120,20 +120,20 @@ def plot_stains(images: np.ndarray, patches: pd.DataFrame, path: Path, seed: int
         members = random.permutation(part.index)
         points.append(measure_hue(patches.iloc[members[:MAX_POINTS]]))
         shares.append(f"{len(part):,} patches ({part['label'].mean():.0%} tumor)")
-        rows.append((f"group {stain + 1}", [(images[i], "") for i in members[:PATCHES_PER_ROW]]))
+        rows.append((f"stain {stain + 1}", [(images[i], "") for i in members[:PATCHES_PER_ROW]]))
     # The axes leave out the few outliers of ink and dust.
     hues = np.concatenate([np.zeros((0, 2)), *points])
     low, high = np.quantile(hues, (0.002, 0.998), axis=0) if len(hues) > 1 else (0, 0)
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
     hidden = ((hues < low) | (hues > high)).any(axis=1).sum() if len(hues) > 1 else 0
     note = f"{len(hues):,} patches are drawn, {hidden:,} of them outside the axes"
-    title = f"Groups of hue: {' and '.join(shares) or 'none'}"
+    title = f"Colors of stain: {' and '.join(shares) or 'none'}"
     with draw_figure(path, title, 5 + 1.65 * len(rows), note) as figure:
         upper, lower = figure.subfigures(2, 1, height_ratios=(4, 1.65 * len(rows) or 1))
         axes = upper.subplots()
         for stain, part in enumerate(points):
             style = {"s": 4, "alpha": 0.5, "color": COLORS[stain], "marker": "o^"[stain]}
-            axes.scatter(*part.T, label=f"group {stain + 1}", **style)
+            axes.scatter(*part.T, label=f"stain {stain + 1}", **style)
         label_axes(axes, "optical density, red / green", "optical density, blue / green")
         if len(hues) > 1:
             axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
