@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from scipy.ndimage import binary_opening
 
-from pcam_kaggle.analysis.patch_grids import CENTER, draw_patches, outline_center
+from pcam_kaggle.analysis.patch_grids import CENTER, draw_patches, outline_centers
 from pcam_kaggle.analysis.patches import GLASS_FROM, shrink_patches
 from pcam_kaggle.analysis.shown import choose_shown
 from pcam_kaggle.analysis.style import draw_figure
@@ -59,9 +59,7 @@ def plot_maps(found: list, path: Path, note: str) -> None:
     title = describe_maps([row[4] for row in found])
     with draw_figure(path, title, 1.6 + 1.8 * sum(heights), note) as figure:
         grid = draw_patches(figure, rows, heights=heights)
-        for axes in grid[1::2].ravel():
-            if axes.images:
-                outline_center(axes)
+        outline_centers(grid[1::2])
         bar = {"orientation": "horizontal", "shrink": 0.6, "aspect": 40}
         bar["label"] = "share of the map's maximum; glass is left blank"
         figure.colorbar(ScalarMappable(cmap=COLORS_OF_HEAT), ax=grid, **bar)

@@ -11,6 +11,8 @@ from .exploration import CLASSES, Exploration
 from .patch_grids import CENTER, plot_oddities, plot_samples, plot_stains
 from .style import CLASS_COLORS, CLASS_LINES, draw_figure, label_axes
 
+CHANNELS = ("all channels", "red", "green", "blue")
+
 
 def write_exploration(exploration: Exploration, images: np.ndarray, output: Path) -> tuple:
     """Write exploration.json, patches.csv and the pictures data_*.png.
@@ -130,29 +132,25 @@ def plot_pixels(counts: np.ndarray, path: Path) -> None:
         counts: int array (2, 3, 256), as Exploration has it.
         path: the PNG to write.
     """
-    parts = {"all channels": counts.sum(axis=1)}
-    parts |= {n: counts[:, i] for i, n in enumerate(("red", "green", "blue"))}
+    parts = np.concatenate([counts.sum(axis=1, keepdims=True), counts], axis=1)
+    shares = parts / np.maximum(parts.sum(axis=2, keepdims=True), 1)
     # The peak of white glass at 255 would flatten the other values.
-    densities = [part / max(part.sum(), 1) for part in counts.reshape(-1, 256)]
-    limit = 1.45 * max(np.sort(density)[-4] for density in densities)
-    with draw_figure(path, describe_pixels(parts["all channels"]), 7) as figure:
+    limit = 1.45 * np.sort(shares[:, 1:])[..., -4].max()
+    with draw_figure(path, describe_pixels(parts[:, 0]), 7) as figure:
         grid = figure.subplots(2, 2, sharey=True, sharex=True)
-        for axes, (name, by_class) in zip(grid.ravel(), parts.items()):
-            cut = []
-            for text, values in zip(CLASSES, by_class):
-                if not values.any():
-                    continue
-                density = values / values.sum()
-                style = {"color": CLASS_COLORS[text], "linestyle": CLASS_LINES[text]}
-                axes.plot(np.arange(256), density, label=text, **style)
-                cut += [f"{n}: {density[n]:.1%}, {text}" for n in np.flatnonzero(density > limit)]
+        for axes, name, by_class in zip(grid.flat, CHANNELS, shares.swapaxes(0, 1)):
+            notes = []
+            for text, share in zip(CLASSES, by_class):
+                if share.any():
+                    style = {"color": CLASS_COLORS[text], "linestyle": CLASS_LINES[text]}
+                    axes.plot(np.arange(256), share, label=text, **style)
+                cut = np.flatnonzero(share > limit)
+                notes += [f"cut at {n}: {share[n]:.1%}, {text}" for n in cut]
             label_axes(axes, "", "", name)
-            note = "\n".join(["cut off at", *cut] if cut else [])
             style = {"ha": "right", "va": "top", "fontsize": 8, "color": "0.35"}
-            axes.text(0.95, 0.97, note, transform=axes.transAxes, **style)
+            axes.text(0.95, 0.97, "\n".join(notes), transform=axes.transAxes, **style)
         grid[0, 0].set(ylim=(0, limit), xlim=(-3, 258))
-        for line in grid:
-            line[0].set_ylabel("share of the pixels")
+        figure.supylabel("share of the pixels", fontsize=11)
         for axes in grid[1]:
             axes.set_xlabel("value (0 dark, 255 bright)")
         handles = grid[0, 0].get_legend_handles_labels()

@@ -4,18 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..data.decode import IMAGE_SHAPE
 from .exploration import CLASSES, Exploration
 from .stains import measure_hue
 from .style import COLORS, draw_figure, label_axes
 
-LABELED_CENTER = 32  # side of the center that decides the label
-FIRST = (IMAGE_SHAPE[0] - LABELED_CENTER) // 2
-CENTER = (slice(FIRST, FIRST + LABELED_CENTER),) * 2
+CENTER = (slice(32, 64), slice(32, 64))  # the rows and columns that decide the label
 PATCHES_PER_ROW = 4
 MAX_POINTS = 3_000  # of each stain in the scatter plot
 
@@ -46,12 +42,12 @@ def draw_patches(figure: Figure, rows: list, heights: list | None = None) -> np.
     return grid
 
 
-def outline_center(axes: Axes) -> None:
+def outline_centers(grid: np.ndarray) -> None:
     """Outline the center that decides the label, visibly on any tissue."""
-    for color, width in (("white", 2.5), ("black", 1)):
-        style = {"edgecolor": color, "linewidth": width, "fill": False}
-        place = ((FIRST - 0.5, FIRST - 0.5), LABELED_CENTER, LABELED_CENTER)
-        axes.add_patch(Rectangle(*place, **style))
+    for axes in grid.ravel():
+        for color, width in (("white", 2.5), ("black", 1)) if axes.images else ():
+            style = {"edgecolor": color, "linewidth": width, "fill": False}
+            axes.add_patch(Rectangle((31.5, 31.5), 32, 32, **style))
 
 
 def make_rows(name: str, patches: list) -> list:
@@ -76,9 +72,7 @@ def plot_samples(images: np.ndarray, labels: np.ndarray, path: Path, seed: int =
         rows += make_rows(CLASSES[label], [(images[i], "") for i in chosen])
     title = "Random patches; the outlined center, 32x32 of 96x96 pixels, decides the label"
     with draw_figure(path, title, 0.9 + 1.7 * len(rows)) as figure:
-        for axes in draw_patches(figure, rows).ravel():
-            if axes.images:
-                outline_center(axes)
+        outline_centers(draw_patches(figure, rows))
 
 
 def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> None:
@@ -123,9 +117,9 @@ def plot_stains(images: np.ndarray, patches: pd.DataFrame, path: Path, seed: int
         rows.append((f"stain {stain + 1}", [(images[i], "") for i in members[:PATCHES_PER_ROW]]))
     # The axes leave out the few outliers of ink and dust.
     hues = np.concatenate([np.zeros((0, 2)), *points])
-    low, high = np.quantile(hues, (0.002, 0.998), axis=0) if len(hues) > 1 else (0, 0)
+    low, high = np.quantile(hues if len(hues) > 1 else [[0, 0], [1, 1]], (0.002, 0.998), axis=0)
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
-    hidden = ((hues < low) | (hues > high)).any(axis=1).sum() if len(hues) > 1 else 0
+    hidden = ((hues < low) | (hues > high)).any(axis=1).sum()
     note = f"{len(hues):,} patches are drawn, {hidden:,} of them outside the axes"
     title = f"Colors of stain: {' and '.join(shares) or 'none'}"
     with draw_figure(path, title, 5 + 1.65 * len(rows), note) as figure:
@@ -135,8 +129,7 @@ def plot_stains(images: np.ndarray, patches: pd.DataFrame, path: Path, seed: int
             style = {"s": 4, "alpha": 0.5, "color": COLORS[stain], "marker": "o^"[stain]}
             axes.scatter(*part.T, label=f"stain {stain + 1}", **style)
         label_axes(axes, "optical density, red / green", "optical density, blue / green")
-        if len(hues) > 1:
-            axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         if rows:
             axes.legend(markerscale=3, loc="upper left")
             draw_patches(lower, rows)

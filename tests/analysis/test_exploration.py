@@ -170,8 +170,8 @@ def test_a_peak_that_is_cut_off_is_noted(tmp_path, drawn):
     plot_pixels(counts, tmp_path / "pixels.png")
     drawn.check_frame()
     notes = [axes.texts[0].get_text() for axes in drawn.figures[0].axes]
-    assert notes[1:] == ["cut off at\n255: 50.1%, tumor", "", ""]
-    assert notes[0].startswith("cut off at\n255: 25")
+    assert notes[1:] == ["cut at 255: 50.1%, tumor", "", ""]
+    assert notes[0].startswith("cut at 255: 25")
     highest = drawn.figures[0].axes[0].get_ylim()[1]
     assert highest < 0.01
 
