@@ -152,8 +152,9 @@ def plot_study(trials: pd.DataFrame, importance: dict, path: Path, note: str) ->
         if importance:
             names = list(importance)[::-1]
             lower[0].barh(names, [importance[name] for name in names], color=COLORS[2])
-            lower[0].xaxis.set_major_formatter(PercentFormatter(1))
-            label_axes(lower[0], "share of the variance of the AUC", "", "importance (fANOVA)")
+            lower[0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            title = f"importance (fANOVA), estimated from {len(complete)} trials"
+            label_axes(lower[0], "share of the variance of the AUC", "", title)
 
 
 def find_complete(trials: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def draw_study(run: ReportRun) -> None:
         note = f"{name_run(run)}, fold {study['fold']}"
         if study.get("within_noise"):
             numbers = ", ".join(map(str, study["within_noise"]))
-            note += f"; not told apart from the highest: trials {numbers}"
+            note += f"; not told apart from the highest: {numbers}"
         plot_study(run.study, study["importance"], path, note)
 
 

@@ -295,4 +295,5 @@ def test_a_study_is_drawn_however_its_trials_ended(tmp_path, drawn, states):
     assert texts[0] == "complete: 2" and ("pruned: 1" in texts) == bool(importance)
     assert len(lower) == bool(importance)
     for axes in lower:
+        assert axes.get_title("left") == "importance (fANOVA), estimated from 2 trials"
         assert [label.get_text() for label in axes.get_yticklabels()] == ["batch_size", "epochs"]

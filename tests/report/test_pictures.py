@@ -43,9 +43,9 @@ def test_only_missing_and_outdated_pictures_are_drawn(run):
     draw_all(run)
     assert read_times(run) == drawn
     for path in run.glob("*.png"):
-        age(path, -10)
-    age(run / "oof.csv", -20)
-    age(run / "evaluation.json", -20)
+        age(path, -10_000)
+    age(run / "oof.csv", -20_000)
+    age(run / "evaluation.json", -20_000)
     before = read_times(run)
     draw_all(run)  # those of oof.csv are newer than it
     after = read_times(run)
@@ -66,11 +66,11 @@ def test_an_exploration_adds_the_errors_by_stain(run, tmp_path, drawn):
     assert list_rows(drawn.figures[-1]) == ["all"]
     images = np.random.default_rng(0).integers(90, 215, (60, 96, 96, 3))
     explored = make_exploration(tmp_path / "eda", images.astype("uint8"))
-    age(explored / "patches.csv", -100)  # explored before the first report
+    age(explored / "patches.csv", -100_000)  # explored before the first report
     patches = pd.read_csv(explored / "patches.csv")
     patches.iloc[10:].to_csv(explored / "patches.csv", index=False)
     for path in run.glob("*.png"):
-        age(path, -10)
+        age(path, -10_000)
     evaluation = draw_all(run, explored).evaluation
     assert sum(scores.patches for scores in evaluation.by_stain) == 50
     assert list_rows(drawn.figures[-1]) == ["all", "stain 1", "stain 2"]
@@ -97,7 +97,7 @@ def test_the_trials_within_noise_are_named(tmp_path, drawn):
     draw_all(make_study(tmp_path / "first", within_noise=[0], winner=1))
     draw_all(make_study(tmp_path / "second", within_noise=[], winner=1))
     notes = [figure.get_supxlabel() for figure in drawn.figures]
-    assert "not told apart from the highest: trials 0" in " ".join(notes[0].split())
+    assert "not told apart from the highest: 0" in " ".join(notes[0].split())
     assert "told apart" not in notes[1]
 
 
