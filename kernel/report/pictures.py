@@ -60,8 +60,8 @@ def draw_study(run: ReportRun) -> None:
         study = run.record["study"]
         note = f"{name_run(run)}, fold {study['fold']}"
         if study.get("within_noise"):
-            numbers = ", ".join(map(str, study["within_noise"]))
-            note += f"; not told apart from the highest: {numbers}"
+            numbers = [f"trial {number}" for number in study["within_noise"]]
+            note += f"; not told apart from the highest: {', '.join(numbers)}"
         plot_study(run.study, study["importance"], path, note)
 
 

@@ -97,7 +97,7 @@ def test_the_trials_within_noise_are_named(tmp_path, drawn):
     draw_all(make_study(tmp_path / "first", within_noise=[0], winner=1))
     draw_all(make_study(tmp_path / "second", within_noise=[], winner=1))
     notes = [figure.get_supxlabel() for figure in drawn.figures]
-    assert "not told apart from the highest: 0" in " ".join(notes[0].split())
+    assert "not told apart from the highest: trial 0" in " ".join(notes[0].split())
     assert "told apart" not in notes[1]
 
 
