@@ -32,6 +32,34 @@ def kill_parent(pid):
 TINY = {"num_folds": 2, "epochs": 2, "batch_size": 8, "tta": "flip"}
 
 
+class Drawn:
+    """The figures that a test has written, in order."""
+
+    def __init__(self):
+        self.figures = []
+
+    def check_frame(self):
+        """Nothing of the last figure is cut at its frame."""
+        figure = self.figures[-1]
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, box
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Keeps the figures that are written."""
+    from matplotlib.figure import Figure
+
+    kept, write = Drawn(), Figure.savefig
+
+    def savefig(figure, *args, **options):
+        write(figure, *args, **options)
+        kept.figures.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return kept
+
+
 @pytest.fixture(scope="session")
 def genuine():
     """(name, bytes, label) of the 67 genuine Kaggle TIFFs, by name."""

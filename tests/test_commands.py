@@ -63,7 +63,7 @@ def test_run_is_all_steps_and_each_can_be_repeated_alone(sandbox, runs, capsys):
     assert f"submitted as submission 1: first build={build_id}" in text
     assert "Kaggle" not in text
     with Image.open(run / "leaderboard.png") as image:
-        assert image.size == (1600, 900)
+        assert image.size == (1080, 1540)
     for words in (
         ["push", "demo", "epochs=3", "--wait"],
         ["status", "--wait"],

@@ -1,5 +1,6 @@
 """leaderboard.png: a submission's scores and ranks, and where they stand."""
 
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from .standing import Entry, Standing, list_rows_around
 BLUE, ORANGE = COLORS[:2]
 GRAY = "0.35"
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Arial")
+SIZE = (5.4, 7.7)  # inches; in a picture 390 pixels wide, 10 points are 10 pixels
+LEFT, RIGHT, MIDDLE = 0.05, 0.95, 0.53
+DISTRIBUTION = (0.12, 0.125, 0.83, 0.21)  # left, bottom, width, height
 
 
 def plot_leaderboard(entry: Entry, standings: list[Standing], path: Path) -> None:
@@ -22,25 +26,23 @@ def plot_leaderboard(entry: Entry, standings: list[Standing], path: Path) -> Non
 
     Args:
         entry: Entry.
-        standings: list of Standing, the one to show the rows of last.
-        path: Path of the PNG (1600x900 pixels, readable at half the size).
+        standings: list of Standing, the one to show the rows and all scores of last.
+        path: Path of the PNG (1080x1540 pixels, readable at 390 pixels of width).
     """
-    accent = BLUE if entry.service == "Kaggle" else ORANGE
-    figure = Figure(figsize=(16, 9), dpi=100, facecolor="white")
-    write(figure, 0.04, 0.915, entry.competition, fontsize=32, weight="bold")
-    late = "" if standings[-1].placed else f"; {entry.describe_lateness()}"
-    service = entry.describe_service() + late
-    write(figure, 0.04, 0.862, service, fontsize=20, color=accent)
-    team = shorten(entry.team, 26)
-    write(figure, 0.96, 0.915, team, fontsize=25, weight="bold", ha="right")
-    write(figure, 0.96, 0.862, entry.date, fontsize=20, color=GRAY, ha="right")
-    for i, standing in enumerate(reversed(standings)):
-        draw_score(figure, standing, 0.765 - 0.34 * i, accent)
-    draw_rows(figure, standings[-1], entry.team, accent)
-    for i, standing in enumerate(reversed(standings)):
-        axes = figure.add_axes((0.7, 0.54 - 0.36 * i, 0.26, 0.26))
-        draw_distribution(axes, standing, accent)
-    write(figure, 0.04, 0.04, entry.describe_build(), fontsize=18, color=GRAY)
+    accent, shown = BLUE if entry.service == "Kaggle" else ORANGE, standings[-1]
+    figure = Figure(figsize=SIZE, facecolor="white")
+    write(figure, LEFT, 0.957, shorten(entry.competition, 34), fontsize=15, weight="bold")
+    write(figure, LEFT, 0.93, entry.describe_service(), fontsize=10, color=accent)
+    if not shown.placed:
+        write(figure, LEFT, 0.907, entry.describe_lateness(), fontsize=10, color=accent)
+    write(figure, LEFT, 0.872, shorten(entry.team, 30), fontsize=11, weight="bold")
+    write(figure, RIGHT, 0.872, entry.date, fontsize=10, color=GRAY, ha="right")
+    for left, standing in zip((LEFT, MIDDLE), reversed(standings)):
+        draw_score(figure, standing, left, accent)
+    draw_rows(figure, shown, entry.team, accent)
+    draw_distribution(figure.add_axes(DISTRIBUTION), shown, accent)
+    build = textwrap.fill(entry.describe_build(), 72)
+    write(figure, LEFT, 0.014, build, fontsize=8.5, color=GRAY)
     with warnings.catch_warnings(), writing(path):
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script without a font
         save_figure(figure, path)
@@ -53,31 +55,29 @@ def write(figure: Figure, x: float, y: float, text: str, **style) -> None:
     figure.text(x, y, text, parse_math=False, family=fonts, **style)
 
 
-def draw_score(figure: Figure, standing: Standing, top: float, accent: str) -> None:
+def draw_score(figure: Figure, standing: Standing, left: float, accent: str) -> None:
     """One board's score and rank, large."""
-    write(figure, 0.04, top, f"{standing.board} score", fontsize=20, color=GRAY)
-    write(figure, 0.04, top - 0.1, standing.score, fontsize=54, weight="bold")
-    write(figure, 0.04, top - 0.155, standing.describe_rank(), fontsize=20)
-    share = standing.describe_percentile()
-    write(figure, 0.04, top - 0.197, share, fontsize=19, color=accent)
-    write(figure, 0.04, top - 0.237, standing.describe_tie(), fontsize=19, color=GRAY)
+    write(figure, left, 0.828, f"{standing.board} score", fontsize=10, color=GRAY)
+    write(figure, left, 0.778, standing.score, fontsize=27, weight="bold")
+    write(figure, left, 0.752, standing.describe_rank(), fontsize=9)
+    write(figure, left, 0.732, standing.describe_percentile(), fontsize=9, color=accent)
+    write(figure, left, 0.712, standing.describe_tie(), fontsize=9, color=GRAY)
 
 
 def draw_rows(figure: Figure, standing: Standing, team: str, accent: str) -> None:
     """The rows around the own one."""
-    left, right, top = 0.315, 0.63, 0.765
-    write(figure, left, top, f"{standing.board} board", fontsize=20, color=GRAY)
+    write(figure, LEFT, 0.675, f"{standing.board} leaderboard", fontsize=10, color=GRAY)
     for i, (rank, name, score, own) in enumerate(list_rows_around(standing, team)):
-        y = top - 0.06 - 0.068 * i
-        style = {"fontsize": 19, "va": "center"}
+        y = 0.652 - 0.031 * i
+        style = {"fontsize": 10, "va": "center"}
         if own:
             style |= {"weight": "bold", "color": "white"}
-            frame = (left - 0.008, y - 0.03, right - left + 0.016, 0.06)
+            frame = (LEFT - 0.015, y - 0.015, RIGHT - LEFT + 0.03, 0.03)
             box = figure.add_axes(frame, facecolor=accent, xticks=[], yticks=[])
             box.spines[:].set_visible(False)
-        write(figure, left + 0.058, y, rank, ha="right", **style)
-        write(figure, left + 0.072, y, shorten(name, 16), **style)
-        write(figure, right, y, score, ha="right", **style)
+        write(figure, 0.15, y, rank, ha="right", **style)
+        write(figure, 0.19, y, shorten(name, 34), **style)
+        write(figure, RIGHT, y, score, ha="right", **style)
 
 
 def draw_distribution(axes: Axes, standing: Standing, accent: str) -> None:
@@ -90,34 +90,34 @@ def draw_distribution(axes: Axes, standing: Standing, accent: str) -> None:
     tallest = max(axes.hist(shown, bins=50, range=(low, 1), color="0.75")[0], default=1)
     marks = [(own, standing.score, accent)]
     for name, line in standing.medal_lines.items():
-        source = "MLE-bench: " if name == "gold" else ""
-        marks.append((float(line), f"{source}{name} {line}", GRAY))
+        marks.append((float(line), f"{name} {line}", GRAY))
     axes.set_ylim(0, (1 + 0.3 * len(marks)) * max(1, tallest))  # room for texts above the bars
     # Each line ends at its text, and lower scores have lower texts, so that none is crossed.
     for i, (score, text, color) in enumerate(sorted(marks, reverse=True)):
-        draw_mark(axes, score, text, color, top=0.92 - 0.105 * i, right=score > (low + 1) / 2)
+        draw_mark(axes, score, text, color, top=0.93 - 0.115 * i, right=score > (low + 1) / 2)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=15)
+    axes.tick_params(labelsize=9)
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-    axes.set_ylabel("teams", fontsize=16)
+    axes.set_ylabel("teams", fontsize=9)
     hidden = len(scores) - len(shown)
     below = f" ({hidden} lower not shown)" if hidden else ""
-    axes.set_xlabel(f"{standing.board} ROC AUC{below}", fontsize=16)
+    lines = "; medal lines of MLE-bench" if standing.medal_lines else ""
+    axes.set_xlabel(f"{standing.board} ROC AUC{below}{lines}", fontsize=9)
 
 
 def draw_mark(axes: Axes, score: float, text: str, color: str, top: float, right: bool) -> None:
     """A line at a score, and its text: the own score's are thick, those in gray are thin."""
     bold = color != GRAY
-    axes.axvline(score, ymax=top + 0.05, color=color, linewidth=3 if bold else 1)
+    axes.axvline(score, ymax=top + 0.05, color=color, linewidth=2 if bold else 0.8)
     axes.annotate(
         text,
         (score, top),
         xycoords=("data", "axes fraction"),
-        xytext=(-8 if right else 8, 0),
+        xytext=(-4 if right else 4, 0),
         textcoords="offset points",
         ha="right" if right else "left",
         va="center",
-        fontsize=18 if bold else 15,
+        fontsize=11 if bold else 9,
         weight="bold" if bold else "normal",
         color=color,
     )

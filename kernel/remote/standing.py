@@ -136,7 +136,7 @@ def locate_score(
 def list_rows_around(standing: Standing, team: str, count: int = ROWS_AROUND) -> list[tuple]:
     """Rows of a board around the own one: (rank, team, score, own).
 
-    A late score is shown where it would stand, its rank in brackets; no team moves.
+    A late score is shown where it would stand, without a rank; no team moves.
     """
     rows = [
         (f"{rank:,}", name, score, False) for rank, (name, score) in enumerate(standing.teams, 1)
@@ -145,6 +145,6 @@ def list_rows_around(standing: Standing, team: str, count: int = ROWS_AROUND) ->
     if standing.placed:
         rows[place] = (*rows[place][:3], True)
     else:
-        rows.insert(place, (f"({standing.rank:,})", team, standing.score, True))
+        rows.insert(place, ("", team, standing.score, True))
     first = max(0, min(place - count, len(rows) - 2 * count - 1))
     return rows[first : first + 2 * count + 1]

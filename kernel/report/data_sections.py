@@ -61,9 +61,9 @@ def tell_classes(story: Story, run: ReportRun) -> None:
     story.figure(
         run,
         "data_labels.png",
-        f"Left: the classes; {share:.1%} of the patches contain tumor. Right: the "
+        f"Top: the classes; {share:.1%} of the patches contain tumor. Bottom: the "
         f"share of a patch that is tissue, not glass, on average {tissue}.",
-        f"Bar chart of the two classes, {share:.1%} tumor, beside histograms of the "
+        f"Bar chart of the two classes, {share:.1%} tumor, above histograms of the "
         "share of tissue by class",
     )
     story.figure(
@@ -113,7 +113,7 @@ def tell_oddities(story: Story, run: ReportRun) -> None:
         "data_stains.png",
         f"Colors of stain: two groups of hue (k-means) of {stains} patches. A network must "
         "work on both.",
-        "Scatter plot of two clusters of hue, beside patches of each cluster",
+        "Scatter plot of two clusters of hue, above patches of each cluster",
     )
 
 

@@ -2,23 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
+from pcam_kaggle.analysis.evaluation import Evaluation
 
-from pcam_kaggle.analysis.charts import (
-    plot_curves,
-    plot_errors,
-    plot_maps,
-    plot_roc,
-    plot_scores,
-    plot_study,
-)
-from pcam_kaggle.analysis.evaluation import Evaluation, band_curves
-from pcam_kaggle.analysis.reliability import bin_predictions
-from pcam_kaggle.analysis.scores import describe_draws
-from pcam_kaggle.analysis.shown import choose_shown
-
-from .assessment import Assessment, list_positions
+from .assessment import Assessment
+from .learning_charts import find_complete, plot_curves, plot_study
+from .maps import gather_maps, plot_maps
 from .reading import ReportRun
+from .score_charts import plot_errors, plot_roc, plot_scores
+
+MIN_TRIALS = 2  # completed ones, for a picture of a study
 
 
 def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> None:
@@ -43,41 +35,38 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
 
 def draw_evaluation(run: ReportRun, evaluation: Evaluation) -> None:
     """Draw roc.png, scores.png and errors.png."""
-    folder, title = run.folder, name_title(run)
-    labels = run.oof["label"].to_numpy()
-    predictions = run.oof["prediction"].to_numpy()
-    if is_outdated(folder / "roc.png", "oof.csv"):
-        curves = band_curves(labels, predictions, run.slides)
-        points, interval = evaluation.operating_points, evaluation.interval
-        path = folder / "roc.png"
-        drawn = describe_draws(evaluation.num_slides)
-        plot_roc(curves, points, evaluation.auc, interval, path, f"{title}; intervals {drawn}")
-    if is_outdated(folder / "scores.png", "oof.csv"):
-        bins = bin_predictions(labels, predictions)
-        plot_scores(labels, predictions, bins, folder / "scores.png", title)
-    if is_outdated(folder / "errors.png", "oof.csv", "evaluation.json"):
-        plot_errors(evaluation, folder / "errors.png", title)
+    roc, scores, errors = (run.folder / f"{name}.png" for name in ("roc", "scores", "errors"))
+    if is_outdated(roc, "oof.csv"):
+        plot_roc(run.oof, run.slides, evaluation, roc, name_run(run))
+    if is_outdated(scores, "oof.csv"):
+        plot_scores(run.oof, evaluation, scores, name_run(run))
+    if is_outdated(errors, "oof.csv", "evaluation.json"):
+        plot_errors(evaluation, errors, name_run(run))
 
 
 def draw_curves(run: ReportRun) -> None:
     """Draw curves.png."""
     path = run.folder / "curves.png"
     if run.history is not None and is_outdated(path, "history.csv"):
-        plot_curves(run.history, path, name_title(run))
+        plot_curves(run.history, path, name_run(run))
 
 
 def draw_study(run: ReportRun) -> None:
-    """Draw study.png."""
+    """Draw study.png, if trials can be compared."""
     path = run.folder / "study.png"
-    if run.study is not None and is_outdated(path, "study.csv", "run.json"):
+    if run.study is None or len(find_complete(run.study)) < MIN_TRIALS:
+        return
+    if is_outdated(path, "study.csv", "run.json"):
         study = run.record["study"]
-        trials = f"{len(run.study)} trials on fold {study['fold']}"
-        title = f"Study of {run.recipe}: {trials}"
-        plot_study(run.study, study["importance"], path, title)
+        note = f"{name_run(run)}, fold {study['fold']}"
+        if study.get("within_noise"):
+            numbers = [f"trial {number}" for number in study["within_noise"]]
+            note += f"; not told apart from the highest: {', '.join(numbers)}"
+        plot_study(run.study, study["importance"], path, note)
 
 
 def draw_maps(run: ReportRun, members: list) -> None:
-    """Draw gradcam.png: over all networks the surest hits and the worst errors.
+    """Draw gradcam.png.
 
     An existing picture stays where the networks' files explain nothing, as those of
     older versions and of recipes that leave it out.
@@ -85,32 +74,8 @@ def draw_maps(run: ReportRun, members: list) -> None:
     found = gather_maps(run, members)
     names = [f"folds/fold{member.fold}_seed{member.seed}.npz" for member in members]
     path = run.folder / "gradcam.png"
-    if not found or not is_outdated(path, *names):
-        return
-    labels, answers = (np.array([row[i] for row in found]) for i in (0, 1))
-    rows = []
-    for kind, places in choose_shown(labels, answers).items():
-        shown = [(*found[i][2:], f"p = {answers[i]:.3f}") for i in places]
-        if shown:
-            rows.append((kind, shown))
-    plot_maps(rows, path, f"Grad-CAM, {name_title(run)}")
-
-
-def gather_maps(run: ReportRun, members: list) -> list:
-    """The explained patches of all networks: list of (label, prediction, patch, map)."""
-    positions = list_positions(members)
-    if run.oof is None or len(positions) != len(run.oof):
-        return []
-    labels, found = dict(zip(positions, run.oof["label"])), {}
-    for member in members:
-        if member.explanation is None:
-            continue
-        explained = member.explanation
-        for place, patch, heat in zip(explained.shown, explained.patches, explained.maps):
-            position = member.positions[place]
-            answer = float(member.oof_one_view[place])
-            found[position] = (labels[position], answer, patch, heat)
-    return [found[position] for position in sorted(found)]
+    if found and is_outdated(path, *names):
+        plot_maps(found, path, name_run(run))
 
 
 def is_outdated(path: Path, *sources: str) -> bool:
@@ -121,6 +86,6 @@ def is_outdated(path: Path, *sources: str) -> bool:
     return path.stat().st_mtime < max(times)
 
 
-def name_title(run: ReportRun) -> str:
-    """The title of a run's pictures."""
+def name_run(run: ReportRun) -> str:
+    """How pictures name their run."""
     return f"{run.recipe}, build {run.record.get('build_id', 'unknown')}"

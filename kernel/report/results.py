@@ -161,7 +161,7 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
         "scores.png",
         "Predictions of each class, and calibration: the expected calibration error is "
         f"{error:.3f}, the Brier score {brier:.3f} (0 is perfect).",
-        "Histograms of the predictions of both classes beside the calibration curve",
+        "Histograms of the predictions of both classes above the calibration curve",
     )
     if lines := [*describe_calibration(home)]:
         story.text("\n".join(f"- {line}" for line in lines))
@@ -170,10 +170,10 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
     story.figure(
         home,
         "gradcam.png",
-        "Grad-CAM (Selvaraju et al. 2017): the regions that support the prediction, in "
-        "orange, for the most confident hits and the worst errors; *p* is the predicted "
-        "probability of tumor.",
-        "Patches beside their Grad-CAM maps: most confident tumors, most confident "
+        "Grad-CAM (Selvaraju et al. 2017): the most confident hits and the worst errors, above "
+        "maps of the regions that support the prediction, from dark to bright; *p* is the "
+        "predicted probability of tumor.",
+        "Patches above their Grad-CAM maps: most confident tumors, most confident "
         "others, missed tumors, false alarms",
     )
 
@@ -197,13 +197,13 @@ def describe_calibration(run: ReportRun) -> Iterator[str]:
 def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
     """The confusion matrix, and the errors by color of stain where they are known."""
     (tn, fp), (fn, tp) = evaluation.confusion.counts
-    beside = "; beside it the rates and the AUC by color of stain"
+    groups = "all patches and of each color of stain" if evaluation.by_stain else "all patches"
     story.figure(
         home,
         "errors.png",
         f"Confusion matrix at the threshold {evaluation.confusion.threshold:.3f}: "
         f"{fn:,} of {fn + tp:,} patches with tumor missed, {fp:,} of {tn + fp:,} "
-        f"others called tumor{beside if evaluation.by_stain else ''}.",
+        f"others called tumor. Below it, the rates of {groups}.",
         f"Confusion matrix with {tn:,} and {tp:,} right, {fp:,} false alarms and "
         f"{fn:,} missed tumors",
     )
@@ -292,5 +292,5 @@ def tell_study(story: Story, run: ReportRun) -> None:
     caption, alt = "The study's trials in order", "Validation AUC by trial"
     if study["importance"]:
         caption += ", and how much of the AUC's variance each setting explains (fANOVA)"
-        alt += ", beside a bar chart of the importance of the settings"
+        alt += ", above a bar chart of the importance of the settings"
     story.figure(run, "study.png", f"{caption}.", alt)

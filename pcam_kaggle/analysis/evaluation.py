@@ -37,7 +37,8 @@ class Confusion:
 class StainScores:
     """The errors on one stain color, at the threshold of the confusion matrix.
 
-    Rates are None if the stain lacks the class, `auc` if it lacks either class.
+    Rates are None if the stain lacks the class, `auc` if it lacks either class. `positives` is
+    the number of patches with tumor, None of runs of older versions.
     """
 
     stain: int
@@ -45,6 +46,7 @@ class StainScores:
     auc: float | None
     sensitivity: float | None
     specificity: float | None
+    positives: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +159,7 @@ def measure_stains(
                 auc=float(roc_auc_score(truth, predictions[part])) if both else None,
                 sensitivity=share_of_true(called[truth == 1]),
                 specificity=share_of_true(~called[truth == 0]),
+                positives=int((truth == 1).sum()),
             )
         )
     return tuple(rows)

@@ -8,8 +8,10 @@ import pandas as pd
 
 from ..system.files import write_json, write_table
 from .exploration import CLASSES, Exploration
-from .patch_grids import plot_oddities, plot_samples, plot_stains
-from .style import CLASS_COLORS, CLASS_LINES, label_axes, new_figure, save_figure
+from .patch_grids import CENTER, plot_oddities, plot_samples, plot_stains
+from .style import CLASS_COLORS, CLASS_LINES, draw_figure, label_axes
+
+CHANNELS = ("all channels", "red", "green", "blue")
 
 
 def write_exploration(exploration: Exploration, images: np.ndarray, output: Path) -> tuple:
@@ -35,7 +37,7 @@ def write_exploration(exploration: Exploration, images: np.ndarray, output: Path
         "labels": lambda path: plot_labels(exploration, path),
         "samples": lambda path: plot_samples(images, labels, path),
         "pixels": lambda path: plot_pixels(exploration.counts, path),
-        "means": lambda path: plot_means(exploration.means, path),
+        "means": lambda path: plot_means(exploration, path),
         "oddities": lambda path: plot_oddities(images, exploration, path),
         "stains": lambda path: plot_stains(images, patches, path),
     }
@@ -100,28 +102,27 @@ def plot_labels(exploration: Exploration, path: Path) -> None:
 
     Args:
         exploration: Exploration.
-        path: the PNG to write (1200x450 pixels).
+        path: the PNG to write.
     """
-    figure = new_figure("Labels, and the share of tissue in a patch", 12, 4.5)
-    left, right = figure.subplots(1, 2)
-    counts = list(exploration.summary["labels"].values())
-    bars = left.bar(CLASSES, counts, color=CLASS_COLORS.values(), width=0.6)
-    total = max(sum(counts), 1)
-    texts = [f"{count:,} ({count / total:.1%})" for count in counts]
-    left.bar_label(bars, texts, padding=3, fontsize=12)
-    left.set_ylim(0, 1.15 * max(counts))
-    label_axes(left, "label", "patches")
-    patches = exploration.patches
-    edges = np.linspace(0, 1, 26)
-    for label, name in enumerate(CLASSES):
-        rows = patches.loc[patches["label"] == label, "tissue"]
-        shares = np.full(len(rows), 1 / max(len(rows), 1))
-        style = {"histtype": "step", "linewidth": 2, "linestyle": CLASS_LINES[name]}
-        color = CLASS_COLORS[name]
-        right.hist(rows, edges, weights=shares, color=color, label=name, **style)
-    label_axes(right, "share of tissue in the patch", "share of the class's patches")
-    right.legend(loc="upper left")
-    save_figure(figure, path)
+    patches, counts = exploration.patches, list(exploration.summary["labels"].values())
+    total = len(patches)
+    title = f"{counts[1] / total:.1%} of {total:,} patches contain tumor"
+    with draw_figure(path, title, 6) as figure:
+        upper, lower = figure.subplots(2, 1, height_ratios=(1, 2.2))
+        bars = upper.barh(CLASSES, counts, color=CLASS_COLORS.values(), height=0.6)
+        upper.bar_label(bars, [f"{n:,}" for n in counts], padding=3)
+        upper.set_xlim(0, 1.15 * max(counts))
+        label_axes(upper, "patches", "")
+        edges = np.linspace(0, 1, 26)
+        for label, name in enumerate(CLASSES):
+            rows = patches.loc[patches["label"] == label, "tissue"]
+            if rows.empty:
+                continue
+            style = {"histtype": "step", "linewidth": 2, "linestyle": CLASS_LINES[name]}
+            style |= {"color": CLASS_COLORS[name], "weights": np.full(len(rows), 1 / len(rows))}
+            lower.hist(rows, edges, label=f"{name}: mean {rows.mean():.0%}", **style)
+        label_axes(lower, "share of tissue in the patch", "share of the class's patches")
+        lower.legend(loc="upper left")
 
 
 def plot_pixels(counts: np.ndarray, path: Path) -> None:
@@ -129,44 +130,69 @@ def plot_pixels(counts: np.ndarray, path: Path) -> None:
 
     Args:
         counts: int array (2, 3, 256), as Exploration has it.
-        path: the PNG to write (1500x400 pixels).
+        path: the PNG to write.
     """
-    figure = new_figure("Pixel values of each class", 15, 4)
-    parts = {"all channels": counts.sum(axis=1)}
-    parts |= {n: counts[:, i] for i, n in enumerate(("red", "green", "blue"))}
-    grid = figure.subplots(1, 4, sharey=True)
-    for axes, (name, by_class) in zip(grid, parts.items()):
-        for label, text in enumerate(CLASSES):
-            density = by_class[label] / max(by_class[label].sum(), 1)
-            style = {"color": CLASS_COLORS[text], "linestyle": CLASS_LINES[text]}
-            axes.plot(np.arange(256), density, label=text, **style)
-        label_axes(axes, "value (0 dark, 255 bright)", "", name)
-    grid[0].set_ylabel("share of the pixels")
+    parts = np.concatenate([counts.sum(axis=1, keepdims=True), counts], axis=1)
+    shares = parts / np.maximum(parts.sum(axis=2, keepdims=True), 1)
     # The peak of white glass at 255 would flatten the other values.
-    densities = [part / max(part.sum(), 1) for part in counts.reshape(-1, 256)]
-    highest = max(np.sort(density)[-4] for density in densities)
-    grid[0].set_ylim(0, 1.2 * highest)
-    grid[-1].legend(loc="upper left")
-    save_figure(figure, path)
+    limit = 1.45 * np.sort(shares[:, 1:])[..., -4].max()
+    with draw_figure(path, describe_pixels(parts[:, 0]), 7) as figure:
+        grid = figure.subplots(2, 2, sharey=True, sharex=True)
+        for axes, name, by_class in zip(grid.flat, CHANNELS, shares.swapaxes(0, 1)):
+            notes = []
+            for text, share in zip(CLASSES, by_class):
+                if share.any():
+                    style = {"color": CLASS_COLORS[text], "linestyle": CLASS_LINES[text]}
+                    axes.plot(np.arange(256), share, label=text, **style)
+                cut = np.flatnonzero(share > limit)
+                notes += [f"cut at {n}: {share[n]:.1%}, {text}" for n in cut]
+            label_axes(axes, "", "", name)
+            style = {"ha": "right", "va": "top", "fontsize": 8, "color": "0.35"}
+            axes.text(0.95, 0.97, "\n".join(notes), transform=axes.transAxes, **style)
+        grid[0, 0].set(ylim=(0, limit), xlim=(-3, 258))
+        figure.supylabel("share of the pixels", fontsize=11)
+        for axes in grid[1]:
+            axes.set_xlabel("value (0 dark, 255 bright)")
+        handles = grid[0, 0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=2)
 
 
-def plot_means(means: np.ndarray, path: Path) -> None:
+def describe_pixels(counts: np.ndarray) -> str:
+    """Which class is darker, from the counts (2, 256) of its pixel values."""
+    means = [round(part @ np.arange(256) / max(part.sum(), 1)) for part in counts]
+    for label, kind in ((0, "with"), (1, "without")):
+        if not counts[label].any():
+            return f"Pixel values of the patches {kind} tumor: mean {means[1 - label]} of 255"
+    if means[0] == means[1]:
+        return f"Patches with tumor are as bright as the others: mean {means[0]} of 255"
+    darker = "darker" if means[1] < means[0] else "brighter"
+    return f"Patches with tumor are {darker}: mean {means[1]} of 255, others {means[0]}"
+
+
+def plot_means(exploration: Exploration, path: Path) -> None:
     """Draw the mean patch of each class, and where the two differ.
 
     Args:
-        means: float array (2, 96, 96, 3).
-        path: the PNG to write (1200x450 pixels).
+        exploration: Exploration.
+        path: the PNG to write.
     """
-    figure = new_figure("Mean patch of each class", 12, 4.5)
-    *places, last = figure.subplots(1, 3)
-    for axes, mean, name in zip(places, means, CLASSES):
-        axes.imshow(np.clip(mean, 0, 255).astype("uint8"))
-        axes.set_title(name, fontsize=12)
-        axes.set_axis_off()
+    means, counts = exploration.means, exploration.summary["labels"].values()
     difference = (means[1] - means[0]).mean(axis=2)
-    largest = max(np.abs(difference).max(), 1e-6)
-    picture = last.imshow(difference, cmap="PuOr", vmin=-largest, vmax=largest)
-    last.set_title("tumor minus no tumor", fontsize=12)
-    last.set_axis_off()
-    figure.colorbar(picture, ax=last, label="gray levels (of 255)")
-    save_figure(figure, path)
+    names = [name for name, count in zip(CLASSES, counts) if count]
+    title = f"Mean patch: only {names[0]}"
+    if len(names) == 2:
+        center, all_sides = difference[CENTER].mean(), difference.mean()
+        title = f"Tumor minus no tumor: {all_sides:+.1f} gray levels, in the center {center:+.1f}"
+    with draw_figure(path, title, 3.6) as figure:
+        grid = figure.subplots(1, 3)
+        for axes in grid:
+            axes.set_axis_off()
+        for axes, mean, name in zip(grid, means, CLASSES):
+            if name in names:
+                axes.imshow(np.clip(mean, 0, 255).astype("uint8"))
+                axes.set_title(name)
+        if len(names) == 2:
+            picture = grid[2].imshow(difference, cmap="cividis")
+            grid[2].set_title("difference")
+            bar = {"location": "bottom", "shrink": 0.6, "label": "gray levels (of 255)"}
+            figure.colorbar(picture, ax=grid, **bar)

@@ -4,51 +4,56 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..data.decode import IMAGE_SHAPE
 from .exploration import CLASSES, Exploration
 from .stains import measure_hue
-from .style import COLORS, label_axes, new_figure, save_figure
+from .style import COLORS, draw_figure, label_axes
 
-LABELED_CENTER = 32  # side of the center that decides the label
-PATCHES_PER_ROW = 8
+CENTER = (slice(32, 64), slice(32, 64))  # the rows and columns that decide the label
+PATCHES_PER_ROW = 4
 MAX_POINTS = 3_000  # of each stain in the scatter plot
 
 
-def draw_patches(figure: Figure, rows: list, outline: bool = False) -> None:
+def draw_patches(figure: Figure, rows: list, heights: list | None = None) -> np.ndarray:
     """Draw patches in rows, each row under its name.
 
     Args:
         figure: Figure or subfigure.
-        rows: list of (name, list of (uint8 array (96, 96, 3), caption)).
-        outline: whether to outline the 32x32 center.
+        rows: list of (name, list of up to 4 (uint8 array (96, 96, 3), caption)).
+        heights: the relative height of each row, or None for equal ones.
+
+    Returns:
+        The Axes, an array (rows, 4).
     """
-    num_columns = max(len(patches) for _, patches in rows)
-    grid = figure.subplots(len(rows), num_columns, squeeze=False)
+    grid = figure.subplots(len(rows), PATCHES_PER_ROW, squeeze=False, height_ratios=heights)
     for line, (name, patches) in zip(grid, rows):
-        line[0].set_title(name, loc="left", fontsize=11)
+        line[0].set_title(" " if name else "")  # room for the name, which would move the columns
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "in_layout": False}
+        line[0].annotate(name, (0, 1), (0, 6), **place)
         for axes in line[len(patches) :]:
             axes.set_axis_off()
         for axes, (patch, caption) in zip(line, patches):
-            axes.imshow(patch)
+            axes.imshow(patch, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_color("0.8")
-            below = {"transform": axes.transAxes, "ha": "center", "va": "top"}
-            axes.text(0.5, -0.03, caption, **below)
-            if outline:
-                outline_center(axes)
+            axes.set_xlabel(caption, fontsize=9)
+            axes.spines[:].set(visible=True, color="0.8")
+    return grid
 
 
-def outline_center(axes: Axes) -> None:
+def outline_centers(grid: np.ndarray) -> None:
     """Outline the center that decides the label, visibly on any tissue."""
-    corner = (IMAGE_SHAPE[0] - LABELED_CENTER) / 2 - 0.5
-    for color, width in (("white", 3.5), ("black", 1.5)):
-        style = {"edgecolor": color, "linewidth": width, "fill": False}
-        place = ((corner, corner), LABELED_CENTER, LABELED_CENTER)
-        axes.add_patch(Rectangle(*place, **style))
+    for axes in grid.ravel():
+        for color, width in (("white", 2.5), ("black", 1)) if axes.images else ():
+            style = {"edgecolor": color, "linewidth": width, "fill": False}
+            axes.add_patch(Rectangle((31.5, 31.5), 32, 32, **style))
+
+
+def make_rows(name: str, patches: list) -> list:
+    """Rows for `draw_patches` of any number of patches, the first one under the name."""
+    starts = range(0, len(patches), PATCHES_PER_ROW)
+    return [(name * (not i), patches[i : i + PATCHES_PER_ROW]) for i in starts]
 
 
 def plot_samples(images: np.ndarray, labels: np.ndarray, path: Path, seed: int = 0) -> None:
@@ -57,22 +62,17 @@ def plot_samples(images: np.ndarray, labels: np.ndarray, path: Path, seed: int =
     Args:
         images: uint8 array (n, 96, 96, 3).
         labels: int array (n,) of 0 and 1.
-        path: the PNG to write (1200x680 pixels).
+        path: the PNG to write.
         seed: random seed of the choice.
     """
     random = np.random.default_rng(seed)
     rows = []
     for label in (1, 0):
-        positions = np.flatnonzero(labels == label)
-        chosen = random.permutation(positions)[: 2 * PATCHES_PER_ROW]
-        for start in range(0, len(chosen), PATCHES_PER_ROW):
-            part = chosen[start : start + PATCHES_PER_ROW]
-            name = CLASSES[label] if not start else ""
-            rows.append((name, [(images[i], "") for i in part]))
-    title = "Samples; the label says whether the outlined 32x32 center contains tumor"
-    figure = new_figure(title, 12, 6.8)
-    draw_patches(figure, rows, outline=True)
-    save_figure(figure, path)
+        chosen = random.permutation(np.flatnonzero(labels == label))[: 2 * PATCHES_PER_ROW]
+        rows += make_rows(CLASSES[label], [(images[i], "") for i in chosen])
+    title = "Random patches; the outlined center, 32x32 of 96x96 pixels, decides the label"
+    with draw_figure(path, title, 0.9 + 1.7 * len(rows)) as figure:
+        outline_centers(draw_patches(figure, rows))
 
 
 def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> None:
@@ -81,26 +81,23 @@ def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> N
     Args:
         images: uint8 array (n, 96, 96, 3).
         exploration: Exploration.
-        path: the PNG to write (1200 pixels wide).
+        path: the PNG to write.
     """
     patches, labels = exploration.patches, exploration.patches["label"]
     rows = []
     for kind in ("black", "white", "near-empty"):
         found = np.flatnonzero(patches["blank"] == kind)
         name = f"{kind}: {len(found):,}, {labels[found].sum():,} of them with tumor"
-        shown = [(images[i], CLASSES[labels[i]]) for i in found[:PATCHES_PER_ROW]]
-        if shown:
-            rows.append((name, shown))
+        rows += make_rows(name, [(images[i], CLASSES[labels[i]]) for i in found[:PATCHES_PER_ROW]])
     twins = exploration.twins
-    pairs = twins[["first", "second"]].to_numpy()[: PATCHES_PER_ROW // 2]
-    if len(pairs):
-        shown = [(images[i], CLASSES[labels[i]]) for i in pairs.ravel()]
-        rows.append((f"copies: {len(twins):,} pairs, side by side", shown))
-    title = "Blank patches and copies" if rows else "No blank patches and no copies"
-    figure = new_figure(title, 12, 0.6 + 1.75 * len(rows))
-    if rows:
-        draw_patches(figure, rows)
-    save_figure(figure, path)
+    pairs = twins[["first", "second"]].to_numpy()[:PATCHES_PER_ROW]
+    shown = [(images[i], CLASSES[labels[i]]) for i in pairs.ravel()]
+    rows += make_rows("copies: each pair side by side", shown)
+    num_blank = (patches["blank"] != "").sum()
+    title = f"{num_blank:,} blank patches and {len(twins):,} pairs of copies among {len(patches):,}"
+    with draw_figure(path, title, 0.9 + 1.9 * len(rows)) as figure:
+        if rows:
+            draw_patches(figure, rows)
 
 
 def plot_stains(images: np.ndarray, patches: pd.DataFrame, path: Path, seed: int = 0) -> None:
@@ -109,30 +106,30 @@ def plot_stains(images: np.ndarray, patches: pd.DataFrame, path: Path, seed: int
     Args:
         images: uint8 array (n, 96, 96, 3).
         patches: DataFrame as in Exploration.
-        path: the PNG to write (1300x550 pixels).
+        path: the PNG to write.
         seed: random seed of the choice.
     """
-    figure = new_figure("Stain colors: two clusters of hue", 13, 5.5)
-    left, right = figure.subfigures(1, 2, width_ratios=(2, 3))
-    axes = left.subplots()
-    random = np.random.default_rng(seed)
-    rows = []
-    for stain in sorted(set(patches["stain"]) - {-1}):
-        members = random.permutation(np.flatnonzero(patches["stain"] == stain))
-        red, blue = measure_hue(patches.iloc[members[:MAX_POINTS]]).T
-        style = {"s": 4, "alpha": 0.5, "color": COLORS[stain], "marker": "o^"[stain]}
-        name = f"{stain + 1}: {len(members):,} patches"
-        axes.scatter(red, blue, label=name, **style)
-        for first, text in ((0, f"cluster {stain + 1}"), (6, "")):
-            shown = [(images[i], "") for i in members[first : first + 6]]
-            rows += [(text, shown)] if shown else []
-    label_axes(axes, "optical density, red / green", "optical density, blue / green")
-    hue = measure_hue(patches.loc[patches["stain"] >= 0])
-    if len(hue) > 1:  # leave out the few outliers of ink and dust
-        low, high = np.quantile(hue, (0.002, 0.998), axis=0)
-        low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    random, rows, points, shares = np.random.default_rng(seed), [], [], []
+    for stain, part in patches[patches["stain"] >= 0].groupby("stain"):
+        members = random.permutation(part.index)
+        points.append(measure_hue(patches.iloc[members[:MAX_POINTS]]))
+        shares.append(f"{len(part):,} patches ({part['label'].mean():.0%} tumor)")
+        rows.append((f"stain {stain + 1}", [(images[i], "") for i in members[:PATCHES_PER_ROW]]))
+    # The axes leave out the few outliers of ink and dust.
+    hues = np.concatenate([np.zeros((0, 2)), *points])
+    low, high = np.quantile(hues if len(hues) > 1 else [[0, 0], [1, 1]], (0.002, 0.998), axis=0)
+    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    hidden = ((hues < low) | (hues > high)).any(axis=1).sum()
+    note = f"{len(hues):,} patches are drawn, {hidden:,} of them outside the axes"
+    title = f"Colors of stain: {' and '.join(shares) or 'none'}"
+    with draw_figure(path, title, 5 + 1.65 * len(rows), note) as figure:
+        upper, lower = figure.subfigures(2, 1, height_ratios=(4, 1.65 * len(rows) or 1))
+        axes = upper.subplots()
+        for stain, part in enumerate(points):
+            style = {"s": 4, "alpha": 0.5, "color": COLORS[stain], "marker": "o^"[stain]}
+            axes.scatter(*part.T, label=f"stain {stain + 1}", **style)
+        label_axes(axes, "optical density, red / green", "optical density, blue / green")
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    if rows:
-        axes.legend(markerscale=3, loc="upper left")
-        draw_patches(right, rows)
-    save_figure(figure, path)
+        if rows:
+            axes.legend(markerscale=3, loc="upper left")
+            draw_patches(lower, rows)

@@ -1,5 +1,6 @@
 """The numbers of an exploration against its patches, and the files it writes."""
 
+import dataclasses
 import io
 import json
 
@@ -15,7 +16,14 @@ from pcam_kaggle.analysis.exploration import (
     explore,
     summarize_slides,
 )
-from pcam_kaggle.analysis.exploration_files import describe_exploration, write_exploration
+from pcam_kaggle.analysis.exploration_files import (
+    describe_exploration,
+    describe_pixels,
+    plot_means,
+    plot_pixels,
+    write_exploration,
+)
+from pcam_kaggle.analysis.patch_grids import plot_oddities, plot_stains
 from pcam_kaggle.analysis.patches import measure_patches
 from pcam_kaggle.analysis.stains import measure_hue
 
@@ -118,7 +126,7 @@ def test_slides_are_counted():
 
 
 @pytest.mark.parametrize("num_images, label", [(51, None), (3, 0), (1, 1)])
-def test_the_pictures_are_drawn_for_any_folder(training, tmp_path, num_images, label):
+def test_the_pictures_are_drawn_for_any_folder(training, tmp_path, drawn, num_images, label):
     images, table = training
     labels = table["label"].to_numpy()
     if label is not None:  # a class alone
@@ -134,8 +142,85 @@ def test_the_pictures_are_drawn_for_any_folder(training, tmp_path, num_images, l
     assert json.loads((out / "exploration.json").read_text()) == found.summary
     for name in PICTURES:
         picture = np.asarray(Image.open(out / name).convert("RGB"))
-        assert picture.shape[1] >= 1200
+        assert picture.shape[1] == 1280
         assert (picture < 200).any(axis=2).mean() > 0.002, name  # ink
+
+
+@pytest.mark.parametrize(
+    "darker, title",
+    [
+        ([200, 100], "Patches with tumor are darker: mean 100 of 255, others 200"),
+        ([100, 200], "Patches with tumor are brighter: mean 200 of 255, others 100"),
+        ([100, 100], "Patches with tumor are as bright as the others: mean 100 of 255"),
+        ([None, 100], "Pixel values of the patches with tumor: mean 100 of 255"),
+        ([100, None], "Pixel values of the patches without tumor: mean 100 of 255"),
+    ],
+)
+def test_the_title_of_the_pixels_is_which_class_is_darker(darker, title):
+    counts = np.zeros((2, 256), int)
+    for row, value in zip(counts, darker):
+        if value is not None:
+            row[value] = 9
+    assert describe_pixels(counts) == title
+
+
+def test_a_peak_that_is_cut_off_is_noted(tmp_path, drawn):
+    counts = np.ones((2, 3, 256), int)
+    counts[1, 0, 255] = 256  # red, tumor: half of its pixels
+    plot_pixels(counts, tmp_path / "pixels.png")
+    drawn.check_frame()
+    notes = [axes.texts[0].get_text() for axes in drawn.figures[0].axes]
+    assert notes[1:] == ["cut at 255: 50.1%, tumor", "", ""]
+    assert notes[0].startswith("cut at 255: 25")
+    highest = drawn.figures[0].axes[0].get_ylim()[1]
+    assert highest < 0.01
+
+
+def test_the_difference_of_the_means_uses_all_colors(training, tmp_path, drawn):
+    images, table = training
+    found = explore(images, table["id"], table["label"])
+    means = np.full((2, 96, 96, 3), 100.0)
+    means[1] -= 9
+    means[1, 0, 0] -= 3
+    plot_means(dataclasses.replace(found, means=means), tmp_path / "means.png")
+    drawn.check_frame()
+    *grid, bar = drawn.figures[0].axes
+    title = drawn.figures[0].get_suptitle().replace("\n", " ")
+    assert title == "Tumor minus no tumor: -9.0 gray levels, in the center -9.0"
+    assert grid[2].images[0].get_clim() == (-12, -9)
+    tops = [axes.get_position().y1 for axes in grid]
+    assert max(tops) - min(tops) < 0.001  # in one line
+
+
+def test_columns_stand_below_each_other_whatever_the_names(training, tmp_path, drawn):
+    images, table = training
+    images = np.concatenate([images[:6], images[:3], np.zeros_like(images[:1])])
+    labels, ids = np.array([0, 1] * 5), [f"{n}" for n in range(10)]
+    found = explore(images, ids, labels)
+    plot_oddities(images, found, tmp_path / "oddities.png")
+    drawn.check_frame()
+    (figure,) = drawn.figures
+    assert figure.get_suptitle() == "1 blank patches and 3 pairs of copies among 10"
+    lefts = np.array([axes.get_position().x0 for axes in figure.axes]).reshape(-1, 4)
+    assert len(lefts) == 3 and np.ptp(lefts, axis=0).max() < 0.002
+    assert np.ptp(np.diff(lefts[0])) < 0.01
+
+
+def test_points_outside_the_axes_are_counted(training, tmp_path, drawn):
+    images, table = training
+    patches = explore(images, table["id"], table["label"]).patches
+    stained = np.flatnonzero(patches["stain"] == 0)
+    patches.loc[stained[0], ["red", "green"]] = 9.0, 0.5  # ink
+    plot_stains(images, patches, tmp_path / "stains.png")
+    (figure,) = drawn.figures
+    axes = figure.axes[0]
+    points = np.concatenate([c.get_offsets() for c in axes.collections])
+    (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    inside = (points > (low, bottom)).all(axis=1) & (points < (high, top)).all(axis=1)
+    drawn_points, hidden = len(points), (~inside).sum()
+    assert hidden >= 1
+    note = f"{drawn_points:,} patches are drawn, {hidden:,} of them outside the axes"
+    assert figure.get_supxlabel() == note
 
 
 def test_a_picture_that_fails_costs_nothing_else(training, tmp_path, capsys):

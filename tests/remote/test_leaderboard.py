@@ -16,7 +16,13 @@ from kernel.records import PushRecord, ResultRecord, SubmissionRecord, read_reco
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.leaderboard import fetch_board, fetch_standings, render_text, show_leaderboard
-from kernel.remote.leaderboard_picture import BLUE, draw_distribution, plot_leaderboard
+from kernel.remote.leaderboard_picture import (
+    BLUE,
+    DISTRIBUTION,
+    SIZE,
+    draw_distribution,
+    plot_leaderboard,
+)
 from kernel.remote.scores import fetch_scores
 from kernel.remote.standing import MEDAL_LINES, Entry, list_rows_around, locate_score
 from kernel.sandbox import submissions
@@ -80,7 +86,7 @@ def test_a_late_score_has_an_equivalent_rank(score, rank, words):
     assert (standing.rank, standing.placed) == (rank, False)
     assert standing.describe_percentile() == words
     own = [row for row in list_rows_around(standing, "me") if row[3]]
-    assert own == [(f"({rank})", "me", score, True)]
+    assert own == [("", "me", score, True)]  # no second row of that rank
 
 
 def test_a_placed_team_is_found_by_its_number_not_its_name():
@@ -234,7 +240,7 @@ def test_the_row_the_text_and_the_picture_say_the_same(open_sandbox, tmp_path, c
     write_record(run, ResultRecord("0123456789", oof_auc=0.97312))
     picture = show_leaderboard(Client(), run, scores, tmp_path / "runs")
     with Image.open(picture) as image:
-        assert image.size == (1600, 900)
+        assert image.size == (1080, 1540)
     show_leaderboard(Client(), run, scores, tmp_path / "runs")  # no second row
     text = capsys.readouterr().out
     (row,) = read_board(tmp_path / "runs")
@@ -250,13 +256,15 @@ def test_the_row_the_text_and_the_picture_say_the_same(open_sandbox, tmp_path, c
 @pytest.mark.parametrize(
     "score, count", [("0.9711", 1149), ("1.0", 1149), ("0.1", 1149), ("0.9", 1)]
 )
-def test_any_standing_can_be_drawn(tmp_path, score, count):
+def test_any_standing_can_be_drawn(tmp_path, drawn, score, count):
     teams = read_teams(SHIPPED / "final_boards.csv")[:count]
     rows = [(n, f"{name} " * 9, f"{s}") for n, (name, _, s) in enumerate(teams)]
     standing = locate_score("private", score, rows)
-    plot_leaderboard(ENTRY, [standing], tmp_path / "board.png")
+    entry = dataclasses.replace(ENTRY, competition="a competition " * 9, recipe="course_my_vgg16")
+    plot_leaderboard(entry, [standing, standing], tmp_path / "board.png")
     with Image.open(tmp_path / "board.png") as image:
-        assert image.size == (1600, 900)
+        assert image.size == (1080, 1540)
+    drawn.check_frame()
     assert list(tmp_path.iterdir()) == [tmp_path / "board.png"]
 
 
@@ -303,12 +311,13 @@ def test_only_the_final_private_board_has_medal_lines():
     "score", ["1.0", "0.99", "0.9835", "0.98", "0.975", "0.96", "0.9477", "0.94", "0.91", "0.5"]
 )
 def test_neither_texts_nor_lines_of_the_distribution_cross(score):
-    figure = Figure(figsize=(16, 9), dpi=100)
-    canvas, axes = FigureCanvasAgg(figure), figure.add_axes((0.7, 0.54, 0.26, 0.26))
+    figure = Figure(figsize=SIZE, dpi=200)
+    canvas, axes = FigureCanvasAgg(figure), figure.add_axes(DISTRIBUTION)
     draw_distribution(axes, locate_score("private", score, list_final_rows()), BLUE)
     canvas.draw()
     texts = {text.get_text(): text.get_window_extent() for text in axes.texts}
-    assert len(texts) == 5 and score in texts and "MLE-bench: gold 0.9835" in texts
+    assert len(texts) == 5 and score in texts and "gold 0.9835" in texts
+    assert axes.get_xlabel().endswith("; medal lines of MLE-bench")
     rows = sorted(texts.values(), key=lambda box: box.y0)
     for lower, upper in zip(rows, rows[1:]):
         assert upper.y0 - lower.y1 > -5  # boxes have room for letters with descenders

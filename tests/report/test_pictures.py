@@ -7,7 +7,6 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from report_runs import draw, make_exploration, make_run, make_study
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
@@ -44,9 +43,9 @@ def test_only_missing_and_outdated_pictures_are_drawn(run):
     draw_all(run)
     assert read_times(run) == drawn
     for path in run.glob("*.png"):
-        age(path, -10)
-    age(run / "oof.csv", -20)
-    age(run / "evaluation.json", -20)
+        age(path, -10_000)
+    age(run / "oof.csv", -20_000)
+    age(run / "evaluation.json", -20_000)
     before = read_times(run)
     draw_all(run)  # those of oof.csv are newer than it
     after = read_times(run)
@@ -56,20 +55,25 @@ def test_only_missing_and_outdated_pictures_are_drawn(run):
     assert (run / "roc.png").is_file()
 
 
-def test_an_exploration_adds_the_errors_by_stain(run, tmp_path):
+def list_rows(figure):
+    """The first words of the rows of errors.png."""
+    return [label.get_text().split("\n")[0] for label in figure.axes[1].get_yticklabels()]
+
+
+def test_an_exploration_adds_the_errors_by_stain(run, tmp_path, drawn):
     evaluation = draw_all(run).evaluation
     assert evaluation.by_stain == ()
-    assert Image.open(run / "errors.png").width == 600
+    assert list_rows(drawn.figures[-1]) == ["all"]
     images = np.random.default_rng(0).integers(90, 215, (60, 96, 96, 3))
     explored = make_exploration(tmp_path / "eda", images.astype("uint8"))
-    age(explored / "patches.csv", -100)  # explored before the first report
+    age(explored / "patches.csv", -100_000)  # explored before the first report
     patches = pd.read_csv(explored / "patches.csv")
     patches.iloc[10:].to_csv(explored / "patches.csv", index=False)
     for path in run.glob("*.png"):
-        age(path, -10)
+        age(path, -10_000)
     evaluation = draw_all(run, explored).evaluation
     assert sum(scores.patches for scores in evaluation.by_stain) == 50
-    assert Image.open(run / "errors.png").width == 1200
+    assert list_rows(drawn.figures[-1]) == ["all", "stain 1", "stain 2"]
     written = json.loads((run / "evaluation.json").read_text())
     assert written["auc"] == evaluation.auc
 
@@ -79,6 +83,22 @@ def test_a_study_is_drawn_wherever_it_stands(run, tmp_path):
     assert draw_all(*studies) is None
     assert draw_all(run, *studies) is not None
     assert all((study / "study.png").is_file() for study in studies)
+
+
+def test_a_study_of_one_completed_trial_has_no_picture(tmp_path):
+    study = make_study(tmp_path / "study")
+    rows = ["number,state,value", "0,COMPLETE,0.9", "1,PRUNED,0.91", "2,COMPLETE,"]
+    (study / "study.csv").write_text("\n".join(rows) + "\n")
+    draw_all(study)
+    assert not (study / "study.png").exists()
+
+
+def test_the_trials_within_noise_are_named(tmp_path, drawn):
+    draw_all(make_study(tmp_path / "first", within_noise=[0], winner=1))
+    draw_all(make_study(tmp_path / "second", within_noise=[], winner=1))
+    notes = [figure.get_supxlabel() for figure in drawn.figures]
+    assert "not told apart from the highest: trial 0" in " ".join(notes[0].split())
+    assert "told apart" not in notes[1]
 
 
 def test_networks_that_explain_nothing_leave_no_maps(run):

@@ -1,0 +1,90 @@
+"""gradcam.png: what the networks of a run look at, over the surest hits and the worst errors."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from scipy.ndimage import binary_opening
+
+from pcam_kaggle.analysis.patch_grids import CENTER, draw_patches, outline_centers
+from pcam_kaggle.analysis.patches import GLASS_FROM, shrink_patches
+from pcam_kaggle.analysis.shown import choose_shown
+from pcam_kaggle.analysis.style import draw_figure
+
+from .assessment import list_positions
+from .reading import ReportRun
+
+COLORS_OF_HEAT = "viridis"
+MAP_HEIGHT = 0.6  # of the tissue's: the maps are coarse
+
+
+def gather_maps(run: ReportRun, members: list) -> list:
+    """The explained patches of all networks: list of (id, label, prediction, patch, map)."""
+    positions = list_positions(members)
+    if run.oof is None or len(positions) != len(run.oof):
+        return []
+    rows, found = dict(zip(positions, zip(run.oof.index, run.oof["label"]))), {}
+    for member in members:
+        if member.explanation is None:
+            continue
+        explained = member.explanation
+        for place, patch, heat in zip(explained.shown, explained.patches, explained.maps):
+            position = member.positions[place]
+            answer = float(member.oof_one_view[place])
+            found[position] = (*rows[position], answer, patch, heat.astype("float32"))
+    return [found[position] for position in sorted(found)]
+
+
+def plot_maps(found: list, path: Path, note: str) -> None:
+    """Draw patches above their class activation maps: the surest hits and the worst errors.
+
+    Args:
+        found: list as `gather_maps` returns it, not empty.
+        path: the PNG to write.
+        note: which run it is.
+    """
+    labels, answers = (np.array([row[i] for row in found]) for i in (1, 2))
+    rows = []
+    for kind, places in choose_shown(labels, answers).items():
+        shown = [found[place] for place in places]
+        if not shown:
+            continue
+        called = "tumor" if shown[0][2] >= 0.5 else "no tumor"
+        tissue = [(row[3], f"{row[0][:8]}, p {row[2]:.3f}") for row in shown]
+        maps = [(color_map(*row[3:]), "") for row in shown]
+        rows += [(f"{kind}; below each: evidence for {called}", tissue), ("", maps)]
+    note += "; first 8 digits of the patch's id; p: predicted probability of tumor"
+    heights = [1, MAP_HEIGHT] * (len(rows) // 2)
+    title = describe_maps([row[4] for row in found])
+    with draw_figure(path, title, 1.6 + 1.8 * sum(heights), note) as figure:
+        grid = draw_patches(figure, rows, heights=heights)
+        outline_centers(grid[1::2])
+        bar = {"orientation": "horizontal", "shrink": 0.6, "aspect": 40}
+        bar["label"] = "share of the map's maximum; glass is left blank"
+        figure.colorbar(ScalarMappable(cmap=COLORS_OF_HEAT), ax=grid, **bar)
+
+
+def color_map(patch: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A map in colors, with glass left white: uint8 array (96, 96, 3).
+
+    Args:
+        patch: uint8 array (96, 96, 3).
+        heat: float array (96, 96), 0 to 1.
+    """
+    colors = matplotlib.colormaps[COLORS_OF_HEAT](heat, bytes=True)[..., :3]
+    small = shrink_patches(patch[None])[0]
+    step = len(patch) // len(small)
+    is_glass = binary_opening(small.min(axis=2) >= GLASS_FROM, np.ones((3, 3)))  # no specks
+    is_glass = is_glass.repeat(step, axis=0).repeat(step, axis=1)
+    return np.where(is_glass[..., None], np.uint8(255), colors)
+
+
+def describe_maps(maps: list) -> str:
+    """How much of the maps lies in the center that decides the label."""
+    total = np.sum(maps)
+    if not total > 0:
+        return "The Grad-CAM maps are empty"
+    share, area = np.sum([heat[CENTER] for heat in maps]) / total, maps[0][CENTER].size
+    area /= maps[0].size
+    return f"The labeled center, {area:.0%} of a patch, holds {share:.0%} of the Grad-CAM maps"
