@@ -1,4 +1,4 @@
-"""What is known about each network: its family, its numbers of parameters, a sentence."""
+"""What is known about each network: its family, its numbers of parameters, its stages."""
 
 import csv
 import dataclasses
@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 NETWORKS = Path(__file__).with_name("networks.csv")
+STAGES = Path(__file__).with_name("stages.csv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Network:
         num_parameters: of the whole network.
         num_trainable: those that are trained.
         text: what it is.
+        modules: tuple of the modules on a page that build it, such as "models/small.py".
+        about: its strengths and weaknesses, in two to four sentences.
     """
 
     name: str
@@ -25,6 +28,34 @@ class Network:
     num_parameters: int
     num_trainable: int
     text: str
+    modules: tuple
+    about: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A row of stages.csv: the layers of a network whose maps have one stride, or its head.
+
+    tests/fixtures/make_stages.py makes the table from the built networks.
+
+    Attributes:
+        network: the network's name.
+        stride: pixels of the network's input from one place of a map to the next; 0 for the head.
+        side: of the map at an input of 96 pixels, 0 for the head.
+        channels: of the widest map.
+        layers: how many of each kind, as text.
+        num_parameters: of all its layers.
+        receptive_field: side, in pixels of the network's input, of what a place of its last map
+            sees; that of the largest path, without squeeze-and-excitation; 0 for the head.
+    """
+
+    network: str
+    stride: int
+    side: int
+    channels: int
+    layers: str
+    num_parameters: int
+    receptive_field: int
 
 
 @functools.cache
@@ -38,6 +69,21 @@ def load_networks() -> dict[str, Network]:
                 int(row["parameters"]),
                 int(row["trainable"]),
                 row["text"],
+                tuple(row["modules"].split()),
+                row["about"],
             )
             for row in csv.DictReader(file)
         }
+
+
+@functools.cache
+def load_stages() -> dict[str, list[Stage]]:
+    """The stages of the convolutional networks by name; transformers have none."""
+    stages = {}
+    with open(STAGES, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            numbers = ("stride", "side", "channels", "parameters", "receptive_field")
+            stride, side, channels, parameters, field = (int(row[name] or 0) for name in numbers)
+            stage = Stage(row["network"], stride, side, channels, row["layers"], parameters, field)
+            stages.setdefault(row["network"], []).append(stage)
+    return stages

@@ -1,17 +1,22 @@
 """How good a run is, from its out-of-fold predictions and its networks' files."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pcam_kaggle.analysis.agreement import correlate_members, measure_seeds, score_one_view
 from pcam_kaggle.analysis.evaluation import Evaluation, StainScores, evaluate_predictions
+from pcam_kaggle.analysis.scores import Comparison, compare_auc
 from pcam_kaggle.system.records import Member, load_member
 
 from ..files import update_json
 from ..predictions import compare_oof
+from .checks import fill, wrong
 from .reading import ReportRun
+
+MAX_PATCHES = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +26,8 @@ class Assessment:
     Attributes:
         evaluation: Evaluation of its out-of-fold predictions.
         auc_one_view: AUC out of fold without test-time views, or None if unknown.
+        views: the run's predictions compared with those without test-time views, or None where
+            these are unknown or calibration separates the two.
         seed_aucs: AUC out of fold of each random seed alone; empty if unknown.
         test_correlation: how alike the networks' test predictions are (Spearman), or
             None if unknown or for one network.
@@ -28,6 +35,7 @@ class Assessment:
 
     evaluation: Evaluation
     auc_one_view: float | None = None
+    views: Comparison | None = None
     seed_aucs: tuple = ()
     test_correlation: float | None = None
 
@@ -60,8 +68,28 @@ def read_members(run: ReportRun) -> list[Member]:
         ValueError: a damaged file; names it.
     """
     paths = (run.folder / "folds").glob("fold*_seed*.npz")
-    members = [load_member(path) for path in paths]
+    members = [read_member(path) for path in paths]
     return sorted(members, key=lambda member: (member.fold, member.seed))
+
+
+def read_member(path: Path) -> Member:
+    """A network's predictions, as far as the report reads them.
+
+    Raises:
+        ValueError: a damaged file; names it.
+    """
+    try:
+        member = load_member(path)
+    except (KeyError, TypeError) as error:  # an entry is missing, or another is there
+        raise wrong(path, "its arrays", "those of a network", repr(error)) from error
+    positions, predictions = member.positions, (member.oof, member.oof_one_view)
+    is_whole = positions.dtype.kind in "iu" and positions.ndim == 1
+    if not is_whole or not ((positions >= 0) & (positions < MAX_PATCHES)).all():
+        raise wrong(path, "positions", f"whole numbers from 0 to {MAX_PATCHES:,}", str(positions))
+    for values in predictions:
+        if values.shape != positions.shape or not ((values >= 0) & (values <= 1)).all():
+            raise wrong(path, "its predictions", "a probability for each position", str(values))
+    return member
 
 
 def assess_run(run: ReportRun, members: list, stains: pd.Series | None) -> Assessment:
@@ -87,9 +115,21 @@ def assess_run(run: ReportRun, members: list, stains: pd.Series | None) -> Asses
     return Assessment(
         evaluation,
         auc_one_view=score_one_view(labels, members),
+        views=compare_views(run, members),
         seed_aucs=tuple(measure_seeds(labels, members)["each"]),
         test_correlation=correlate_members(members),
     )
+
+
+def compare_views(run: ReportRun, members: list) -> Comparison | None:
+    """Compare a run's out-of-fold predictions with those of unchanged patches alone."""
+    is_mapped = any(found.get("maps") for found in run.calibrations.values())
+    if is_mapped or run.settings.get("tta", "none") == "none":
+        return None
+    parts = [pd.Series(member.oof_one_view, member.positions) for member in members]
+    one_view = pd.concat(parts).groupby(level=0).mean().to_numpy()
+    labels, predictions = run.oof["label"].to_numpy(), run.oof["prediction"].to_numpy()
+    return compare_auc(labels, predictions, one_view, run.slides)
 
 
 def list_positions(members: list) -> np.ndarray:
@@ -111,7 +151,7 @@ def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
     )
     if stains is None:
         rows = run.record.get("evaluation", {}).get("by_stain", [])
-        by_stain = tuple(StainScores(**row) for row in rows)
+        by_stain = tuple(fill(StainScores, row) for row in rows)
         evaluation = dataclasses.replace(evaluation, by_stain=by_stain)
     update_json(run.folder / "evaluation.json", evaluation)
     return evaluation

@@ -1,90 +1,145 @@
-"""Sections 1 and 2 of a report: the problem, the data and their exploration."""
+"""Sections 1 and 2 of a report: the problem, the data, their exploration and what follows."""
 
-import json
+from collections.abc import Iterator
+
+from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.analysis.exploration import CLASSES
 
 from .reading import ReportRun, find_explored
 from .story import HOW_TO_EXPLORE, Story
 
+KAGGLE_TRAIN, KAGGLE_TEST = 220_025, 57_458  # patches
 PROBLEM = (
-    "A pathologist searches lymph nodes for metastases of breast cancer, on slides "
-    "that measure a hundred thousand pixels a side. Kaggle's competition "
-    "*Histopathologic Cancer Detection* asks a smaller question: does the center of a "
-    "patch, 32x32 of its 96x96 pixels, contain tumor tissue? Submissions are scored by "
-    "the area under the ROC curve (AUC): the probability that a random patch with "
-    "tumor is ranked above a random patch without. The patches are those of "
-    "PatchCamelyon (Veeling et al. 2018), cut from the slides of Camelyon16 "
-    "(Ehteshami Bejnordi et al. 2017), which come from two hospitals."
+    "A pathologist searches lymph nodes for metastases of breast cancer, on slides that measure a "
+    "hundred thousand pixels a side. Kaggle's competition [Histopathologic Cancer Detection]"
+    "(https://www.kaggle.com/c/histopathologic-cancer-detection) asks a smaller question: does the "
+    "center of a patch, 32x32 of its 96x96 pixels, contain tumor tissue? Submissions are scored by "
+    "the area under the ROC curve (AUC): the probability that a random patch with tumor is ranked "
+    "above a random patch without. The competition's patches are those of PatchCamelyon (Veeling "
+    "et al. 2018), cut from the slides of Camelyon16 (Ehteshami Bejnordi et al. 2017), which come "
+    f"from two hospitals: {KAGGLE_TRAIN:,} labeled ones and {KAGGLE_TEST:,} to predict. A patch is "
+    "an RGB image of 96x96 pixels with values from 0 to 255, in a TIFF file."
 )
-
 LABELS = """\
-exploration = read({name}, "exploration.json")
-labels = pd.Series(exploration["labels"]).rename({{"0": "{0}", "1": "{1}"}})
-pd.DataFrame({{"patches": labels, "share": labels / labels.sum()}})"""
+labels = pd.Series(read({name!r}, "exploration.json")["labels"])
+labels = labels.rename({{"0": {0!r}, "1": {1!r}}})
+shares = (labels / labels.sum()).map("{{:.1%}}".format)
+table = pd.DataFrame({{"patches": labels, "share": shares}})"""
+HEAD = """\
+patches = read({name!r}, {file!r})
+display(patches.shape)
+table = patches.head()"""
+INFO = """\
+table = pd.DataFrame({"type": patches.dtypes.astype(str), "not empty": patches.count()})
+table["different values"] = patches.nunique()"""
+DESCRIBE = """\
+table = patches.describe().drop("count").map("{:.3f}".format)"""
+FEW = 0.05  # a share of tumor this near to a half is called balanced
+COLORS = ("stain_jitter", "brightness", "contrast")
 
 
-def tell_problem(story: Story, home: ReportRun) -> None:
+def tell_problem(story: Story, runs: list) -> None:
     """Section 1."""
+    home, explored = runs[0], find_explored(runs)
     story.text(f"## 1. Problem and data\n\n{PROBLEM}")
     if "counts" in home.record:
-        counts = home.record["counts"]
-        share = counts["positive"] / counts["train"]
-        predicted = f", and predicted {counts['test']:,} test patches"
-        story.text(
-            f"This {'run' if home.study is None else 'study'} used {counts['train']:,} labeled "
-            f"patches, of which {counts['positive']:,} ({share:.1%}) contain tumor"
-            f"{predicted if home.study is None else ''}."
-        )
+        story.text(describe_size(home, explored))
+    tell_tables(story, home, explored)
     story.slot("problem")
+
+
+def describe_size(home: ReportRun, explored: ReportRun | None) -> str:
+    """How many patches a run used, and of how many."""
+    counts, drawn = home.record["counts"], home.settings.get("num_images", 0)
+    whole = explored and not explored.settings.get("num_images", 0)
+    total = explored.record.get("counts", {}).get("train") if whole else None
+    used = f"{counts['train']:,} labeled patches"
+    if drawn and total and total > counts["train"]:
+        used += f", drawn at random from the {total:,} in its folder of data"
+    elif drawn:
+        used += f", drawn at random (the setting num_images is {drawn:,})"
+    elif counts["train"] == KAGGLE_TRAIN:
+        used = f"all {used}"
+    else:
+        used += ", all in its folder of data"
+    kind = "run" if home.study is None else "study"
+    predicted = f", and predicted {counts['test']:,} test patches" if home.study is None else ""
+    share = counts["positive"] / counts["train"]
+    return (
+        f"This {kind} used {used}. Of these, {counts['positive']:,} ({share:.1%}) contain "
+        f"tumor{predicted}."
+    ).replace("tumor, and", "tumor. It")
+
+
+def tell_tables(story: Story, home: ReportRun, explored: ReportRun | None) -> None:
+    """Size, first rows, columns and statistics of the table of patches."""
+    if explored is not None and explored.patches is not None:
+        run, file = explored, "patches.csv"
+        about = "labels and measurements of the training patches"
+    elif home.oof is not None:
+        run, file = home, "oof.csv"
+        about = "labels of the patches that were predicted out of fold, and the predictions"
+    else:
+        return
+    source = HEAD.format(name=run.name, file=file)
+    story.table("head", source, f"The first rows of {file}: {about}.")
+    story.table("info", INFO, f"The columns of {file}.")
+    story.table("describe", DESCRIBE, f"Statistics of {file}.")
 
 
 def tell_exploration(story: Story, runs: list) -> None:
     """Section 2."""
     story.text("## 2. Exploration")
-    run = find_explored(runs)
+    run, home = find_explored(runs), runs[0]
     if run is None:
         story.text(f"To add an exploration of the patches: {HOW_TO_EXPLORE}.")
     else:
         tell_classes(story, run)
         tell_oddities(story, run)
-    story.text(f"**Cleaning.** {describe_cleaning(runs[0].record)}")
+    if cleaning := describe_cleaning(home):
+        story.text(f"**Cleaning.** {cleaning}")
+    lines = [*plan_labels(story, home, run), *plan_folds(home, run)]
+    lines += [] if run is None else [*plan_patches(home, run), *plan_colors(story, home, run)]
+    if lines:
+        bullets = "\n".join(f"- {line}" for line in lines)
+        story.text(f"**Plan.** What the data ask for, and what this run does.\n\n{bullets}")
     story.slot("exploration")
 
 
 def tell_classes(story: Story, run: ReportRun) -> None:
     """The two classes: how many patches each has, and how their pixels differ."""
     found = run.exploration
-    name, share = json.dumps(run.name), found["positive_share"]
-    story.table("labels", LABELS.format(*CLASSES, name=name), "Labels of the training patches.")
+    share = found["positive_share"]
+    source = LABELS.format(*CLASSES, name=run.name)
+    story.table("labels", source, "Labels of the training patches.")
     tissue = compare_classes(found["tissue"], "{:.0%}")
     story.figure(
         run,
         "data_labels.png",
-        f"Top: the classes; {share:.1%} of the patches contain tumor. Bottom: the "
-        f"share of a patch that is tissue, not glass, on average {tissue}.",
-        f"Bar chart of the two classes, {share:.1%} tumor, above histograms of the "
-        "share of tissue by class",
+        f"The classes: {share:.1%} of the patches contain tumor. The share of a patch that is "
+        f"tissue, not glass, is on average {tissue}.",
+        f"Bar chart of the two classes, {share:.1%} tumor, and histograms of the share of tissue "
+        "by class",
     )
     story.figure(
         run,
         "data_samples.png",
-        "Random patches. Only the outlined center decides the label; the rest is context.",
-        "Two rows of patches with tumor and two without, their 32x32 centers outlined",
+        "Random patches. Only the outlined center decides the label.",
+        "Random patches of each class, their 32x32 centers outlined",
     )
     brightness = compare_classes(found["brightness"], "{:.0f}")
     story.figure(
         run,
         "data_pixels.png",
         f"Pixel values by class. The mean brightness, of 255, is {brightness}.",
-        "Distributions of pixel values of both classes, all channels and each channel",
+        "Distributions of pixel values by class, of all channels and of each",
     )
     story.figure(
         run,
         "data_means.png",
-        "The mean patch of each class, and their difference. Structure in the "
-        "difference would mean that position alone gives the label away.",
-        "Mean patch without tumor, with tumor, and their difference as a heat map",
+        "The mean patch of each class, and their difference.",
+        "Mean patch of each class, and their difference as a heat map",
     )
 
 
@@ -97,29 +152,125 @@ def compare_classes(values: dict, form: str) -> str:
 def tell_oddities(story: Story, run: ReportRun) -> None:
     """Blank patches, copies and stains."""
     found = run.exploration
-    blank = [f"{part['patches']:,} {kind}" for kind, part in found["blank"].items()]
-    counted, copies = ", ".join(blank), found["duplicates"]
+    counted, copies = count_blanks(found), found["duplicates"]
     story.figure(
         run,
         "data_oddities.png",
         f"Blank patches: {counted}. Copies: {copies['exact_pairs']:,} exact and "
         f"{copies['near_pairs']:,} near pairs, {copies['label_conflicts']:,} of them "
         "with contradicting labels.",
-        f"Examples of blank patches and of copies: {counted}",
+        f"Examples of blank patches ({counted}) and of copies, as far as there are any",
     )
     stains = " and ".join(f"{stain['patches']:,}" for stain in found["stains"])
+    groups = f"{len(found['stains'])} group{'s' * (len(found['stains']) != 1)}"
     story.figure(
         run,
         "data_stains.png",
-        f"Colors of stain: two groups of hue (k-means) of {stains} patches. A network must "
-        "work on both.",
-        "Scatter plot of two clusters of hue, above patches of each cluster",
+        f"Colors of stain: {groups} of hue (k-means), of {stains} patches.",
+        f"Scatter plot of {groups} of hue, and patches of each",
     )
 
 
-def describe_cleaning(record: dict) -> str:
-    """Which training patches were left out, in a sentence."""
-    if not record.get("cleaned"):
-        return "No training patch was left out."
-    parts = [f"{len(ids):,} ({kind})" for kind, ids in record["cleaned"].items()]
-    return f"Left out of training: {', '.join(parts)}. No test patch was left out."
+def count_blanks(found: dict) -> str:
+    """How many blank patches of each kind there are, such as "1 black and 3 white"."""
+    return ", ".join(f"{part['patches']:,} {kind}" for kind, part in found["blank"].items())
+
+
+def describe_cleaning(home: ReportRun) -> str:
+    """Which training patches were left out, in a sentence; "" for a blend, which trains nothing."""
+    if not home.settings:
+        return ""
+    found = {kind: len(ids) for kind, ids in home.record.get("cleaned", {}).items()}
+    parts = [f"{number:,} ({kind})" for kind, number in found.items() if number]
+    if parts:
+        return f"Left out of training: {', '.join(parts)}."
+    drawn = " of those drawn" if home.settings.get("num_images") else ""
+    return f"No training patch{drawn} was left out."
+
+
+def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterator[str]:
+    """What follows from the balance of the classes and from what one number can tell."""
+    counts = home.record.get("counts")
+    if counts or run:
+        known = run.exploration["positive_share"] if run else counts["positive"] / counts["train"]
+        trivial = max(known, 1 - known)
+        answer = CLASSES[known > 0.5]
+        if abs(known - 0.5) < FEW:
+            text = f"The classes are nearly balanced ({known:.1%} tumor). "
+        else:
+            text = f"The classes are not balanced ({known:.1%} tumor). "
+        yield (
+            f"{text}Calling every patch {answer!r} has an accuracy of {trivial:.1%} and an AUC of "
+            f"0.5, so runs are judged by AUC{story.point_at('labels')}."
+        )
+    if run and run.patches is not None and run.patches["label"].nunique() == 2:
+        labels, measured = run.patches["label"], run.patches[["brightness", "tissue"]]
+        aucs = {name: roc_auc_score(labels, values) for name, values in measured.items()}
+        name = max(aucs, key=lambda name: abs(aucs[name] - 0.5))
+        auc = max(aucs[name], 1 - aucs[name])
+        what = {"brightness": "mean brightness", "tissue": "share of tissue"}[name]
+        yield (
+            f"The {what} of a patch alone reaches an AUC of {auc:.3f} on the patches explored. A "
+            "network has to do better than that."
+        )
+
+
+def plan_folds(home: ReportRun, run: ReportRun | None) -> Iterator[str]:
+    """What the folds do not share."""
+    grouping, settings = home.record.get("grouping"), home.settings
+    slides = run.exploration.get("slides", {}).get("slides") if run else None
+    known = ""
+    if slides:
+        known = f"The patches come from {slides:,} slides, and those of a slide are alike. "
+    if grouping == "patch":
+        yield (
+            f"{known}The {settings.get('num_folds', '')} folds are stratified by label and drawn "
+            "by patch, so they may share slides, which may raise the AUC out of fold."
+        )
+    elif grouping:
+        yield f"{known}The folds are grouped by {grouping}: no {grouping} is in two of them."
+
+
+def plan_patches(home: ReportRun, run: ReportRun) -> Iterator[str]:
+    """What follows from copies, blank patches and the test patches."""
+    found, clean = run.exploration, home.settings.get("clean", [])
+    copies, blank = found["duplicates"], sum(p["patches"] for p in found["blank"].values())
+    pairs = copies["exact_pairs"] + copies["near_pairs"]
+    for number, kind, text in (
+        (
+            pairs,
+            "duplicates",
+            f"{pairs:,} pair{'s' * (pairs != 1)} of copies may put the same "
+            f"tissue in two folds, and {copies['label_conflicts']:,} contradict each other",
+        ),
+        (blank, "blank", f"{blank:,} blank patch{'es' * (blank != 1)} show next to no tissue"),
+    ):
+        if number and home.settings:
+            does = "leaves them out" if kind in clean else "keeps them"
+            yield f"{text[0].upper()}{text[1:]}: this run {does}."
+    if test := found.get("test"):
+        counts, by_class = found["labels"], found["brightness"]
+        numbers = [counts[label] for label, name in zip("01", CLASSES) if name in by_class]
+        values = [by_class[name] for name in CLASSES if name in by_class]
+        if "brightness" in test and sum(numbers):
+            train = sum(n * v for n, v in zip(numbers, values)) / sum(numbers)
+            gap = test["brightness"] - train
+            yield (
+                f"The test patches are {abs(gap):.1f} of 255 gray levels "
+                f"{'brighter' if gap > 0 else 'darker'} than the training patches on average."
+            )
+
+
+def plan_colors(story: Story, home: ReportRun, run: ReportRun) -> Iterator[str]:
+    """What follows from the spread of the stains."""
+    stains = [s for s in run.exploration["stains"] if "positive_share" in s]
+    if len(stains) < 2 or not home.settings:
+        return
+    shares = " and ".join(f"{stain['positive_share']:.1%}" for stain in stains)
+    varied = {name: home.settings[name] for name in COLORS if home.settings.get(name)}
+    settings = ", ".join(f"{name} {value:g}" for name, value in varied.items())
+    does = f"varies the colors in training ({settings})" if varied else "does not vary the colors"
+    yield (
+        f"The groups of hue contain {shares} tumor. A network that learns the color of a group "
+        f"learns this share, too. This run {does}{story.point_at(run.join('data_stains.png'))}."
+    )

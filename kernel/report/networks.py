@@ -1,277 +1,270 @@
-"""Section 3 of a report: the networks, the method and the settings."""
+"""Section 3 of a report: each network, what it sees, its code, its cost; then the method."""
 
-import json
-import pathlib
+import dataclasses
+import pprint
+import re
 
-from pcam_kaggle.system.settings import name_settings
-
-from ..bundle.recipes import RENAMED, RENAMED_NETWORKS, read_recipe
-from ..facts.networks import load_networks
-from .reading import ReportRun
+from ..facts.networks import Network, Stage, load_networks, load_stages
+from .methods import (
+    describe_method,
+    describe_several,
+    find_network,
+    gather_settings,
+    list_compared,
+    name_weights,
+    tell_settings,
+)
+from .reading import ReportRun, find_page
 from .story import Story
 
-OF_ONE_HEAD = ("epochs", "optimizer", "batch_size")  # logistic regression has none of them
-TRAINED_BY = {"vit": "tuning"}  # the part that trains a method of a run of several, if not training
-AVERAGES = {"rank": "mean rank", "logit": "mean log-odds"}  # by the setting ensemble
+PATCH, CENTER = 96, 32  # pixels
+ATTENTION = ("midnight", "vit")  # networks without stages
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A network of the report.
+
+    Attributes:
+        name: its name in networks.csv.
+        known: its row there.
+        run: the first run of the report that has it.
+        settings: the run's settings as far as they concern this network.
+    """
+
+    name: str
+    known: Network
+    run: ReportRun
+    settings: dict
+
+    @property
+    def picture(self) -> str:
+        """The file of its diagram."""
+        return f"network_{self.name}.png"
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Its stages; empty if it has none, or is not the network that this package builds."""
+        counted = self.run.record.get("num_parameters") if is_alone(self.run) else None
+        if counted not in (None, self.known.num_parameters):
+            return []
+        return load_stages().get(self.name, [])
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the patch to a pixel of the network's input."""
+        crop, size = (self.settings.get(name, PATCH) for name in ("crop_size", "input_size"))
+        return crop / size if size else 1.0
+
+
+def is_alone(run: ReportRun) -> bool:
+    """Whether a run has one network, whose counts and times are its own."""
+    return not run.members and not list_compared(run)
+
+
+def list_networks(runs: list) -> list[Shown]:
+    """The known networks of the runs, each once."""
+    networks, found = load_networks(), {}
+    for run in runs:
+        for name, settings in list_names(run).values():
+            if name in networks and name not in found:
+                found[name] = Shown(name, networks[name], run, settings)
+    return list(found.values())
+
+
+def list_names(run: ReportRun) -> dict[str, tuple[str, dict]]:
+    """The networks of a run, each by its row in the table: its name and its settings."""
+    if run.members:
+        settings = {name: gather_settings(run.settings, name) for name in run.members}
+        return {
+            f"{run.recipe}: {member}": (own.get("architecture", member), own)
+            for member, own in settings.items()
+        }
+    if compared := list_compared(run):
+        own = {name: value for name, value in run.settings.items() if name != "weights"}
+        return {name: (name, own) for name in compared}  # each starts from weights of its own
+    name = find_network(run)
+    return {name or run.recipe: (name, run.settings)}
 
 
 def tell_architectures(story: Story, runs: list) -> None:
     """Section 3."""
     story.text("## 3. Architectures")
+    home, networks = runs[0], list_networks(runs)
     rows = {}
     for run in runs:
-        for name, row in make_network_rows(run).items():
-            rows.setdefault(name, row)
+        for name, row in make_rows(run).items():
+            rows.setdefault(name, row)  # that of the first run that has it
     if rows:
-        text = json.dumps(rows, indent=4)
-        story.table("networks", f"pd.DataFrame({text}).T", "The networks.")
-    home = runs[0]
+        text = pprint.pformat(rows, sort_dicts=False, width=96)
+        caption = (
+            "The networks. A rate or a time is that of the training in the run of this report, on "
+            "its device."
+        )
+        story.table("networks", f"table = pd.DataFrame({text}).T", caption)
+    told = set()
+    for network in networks:
+        tell_network(story, home, network, told)
+    story.text("### The method")
     if home.settings:
         story.text(describe_several(home) if home.members else describe_method(home))
         tell_settings(story, home)
-    else:
+    elif "method" in home.record:
         members = home.record.get("members", [])
-        story.text(f"A blend of {len(members)} runs: {', '.join(members)}.")
+        story.text(
+            f"A blend ({home.record['method']}) of {len(members)} runs: {', '.join(members)}."
+        )
     story.slot("architectures")
 
 
-def find_network(run: ReportRun) -> str:
-    """The name of a run's network in today's spelling, "" if it is unknown or not one alone."""
-    if list_compared(run) or run.members:
-        return ""
-    recipe = run.recipe if run.recipe in load_networks() else ""
-    name = run.record.get("network") or run.settings.get("architecture", recipe)
-    return RENAMED_NETWORKS.get(name, name)
-
-
-def list_compared(run: ReportRun) -> list[str]:
-    """The networks that a study compares; empty for one network, or if they are unknown."""
-    if "architecture" not in list_searched(run):
-        return []
-    return [name for name in load_networks() if quotes(run, name)]
-
-
-def list_searched(run: ReportRun) -> list[str]:
-    """The settings that a study searches; empty for other runs."""
-    return [name for name in run.settings if quotes(run, name)]
-
-
-def quotes(run: ReportRun, name: str) -> bool:
-    """Whether a name is in the search space, which run.json has as Python text."""
-    return f"'{name}'" in str(run.record.get("study", {}).get("space", ""))
-
-
-def make_network_rows(run: ReportRun) -> dict:
-    """Rows of the table of networks by name: one, or one for each method of a run of several."""
-    if not run.members:
-        row = make_network_row(run)
-        return {find_network(run) or run.recipe: row} if row else {}
-    rows = {}
-    for name in run.members:
-        settings = gather_settings(run.settings, name)
-        known = load_networks().get(settings.get("architecture", name))
-        is_counted = known and "architecture" in settings  # others depend on the weights
-        rows[f"{run.recipe}: {name}"] = {
-            "what it is": known.text if known else "-",
-            "parameters": f"{known.num_parameters:,}" if is_counted else "-",
-            "trained": f"{known.num_trainable:,}" if is_counted else "-",
-            "starts from": name_weights(settings),
-            "input": f"{settings['input_size']} pixels" if "input_size" in settings else "-",
-        }
+def make_rows(run: ReportRun) -> dict:
+    """Rows of the table of networks: one for each network of a run, or for a run of an unknown."""
+    rows, networks, alone = {}, load_networks(), is_alone(run)
+    for label, (name, settings) in list_names(run).items():
+        known = networks.get(name)
+        counted = alone or (known and name not in ATTENTION)  # theirs depend on the weights
+        counts = [known.num_parameters, known.num_trainable] if known and counted else [None] * 2
+        if alone:
+            own = (run.record.get("num_parameters"), run.record.get("num_trainable"))
+            counts = [count if mine is None else mine for mine, count in zip(own, counts)]
+        if counts[0] is None and known is None:
+            continue
+        row = {"what it is": known.text if known else "-"}
+        row["parameters"], row["trained"] = (
+            "-" if count is None else f"{count:,}" for count in counts
+        )
+        if "weights" in settings:
+            row["starts from"] = name_weights(settings)
+        if "input_size" in settings:
+            row["input"] = f"{settings['input_size']} pixels"
+        rows[label] = {**row, **measure_cost(run, name)}
     return rows
 
 
-def gather_settings(settings: dict, member: str) -> dict:
-    """The settings of one method of a run of several, by their names without the parts'."""
-    parts = (TRAINED_BY.get(member, "training"), member)
-    shared = {name: value for name, value in settings.items() if "." not in name}
-    # Only midnight has a head of its own; its features are of patches as they are.
-    shared.pop("augmentation" if member == "midnight" else "head", None)
-    own = {
-        name.removeprefix(f"{part}."): value
-        for part in parts
-        for name, value in settings.items()
-        if name.startswith(f"{part}.")
-    }
-    return {**shared, **own}
-
-
-def describe_several(run: ReportRun) -> str:
-    """What a run of several methods does: each of them, then what becomes of their predictions."""
-    settings, lines = run.settings, []
-    for name in run.members:
-        own = gather_settings(settings, name)
-        known = load_networks().get(own.get("architecture", name))
-        parts = [f"**{name}**" + f": {known.text}" * bool(known)]
-        parts.append(f"from {name_weights(own)}")
-        parts += [f"{own['input_size']} pixels"] if "input_size" in own else []
-        parts.append(describe_fit(own) or "trained as its settings say")
-        left_out = "" if name in run.methods else " **Left out**: see the warnings of the run."
-        lines.append(f"- {'; '.join(parts)}.{left_out}")
-    number = len(run.members)
-    several = f"{number} methods are trained one after the other, on the same folds"
-    training = describe_split(settings, "of each method ")
-    views, labels = describe_views(settings), describe_labels(settings)
-    average = AVERAGES.get(settings.get("ensemble"), "mean")
-    mean = (
-        f"The networks of a method are averaged ({average}); the submission is the mean of the "
-        f"log-odds of {join_names(run.methods)}{labels}."
-    )
-    predicting = f"Each network predicts its own validation fold and every test patch{views}."
-    methods = "\n".join(lines)
-    return f"{several}:\n\n{methods}\n\n{training}. {predicting} {mean}"
-
-
-def make_network_row(run: ReportRun) -> dict:
-    """A row of the table of networks; {} where nothing is known about the network."""
-    known = load_networks().get(find_network(run))
-    counts = {
-        "parameters": run.record.get("num_parameters", known and known.num_parameters),
-        "trained": run.record.get("num_trainable", known and known.num_trainable),
-    }
-    if "input_size" not in run.settings or (not known and counts["parameters"] is None):
+def measure_cost(run: ReportRun, name: str) -> dict:
+    """What the training of a network cost, as cells of the table; {} if that is unknown."""
+    if run.study is not None:
+        trials = run.study
+        if not is_alone(run):
+            chosen = [trials[c] == name for c in ("network", "architecture") if c in trials]
+            trials = trials[chosen[0]] if chosen else trials[:0]
+        if {"seconds", "epochs_trained"} <= set(trials) and trials["epochs_trained"].sum() > 0:
+            epoch = trials["seconds"].sum() / trials["epochs_trained"].sum()
+            return {"seconds an epoch": f"{epoch:.1f}"}
         return {}
-    return {
-        "what it is": known.text if known else "-",
-        **{text: "-" if count is None else f"{count:,}" for text, count in counts.items()},
-        "starts from": name_weights(run.settings),
-        "input": f"{run.settings['input_size']} pixels",
-    }
+    stage = run.record.get("stages", {}).get("train")
+    if not stage or not is_alone(run):
+        return {}
+    cost = {"training minutes": f"{stage['seconds'] / 60:.1f}"}
+    if "images_per_second" in stage:
+        cost = {"training images/s": f"{stage['images_per_second']:,.0f}", **cost}
+    return cost
 
 
-def name_weights(settings: dict) -> str:
-    """The first weights: "random weights", "ImageNet weights" or a file's name."""
-    known = {"none": "random weights", "imagenet": "ImageNet weights"}
-    weights = settings.get("weights", "none")
-    return known.get(weights, pathlib.PureWindowsPath(weights).name)
-
-
-def describe_method(run: ReportRun) -> str:
-    """What a run does, in a paragraph.
-
-    Says nothing of settings that its recipe lacks, and nothing of an unknown network.
-    """
-    settings, searched = run.settings, list_searched(run)
-    parts = [describe_network(run)]
-    if "weights" in settings and "weights" not in searched:
-        subject = "It" if find_network(run) else "The network"
-        parts.append(f"{subject} starts from {name_weights(settings)}.")
-    if searched:
-        parts.append(f"The study searches {join_names(searched)}.")
-    if "num_folds" in settings:
-        varied = {*searched, *(OF_ONE_HEAD if "head" in searched else ())}
-        fixed = {name: value for name, value in settings.items() if name not in varied}
-        parts.append(describe_training(fixed, run.fold))
-    if run.fold is None and "tta" in settings:
-        parts.append(describe_prediction(settings))
-    return " ".join(filter(None, parts))
-
-
-def describe_network(run: ReportRun) -> str:
-    """A run's network in a sentence, or the networks that a study compares; "" if unknown."""
-    name, compared = find_network(run), list_compared(run)
-    known = load_networks().get(name)
-    if compared:
-        return f"The study compares {join_names(compared)}."
-    return f"The network is {name}{f', {known.text}' if known else ''}." if name else ""
-
-
-def join_names(names: list[str]) -> str:
-    """Names as text, such as "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def describe_prediction(settings: dict) -> str:
-    """What the networks predict, and how the submission follows from it."""
-    return (
-        "Each network predicts its own validation fold and every test patch"
-        f"{describe_views(settings)}. The submission is the "
-        f"{AVERAGES.get(settings.get('ensemble'), 'mean')} of their predictions"
-        f"{describe_labels(settings)}."
-    )
-
-
-def describe_views(settings: dict) -> str:
-    """The views of a patch that are predicted, "" for one."""
-    views = {"flip": " in 4 flipped views", "dihedral": " in 8 views"}
-    return views.get(settings.get("tta"), "")
-
-
-def describe_labels(settings: dict) -> str:
-    """What is submitted, "" for probabilities."""
-    return ", as hard labels (tumor above 0.5)" if settings.get("labels") == "hard" else ""
-
-
-def describe_training(settings: dict, trial_fold: int | None = None) -> str:
-    """How many networks are trained, on what and how, in two sentences.
+def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> None:
+    """A network: what speaks for and against it, what it sees, its stages, its code.
 
     Args:
-        settings: dict of settings by name, as run.json has them.
-        trial_fold: the validation fold of a study's trials, or None for other runs.
+        story: Story.
+        home: the report's own run, whose folder has the diagrams.
+        network: Shown.
+        told: set of the modules whose code was shown; this adds to it.
     """
-    sentence, how = describe_split(settings, trial_fold=trial_fold), describe_fit(settings)
-    if settings.get("head") == "logistic":
-        return f"{sentence}, {how}."
-    return f"{sentence}: {how}." if how else f"{sentence}."
+    known = network.known
+    story.text(f"### {network.name}\n\n{capitalize(known.text)}. {known.about}")
+    story.text(describe_view(network))
+    if stages := network.stages:
+        rows = {name_stage(stage): describe_stage(stage, network) for stage in stages}
+        text = pprint.pformat(rows, sort_dicts=False, width=96)
+        story.table(
+            f"stages of {network.name}",
+            f"table = pd.DataFrame({text}).T",
+            f"The layers of {network.name} by the stride of their maps; channels are those of the "
+            "widest map. Normalization, activation and dropout are not listed; their parameters "
+            "count.",
+        )
+        story.figure(
+            home,
+            network.picture,
+            f"The stages of {network.name}. The squares show a patch, its center (dashed) and how "
+            "much of it a place of the stage's last map sees (filled).",
+            f"Block diagram of {network.name}: {len(stages) - 1} stages and the head",
+        )
+    tell_code(story, network, told)
 
 
-def describe_split(settings: dict, whose: str = "", trial_fold: int | None = None) -> str:
-    """How the patches are split, and what is trained on which part.
-
-    Args:
-        settings, trial_fold: as for `describe_training`.
-        whose: words that follow "one network".
-    """
-    number, num_seeds = settings.get("num_images"), settings.get("num_seeds", 1)
-    folds = settings.get("folds")
-    patches = f"{number:,} of the labeled patches" if number else "All labeled patches"
-    networks = f"{num_seeds} networks {whose}are" if num_seeds > 1 else f"one network {whose}is"
-    chosen = f"{len(folds)} of these folds" if folds else "each fold"
-    trained = f"For {chosen}, {networks} trained on the other folds"
-    if trial_fold is not None:
-        trained = f"Each trial trains on all folds but fold {trial_fold}, which scores it"
-    return f"{patches} are split into {settings['num_folds']} folds. {trained}"
+def capitalize(text: str) -> str:
+    """A text whose first letter is a capital one."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
-def describe_fit(settings: dict) -> str:
-    """How a network is fitted, "" if its settings don't say."""
-    if settings.get("head") == "logistic":
-        return "by logistic regression"
-    how = []
-    if "epochs" in settings:
-        how.append(f"{settings['epochs']} epoch{'s' * (settings['epochs'] > 1)}")
-    if "optimizer" in settings:
-        rate = settings.get("learning_rate")
-        details = [] if rate is None else [f"learning rate {rate:g}"]
-        details += [f"{settings['schedule']} schedule"] if "schedule" in settings else []
-        how.append(settings["optimizer"] + f" ({', '.join(details)})" * bool(details))
-    if "batch_size" in settings:
-        how.append(f"batches of {settings['batch_size']}")
-    if "augmentation" in settings:
-        how.append(f"{settings['augmentation']} augmentation")
-    return ", ".join(how)
+def describe_view(network: Shown) -> str:
+    """How much of a patch a network sees, compared with the center that decides."""
+    if network.name in ATTENTION:
+        return (
+            "Attention relates all parts of the input, so that its first layer already sees the "
+            f"{CENTER} pixels of the center and all that surrounds it."
+        )
+    counted = network.run.record.get("num_parameters", 0)
+    stages = [stage for stage in network.stages if stage.stride]
+    if not stages:
+        return (
+            f"The run counted {counted:,} parameters, the network of this package has "
+            f"{network.known.num_parameters:,}: its code was another one, so its layers are not "
+            "listed."
+        )
+    fields = [(stage.stride, stage.receptive_field * network.scale) for stage in stages]
+    last = fields[-1][1]
+    covering = [(stride, field) for stride, field in fields if field >= CENTER]
+    if not covering:
+        text = (
+            f"A place of its last map sees {last:.0f} pixels of the patch, less than the {CENTER}"
+        )
+        return f"{text} of the center that decides (receptive field; Araujo et al. 2019)."
+    stride, field = covering[0]
+    text = (
+        f"The center that decides is {CENTER} pixels wide. A place of a map sees as much from the "
+        f"stage of stride {stride} on (receptive field {field:.0f} pixels of the patch; Araujo et "
+        "al. 2019)"
+    )
+    if len(fields) > 1 and stride != fields[-1][0]:
+        more = "more" if last > PATCH else "less" if last < PATCH else "as many"
+        compared = "as the patch has" if last == PATCH else f"than the patch's {PATCH}"
+        text += f", and in the last stage {last:,.0f} pixels, {more} {compared}"
+    return f"{text}."
 
 
-def tell_settings(story: Story, run: ReportRun) -> None:
-    """The table of the settings that differ from the defaults, or of all settings."""
-    defaults = find_defaults(run.recipe)
-    names = list(run.settings)
-    caption = "The settings."
-    if defaults:
-        names = [
-            name for name in names if name in defaults and run.settings[name] != defaults[name]
-        ]
-        caption = "Settings that differ from the defaults."
-    rows = f'{{n: run["settings"][n] for n in {json.dumps(names)}}}'
-    story.table("settings", f'pd.DataFrame({{"value": {rows}}})', caption)
+def name_stage(stage: Stage) -> str:
+    """The name of a stage in the table and the diagram."""
+    return f"stride {stage.stride}" if stage.stride else "head"
 
 
-def find_defaults(recipe: str) -> dict:
-    """The defaults of a recipe's settings as JSON has them; {} if it is unknown."""
-    try:
-        parts = read_recipe(RENAMED.get(recipe, recipe).split()[0]).parts
-    except ValueError:  # a recipe of another version
-        return {}
-    known = name_settings(parts).items()
-    defaults = {name: field.default for name, (_, field) in known}
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in defaults.items()}
+def describe_stage(stage: Stage, network: Shown) -> dict:
+    """The cells of a stage in the table."""
+    row = {"layers": stage.layers, "map": "-", "receptive field": "-"}
+    if stage.stride:
+        is_known = network.settings.get("input_size") == PATCH  # the sides in stages.csv are of it
+        side = f"{stage.side}x{stage.side}, " if is_known else ""
+        row["map"] = f"{side}{stage.channels:,} channels"
+        row["receptive field"] = f"{stage.receptive_field * network.scale:,.0f} pixels"
+    return {**row, "parameters": f"{stage.num_parameters:,}"}
+
+
+def tell_code(story: Story, network: Shown, told: set) -> None:
+    """The modules of a network from the page that ran, as far as they were not shown before."""
+    page = find_page(network.run)
+    cells = dict(re.findall(r"^# %% (models/\w+\.py)\n(.*?)(?=^# %% |\Z)", page, re.S | re.M))
+    found = [name for name in network.known.modules if name in cells]
+    if not found:
+        story.text(
+            f"The page that ran is not in the folder of {network.run.label}, so the code of this "
+            "network is not shown."
+        )
+    for name in found:
+        if name in told:
+            continue
+        told.add(name)
+        code = cells[name].strip()
+        ticks = max((len(run) for run in re.findall("`+", code)), default=0)
+        fence = "`" * max(3, ticks + 1)
+        story.text(f"`{name}`, as it ran:\n\n{fence}python\n{code}\n{fence}")

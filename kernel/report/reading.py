@@ -8,10 +8,25 @@ import numpy as np
 import pandas as pd
 
 from pcam_kaggle.system.files import read_json
+from pcam_kaggle.system.provenance import compute_build_id
 
+from ..bundle.page import bundle_kernel
 from ..predictions import find_estimate, find_slides, list_methods, read_oof, read_table
-from ..records import SubmissionRecord, read_record, read_result
+from ..records import PushRecord, read_content, read_record, read_result
+from .checks import (
+    CALIBRATION,
+    EXPLORATION,
+    RUN,
+    SUBMISSION,
+    check_content,
+    check_folder,
+    escape,
+    read_csv,
+    wrong,
+)
 
+HISTORY = ("fold", "seed", "epoch", "accuracy", "auc", "val_accuracy", "val_auc")
+PATCHES = ("label", "brightness", "tissue", "stain")  # columns of patches.csv
 OLD_CLASSES = {"no tumour": "no tumor", "tumour": "tumor"}
 
 
@@ -23,10 +38,12 @@ class ReportRun:
         folder: its folder.
         name: the folder's name.
         place: the folder relative to the report's, as the notebook finds it.
-        record: its run.json, as `read_result` returns it.
-        scores: its submit.json, or None if nothing was submitted.
-        exploration: its exploration.json, or None.
-        stains: Series of stains by patch id from patches.csv, or None.
+        record: its run.json, as `read_result` returns it; all texts escaped for Markdown, and
+            without entries that are null.
+        scores: its submit.json in the same way, {} if nothing was submitted.
+        service: where it was pushed, "Kaggle" or "sandbox"; "" for a run at home.
+        exploration: its exploration.json in the same way, or None.
+        patches: patches.csv, or None.
         history: history.csv, or None.
         study: study.csv, or None.
         oof: oof.csv by patch id, or None.
@@ -36,12 +53,23 @@ class ReportRun:
     name: str
     place: str
     record: dict
-    scores: SubmissionRecord | None
+    scores: dict
+    service: str
     exploration: dict | None
-    stains: pd.Series | None
+    patches: pd.DataFrame | None
     history: pd.DataFrame | None
     study: pd.DataFrame | None
     oof: pd.DataFrame | None
+
+    @property
+    def label(self) -> str:
+        """The folder's name, escaped for Markdown."""
+        return escape(self.name)
+
+    @property
+    def stains(self) -> pd.Series | None:
+        """The stain of every patch by its id, or None if they are unknown."""
+        return None if self.patches is None else self.patches.set_index("id")["stain"]
 
     def has(self, name: str) -> bool:
         """Whether the run has a file of this name."""
@@ -108,31 +136,65 @@ def read_run(folder: Path, home: Path) -> ReportRun:
             f"{folder}: expected a finished run, blend, study or exploration, with "
             "run.json. Received: none. Try: python build.py output or train first"
         )
-    record = read_result(folder)
-    if "study" in record:  # older versions called the highest trial the winner
-        study = record["study"]
-        old = {"highest": study.get("winner"), "highest_auc": study.get("winner_auc")}
-        record["study"] = {**old, **study}
-    oof = None
-    if (folder / "oof.csv").is_file():
-        oof = read_oof(folder / "oof.csv")
+    check_folder(folder)
+    pushed, record, study = read_record(folder, PushRecord), read_run_json(folder), None
+    if "study" in record:
+        study = read_csv(folder / "study.csv", ("number", "value"), ("state",))
+    path = folder / "submit.json"
     return ReportRun(
         folder=folder,
         name=folder.resolve().name,
         place=Path(os.path.relpath(folder, home)).as_posix(),
         record=record,
-        scores=read_record(folder, SubmissionRecord),
+        scores=check_content(read_content(folder, path.name), SUBMISSION, path),
+        service=escape(pushed.service) if pushed else "",
         exploration=read_exploration(folder),
-        stains=read_stains(folder),
-        history=read_if_there(folder / "history.csv"),
-        study=read_if_there(folder / "study.csv"),
-        oof=oof,
+        patches=read_patches(folder / "patches.csv"),
+        history=read_csv(folder / "history.csv", HISTORY),
+        study=study,
+        oof=read_scores(folder / "oof.csv"),
     )
 
 
-def read_if_there(path: Path) -> pd.DataFrame | None:
-    """A CSV file as a table, or None if there is no such file."""
-    return pd.read_csv(path) if path.is_file() else None
+def read_run_json(folder: Path) -> dict:
+    """run.json as ReportRun has it.
+
+    Raises:
+        ValueError: an entry that is not as expected; names it.
+    """
+    path = folder / "run.json"
+    record = check_content(read_result(folder), RUN, path)
+    counts, settings = record.get("counts"), record.get("settings", {})
+    if counts and counts["positive"] > counts["train"]:
+        raise wrong(path, "counts.positive", "no more than counts.train", str(counts))
+    calibration = record.get("calibration") or {}
+    for found in calibration.values() if "members" in settings else [calibration]:
+        if found:
+            check_content(found, CALIBRATION, path)
+    if "study" in record:  # older versions called the highest trial the winner
+        study = record["study"]
+        old = {"highest": study.get("winner"), "highest_auc": study.get("winner_auc")}
+        record["study"] = study = {**old, **study}
+        if None in (study["highest"], study["highest_auc"]):
+            raise wrong(path, "study", "highest and highest_auc", str(sorted(study)))
+    return record
+
+
+def read_scores(path: Path) -> pd.DataFrame | None:
+    """oof.csv by patch id, or None.
+
+    Raises:
+        ValueError: other labels than 0 and 1, one of them alone, or no probabilities.
+    """
+    if not path.is_file():
+        return None
+    oof = read_oof(path)
+    if set(oof["label"]) != {0, 1}:
+        raise wrong(path, "its column label", "0 and 1", str(sorted(set(oof["label"]))[:5]))
+    if not oof["prediction"].between(0, 1).all():
+        outside = oof["prediction"][~oof["prediction"].between(0, 1)]
+        raise wrong(path, "its column prediction", "probabilities", str(outside.iloc[0]))
+    return oof
 
 
 def read_exploration(folder: Path) -> dict | None:
@@ -140,30 +202,37 @@ def read_exploration(folder: Path) -> dict | None:
     path = folder / "exploration.json"
     if not path.is_file():
         return None
-    found = read_json(path)
+    found = check_content(read_json(path), EXPLORATION, path)
     for name in ("brightness", "tissue"):
         by_class = found[name].items()
         found[name] = {OLD_CLASSES.get(key, key): value for key, value in by_class}
     return found
 
 
-def read_stains(folder: Path) -> pd.Series | None:
-    """The stain of every patch by its id, from patches.csv, or None.
+def read_patches(path: Path) -> pd.DataFrame | None:
+    """patches.csv, each patch once, or None."""
+    patches = read_csv(path, PATCHES, ("id", "blank"))
+    return None if patches is None else patches.drop_duplicates("id")
 
-    Raises:
-        ValueError: a patches.csv without these columns.
+
+def find_page(run: ReportRun) -> str:
+    """The page that made a run; "" if it is not at hand.
+
+    `train` keeps it in the run's folder. That of a pushed run is built again, which gives the same
+    text as long as the package is the same. Nothing of it is executed.
     """
-    path = folder / "patches.csv"
-    if not path.is_file():
-        return None
-    patches = pd.read_csv(path, dtype={"id": str, "hash": str})
-    missing = {"id", "stain"} - set(patches.columns)
-    if missing:
-        raise ValueError(
-            f"{path}: expected the columns id and stain. Received: "
-            f"{', '.join(patches.columns)}. Try: python build.py eda --data DIR again"
-        )
-    return patches.drop_duplicates("id").set_index("id")["stain"]
+    build_id = run.record.get("build_id", "")
+    texts = [path.read_text("utf-8", "replace") for path in sorted(run.folder.glob("*.py"))]
+    pushed = read_record(run.folder, PushRecord)
+    if pushed and pushed.kernel:
+        hours = {} if pushed.max_hours is None else {"max_hours": pushed.max_hours}
+        changes = {**(pushed.settings or {}), **hours}
+        changes = {n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()}
+        try:
+            texts.append(bundle_kernel(pushed.recipe, changes).source)
+        except ValueError:  # a recipe or settings of another version
+            texts.append("")
+    return next((text for text in texts if compute_build_id(text) == build_id), "")
 
 
 def check_runs(runs: list) -> None:
@@ -187,8 +256,7 @@ def check_runs(runs: list) -> None:
         if home.exploration is not None:
             raise ValueError(
                 f"{home.name} is an exploration. Expected: a run, blend or study as "
-                "the first of the folders. Try: python build.py report RUN "
-                f"{home.name}"
+                f"the first of the folders. Try: name one before {home.name}"
             )
         raise ValueError(
             f"{home.folder / 'oof.csv'} is not there. Expected: the folder of a "

@@ -3,6 +3,7 @@
 import csv
 import inspect
 import math
+import runpy
 
 import keras
 import numpy as np
@@ -34,6 +35,12 @@ def read_table():
     """The rows of networks.csv by name."""
     with open(ROOT / "kernel" / "facts" / "networks.csv", encoding="utf-8", newline="") as file:
         return {row["network"]: row for row in csv.DictReader(file)}
+
+
+def read_stages(name):
+    """The rows of stages.csv of a network."""
+    with open(ROOT / "kernel" / "facts" / "stages.csv", encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["network"] == name]
 
 
 def count_trainable(model):
@@ -117,6 +124,8 @@ def test_every_network_has_its_counts_its_file_and_predicts_probabilities(name, 
     else:
         model = build_model(name, weights="imagenet" if file else None)
         assert download == ([file] if file else [])
+    stages = runpy.run_path(FIXTURES / "make_stages.py")["Stages"](model).rows()
+    assert stages == read_stages(name)
     row = read_table()[name]
     assert (model.name, model.count_params()) == (name, int(row["parameters"]))
     assert count_trainable(model) == int(row["trainable"])

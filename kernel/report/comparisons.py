@@ -1,0 +1,215 @@
+"""The part of section 4 that compares: runs, members of a blend, trials of a study."""
+
+import pprint
+import statistics
+from collections.abc import Iterator
+
+from pcam_kaggle.analysis.contributions import Contribution, describe_gain
+from pcam_kaggle.analysis.scores import Comparison, describe_draws
+from pcam_kaggle.system.settings import SESSION_SETTINGS
+
+from ..predictions import describe_groupings, describe_interval
+from .assessment import Assessment
+from .checks import fill
+from .reading import ReportRun
+from .story import Story
+
+COMPARISON = """\
+rows = {}
+for name in RUNS:
+    one, scores = runs[name], read(name, "submit.json")
+    if one.get("oof_auc") is None:
+        continue
+    settings = one.get("settings") or {"architecture": f"blend: {one.get('method')}"}
+    interval = read(name, "evaluation.json").get("interval")
+    rows[name] = {
+        "network": one.get("network") or settings.get("architecture", one.get("recipe")),
+        "folds": len(one.get("fold_auc") or {}) or "-",
+        "AUC out of fold": f"{one['oof_auc']:.4f}",
+        "95 % interval": "{:.4f} to {:.4f}".format(*interval) if interval else "-",
+        **compared[name],
+        "public score": scores.get("public_score") or "-",
+        "private score": scores.get("private_score") or "-",
+        "minutes": f"{one['seconds'] / 60:.1f}" if one.get("seconds") else "-",
+    }
+table = pd.DataFrame(rows).T"""
+
+STUDY = """\
+study = read({name!r}, "study.csv")
+study["number"] = [f"trial {{number}}" for number in study["number"]]
+names = {{"state": "state", "value": "validation AUC", "epochs_trained": "epochs trained"}}
+best = study.sort_values("value", ascending=False).set_index("number").head(20)
+table = best.rename(columns=names)"""
+MAX_CHANGES = 4  # settings named of a run that differs in more
+
+
+def tell_runs(story: Story, runs: list, comparisons: dict) -> None:
+    """The runs: each on its own patches, and compared with the first on common ones."""
+    compared = {run.name: {"patches": "-"} for run in runs}
+    for run in runs:
+        if run.oof is not None:
+            compared[run.name]["patches"] = f"{len(run.oof):,}"
+    for name, found in comparisons.items():
+        if isinstance(found, str):
+            compared[name]["difference"] = found
+        else:
+            compared[name]["difference"] = describe_gain(found.difference, found.interval)
+            compared[name]["common patches"] = f"{found.num_patches:,}"
+    caption = "The runs of this report. The AUC of a run is that of its own out-of-fold patches."
+    if comparisons:
+        caption += (
+            f" The difference is a run's AUC minus that of {runs[0].name} on the patches that both "
+            "predicted out of fold, with its 95 % interval."
+        )
+    if any(run.oof is not None and run.slides is None for run in runs):
+        caption += f" Where slides are unknown, intervals are {describe_draws(None)}."
+    for text in dict.fromkeys(run.estimate for run in runs if run.estimate):
+        names = ", ".join(run.name for run in runs if run.estimate == text)
+        caption += f" {names}: {text}."
+    if note := describe_groupings(list_groupings(runs)):
+        caption += f" Note: {note}."
+    text = pprint.pformat(compared, sort_dicts=False, width=90)
+    story.table("runs", f"compared = {text}\n{COMPARISON}", caption)
+
+
+def list_groupings(runs: list) -> dict:
+    """What the folds of each run do not share, by name, of those that have predictions."""
+    return {run.name: run.record.get("grouping", "") for run in runs if run.oof is not None}
+
+
+def tell_blend(story: Story, run: ReportRun) -> None:
+    """What each member of a blend adds, or each method of a run of several."""
+    rows = {}
+    for row in run.record["adds"]:
+        part = fill(Contribution, row)
+        rows[part.run] = {
+            "AUC out of fold": f"{part.oof_auc:.4f}",
+            "weight": f"{part.weight:.3f}",
+            "adds": describe_gain(part.adds, part.interval) or "-",
+        }
+    drawn = describe_interval(run.record.get("num_slides"), run.estimate)
+    number = (
+        "" if run.oof is None else f" All are scored on the {len(run.oof):,} patches in common."
+    )
+    story.table(
+        f"members of {run.name}",
+        f"table = pd.DataFrame({pprint.pformat(rows, sort_dicts=False, width=90)}).T",
+        f"The members of {run.name}, and how much each adds to the AUC out of fold, with the "
+        f"95 % interval ({drawn}).{number}",
+    )
+
+
+def describe_second(study: dict, num_completed: int) -> str:
+    """How far the second trial is below the one with the highest AUC."""
+    if num_completed == 1:
+        return "No other trial was completed."
+    if "second" not in study or study.get("not_compared"):
+        return "How far it is above the others is unknown."
+    second = study["second"]
+    far = fill(Comparison, second).describe()
+    text = f"Trial {second['trial']}, the second, is below it by {far}."
+    if study.get("within_noise"):
+        numbers = ", ".join(map(str, study["within_noise"]))
+        text += f" Not told apart from it on these patches: trials {numbers}."
+    return text
+
+
+def tell_study(story: Story, run: ReportRun) -> None:
+    """The trials of a study."""
+    study, states = run.record["study"], run.study["state"]
+    num_completed = int((states == "COMPLETE").sum())
+    words = " ".join(f"{name}={value}" for name, value in study["overrides"].items())
+    chosen = f": `{words}`" if words else ""
+    text = (
+        f"### Tuning: {run.recipe}\n\n{len(states)} trials on fold {study['fold']}, of which "
+        f"{num_completed} were completed. Trial {study['highest']} has the highest validation AUC, "
+        f"{study['highest_auc']:.4f}{chosen}. {describe_second(study, num_completed)}"
+    )
+    if num_completed > 1:
+        text += (
+            f" It is the highest of {num_completed} on one fold, so its AUC is biased upward: "
+            "judge its settings by a run of their own."
+        )
+    story.text(text)
+    story.table(
+        f"trials of {run.name}",
+        STUDY.format(name=run.name),
+        f"The trials of {run.name} with the highest AUC"
+        f"{' (20 of them)' if len(states) > 20 else ''}.",
+    )
+    caption, alt = "The study's trials", "Validation AUC by trial"
+    if study["importance"]:
+        caption += (
+            ", and how much of the AUC's variance each setting explains (fANOVA; Hutter et al. "
+            "2014)"
+        )
+        alt += ", and the importance of the settings"
+    story.figure(run, "study.png", f"{caption}.", alt)
+
+
+def describe_changes(
+    story: Story, runs: list, assessment: Assessment | None, comparisons: dict
+) -> Iterator[str]:
+    """What changed a score and what did not, each with its number and what it can tell."""
+    home, by_name = runs[0], {run.name: run for run in runs}
+    for name, found in comparisons.items():
+        if isinstance(found, str):
+            continue
+        changed = describe_difference(by_name[name], home)
+        gain = describe_gain(found.difference, found.interval)
+        verdict = judge(found.interval, "helped", "cost AUC")
+        yield f"{changed}: {gain} AUC, {verdict}{story.point_at('runs')}."
+    if assessment is not None:
+        if views := assessment.views:
+            yield (
+                f"Test-time views: {describe_gain(views.difference, views.interval)} AUC, "
+                f"{judge(views.interval, 'helped', 'cost AUC')}{story.point_at('gains')}."
+            )
+        if len(assessment.seed_aucs) > 1:
+            gain = assessment.evaluation.auc - statistics.mean(assessment.seed_aucs)
+            yield (
+                f"{len(assessment.seed_aucs)} networks per fold instead of one: {gain:+.4f} AUC "
+                f"out of fold, without an interval{story.point_at('gains')}."
+            )
+    for run in runs:
+        for row in run.record.get("adds", []):
+            if "adds" in row:
+                interval = row.get("interval")
+                verdict = (
+                    judge(interval, "helped", "cost AUC") if interval else "without an interval"
+                )
+                yield (
+                    f"{row['run']} in {run.label}: {describe_gain(row['adds'], interval)} AUC, "
+                    f"{verdict}{story.point_at(f'members of {run.name}')}."
+                )
+    for name, found in home.calibrations.items():
+        if found.get("maps") and "after" in found:
+            before, after = found["before"]["ece"], found["after"]["ece"]
+            better = "lower" if after < before else "not lower"
+            whose = f" of {name}" * bool(name)
+            yield (
+                f"Calibration{whose}: the calibration error went from {before:.3f} to "
+                f"{after:.3f}, {better}."
+            )
+
+
+def judge(interval: tuple, better: str, worse: str) -> str:
+    """What an interval of a difference tells; 0 within it tells nothing."""
+    low, high = interval
+    if low <= 0 <= high:
+        return "not told apart from no difference"
+    return better if low > 0 else worse
+
+
+def describe_difference(run: ReportRun, home: ReportRun) -> str:
+    """What a run did otherwise than the report's own, in settings."""
+    if not run.settings or not home.settings:
+        return f"{run.label} instead of {home.label}"
+    names = [name for name in run.settings if name not in SESSION_SETTINGS]
+    changed = [n for n in names if n in home.settings and run.settings[n] != home.settings[n]]
+    texts = [f"{n} {home.settings[n]} to {run.settings[n]}" for n in changed]
+    if run.recipe != home.recipe:
+        texts.insert(0, f"recipe {home.recipe} to {run.recipe}")
+    more = f" and {len(texts) - MAX_CHANGES} more" * (len(texts) > MAX_CHANGES)
+    what = ", ".join(texts[:MAX_CHANGES]) or "the same settings"
+    return f"{run.label} ({what}{more})"

@@ -1,0 +1,254 @@
+"""The method of a run in sentences, and the table of its settings."""
+
+import dataclasses
+import pathlib
+import pprint
+
+from pcam_kaggle.system.settings import SESSION_SETTINGS, name_settings
+
+from ..bundle.recipes import RENAMED, RENAMED_NETWORKS, read_recipe
+from ..facts.networks import load_networks
+from .reading import ReportRun
+from .story import Story
+
+OF_ONE_HEAD = ("epochs", "optimizer", "batch_size")  # logistic regression has none of them
+TRAINED_BY = {"vit": "tuning"}  # the part that trains a method of a run of several, if not training
+USERS = {  # the parts of `best` that serve some of its methods
+    **{name: {name} for name in ("midnight", "vit", "efficientnet", "densenet")},
+    "head": {"midnight"},
+    "tuning": {"vit"},
+    "training": {"midnight", "efficientnet", "densenet"},
+}
+AVERAGES = {"rank": "mean rank", "logit": "mean log-odds"}  # by the setting ensemble
+
+
+def find_network(run: ReportRun) -> str:
+    """The name of a run's network in today's spelling, "" if it is unknown or not one alone."""
+    if list_compared(run) or run.members:
+        return ""
+    recipe = run.recipe if run.recipe in load_networks() else ""
+    name = run.record.get("network") or run.settings.get("architecture", recipe)
+    return RENAMED_NETWORKS.get(name, name)
+
+
+def list_compared(run: ReportRun) -> list[str]:
+    """The networks that a study compares; empty for one network, or if they are unknown."""
+    if "architecture" not in list_searched(run):
+        return []
+    return [name for name in load_networks() if quotes(run, name)]
+
+
+def list_searched(run: ReportRun) -> list[str]:
+    """The settings that a study searches; empty for other runs."""
+    return [name for name in run.settings if quotes(run, name)]
+
+
+def quotes(run: ReportRun, name: str) -> bool:
+    """Whether a name is in the search space, which run.json has as Python text."""
+    return f"'{name}'" in str(run.record.get("study", {}).get("space", ""))
+
+
+def gather_settings(settings: dict, member: str) -> dict:
+    """The settings of one method of a run of several, by their names without the parts'."""
+    parts = (TRAINED_BY.get(member, "training"), member)
+    shared = {name: value for name, value in settings.items() if "." not in name}
+    # Only midnight has a head of its own; its features are of patches as they are.
+    shared.pop("augmentation" if member == "midnight" else "head", None)
+    own = {
+        name.removeprefix(f"{part}."): value
+        for part in parts
+        for name, value in settings.items()
+        if name.startswith(f"{part}.")
+    }
+    return {**shared, **own}
+
+
+def describe_several(run: ReportRun) -> str:
+    """What a run of several methods does: each of them, then what becomes of their predictions."""
+    settings, lines = run.settings, []
+    for name in run.members:
+        own = gather_settings(settings, name)
+        known = load_networks().get(own.get("architecture", name))
+        parts = [f"**{name}**: {known.text}" if known else f"**{name}**"]
+        parts.append(f"from {name_weights(own)}")
+        parts += [f"{own['input_size']} pixels"] if "input_size" in own else []
+        parts.append(describe_fit(own) or "trained as its settings say")
+        left_out = "" if name in run.methods else " **Left out**: see the warnings of the run."
+        lines.append(f"- {'; '.join(parts)}.{left_out}")
+    number = len(run.members)
+    several = f"{number} methods are trained one after the other, on the same folds"
+    known = "num_folds" in settings
+    training = f"\n\n{describe_split(settings, 'of each method ')}. " if known else "\n\n"
+    views, labels = describe_views(settings), describe_labels(settings)
+    average = AVERAGES.get(settings.get("ensemble"), "mean")
+    mean = (
+        f"The networks of a method are averaged ({average}); the submission is the mean of the "
+        f"log-odds of {join_names(run.methods) or 'these averages'}{labels}."
+    )
+    predicting = f"Each network predicts its own validation fold and every test patch{views}."
+    methods = "\n".join(lines)
+    return f"{several}:\n\n{methods}{training}{predicting} {mean}"
+
+
+def name_weights(settings: dict) -> str:
+    """The first weights: "random weights", "ImageNet weights" or a file's name."""
+    known = {"none": "random weights", "imagenet": "ImageNet weights"}
+    weights = settings.get("weights", "none")
+    return known.get(weights, pathlib.PureWindowsPath(weights).name)
+
+
+def describe_method(run: ReportRun) -> str:
+    """What a run does, in a paragraph.
+
+    Says nothing of settings that its recipe lacks, and nothing of an unknown network.
+    """
+    settings, searched = run.settings, list_searched(run)
+    parts = [describe_network(run)]
+    if "weights" in settings and "weights" not in searched:
+        subject = "It" if find_network(run) else "The network"
+        parts.append(f"{subject} starts from {name_weights(settings)}.")
+    if searched:
+        parts.append(f"The study searches {join_names(searched)}.")
+    if "num_folds" in settings:
+        varied = {*searched, *(OF_ONE_HEAD if "head" in searched else ())}
+        fixed = {name: value for name, value in settings.items() if name not in varied}
+        parts.append(describe_training(fixed, run.fold))
+    if run.fold is None and "tta" in settings:
+        parts.append(describe_prediction(settings))
+    if missing := run.record.get("not_trained"):
+        parts.append(f"Not trained: {', '.join(missing)}.")
+    return " ".join(filter(None, parts))
+
+
+def describe_network(run: ReportRun) -> str:
+    """A run's network in a sentence, or the networks that a study compares; "" if unknown."""
+    name, compared = find_network(run), list_compared(run)
+    known = load_networks().get(name)
+    if compared:
+        return f"The study compares {join_names(compared)}."
+    return f"The network is {name}{f', {known.text}' if known else ''}." if name else ""
+
+
+def join_names(names: list[str]) -> str:
+    """Names as text, such as "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def describe_prediction(settings: dict) -> str:
+    """What the networks predict, and how the submission follows from it."""
+    return (
+        "Each network predicts its own validation fold and every test patch"
+        f"{describe_views(settings)}. The submission is the "
+        f"{AVERAGES.get(settings.get('ensemble'), 'mean')} of their predictions"
+        f"{describe_labels(settings)}."
+    )
+
+
+def describe_views(settings: dict) -> str:
+    """The views of a patch that are predicted, "" for one."""
+    views = {"flip": " in 4 flipped views", "dihedral": " in 8 views"}
+    return views.get(settings.get("tta"), "")
+
+
+def describe_labels(settings: dict) -> str:
+    """What is submitted, "" for probabilities."""
+    return ", as hard labels (tumor above 0.5)" if settings.get("labels") == "hard" else ""
+
+
+def describe_training(settings: dict, trial_fold: int | None = None) -> str:
+    """How many networks are trained, on what and how, in two sentences.
+
+    Args:
+        settings: dict of settings by name, as run.json has them.
+        trial_fold: the validation fold of a study's trials, or None for other runs.
+    """
+    sentence, how = describe_split(settings, trial_fold=trial_fold), describe_fit(settings)
+    if settings.get("head") == "logistic":
+        return f"{sentence}, {how}."
+    return f"{sentence}: {how}." if how else f"{sentence}."
+
+
+def describe_split(settings: dict, whose: str = "", trial_fold: int | None = None) -> str:
+    """How the patches are split, and what is trained on which part.
+
+    Args:
+        settings, trial_fold: as for `describe_training`.
+        whose: words that follow "one network".
+    """
+    number, num_seeds = settings.get("num_images"), settings.get("num_seeds", 1)
+    folds = settings.get("folds")
+    patches = f"{number:,} of the labeled patches" if number else "All labeled patches"
+    networks = f"{num_seeds} networks {whose}are" if num_seeds > 1 else f"one network {whose}is"
+    chosen = f"{len(folds)} of these folds" if folds else "each fold"
+    trained = f"For {chosen}, {networks} trained on the other folds"
+    if trial_fold is not None:
+        trained = f"Each trial trains on all folds but fold {trial_fold}, which scores it"
+    return f"{patches} are split into {settings['num_folds']} folds. {trained}"
+
+
+def describe_fit(settings: dict) -> str:
+    """How a network is fitted, "" if its settings don't say."""
+    if settings.get("head") == "logistic":
+        return "by logistic regression"
+    how = []
+    if "epochs" in settings:
+        how.append(f"{settings['epochs']} epoch{'s' * (settings['epochs'] > 1)}")
+    if "optimizer" in settings:
+        rate = settings.get("learning_rate")
+        details = [] if rate is None else [f"learning rate {rate:g}"]
+        details += [f"{settings['schedule']} schedule"] if "schedule" in settings else []
+        how.append(settings["optimizer"] + f" ({', '.join(details)})" * bool(details))
+    if "batch_size" in settings:
+        how.append(f"batches of {settings['batch_size']}")
+    if "augmentation" in settings:
+        how.append(f"{settings['augmentation']} augmentation")
+    return ", ".join(how)
+
+
+def tell_settings(story: Story, run: ReportRun) -> None:
+    """The table of the settings that differ from the defaults, or of all settings."""
+    parts = find_parts(run.recipe)
+    if not parts:
+        source = (
+            'table = pd.DataFrame({"value": pd.Series(run["settings"], dtype=object).map(str)})'
+        )
+        story.table("settings", source, "The settings of the run.")
+        return
+    unused = list_unused(run)
+    names = [
+        name
+        for name, (part, field) in parts.items()
+        if name in run.settings and name not in SESSION_SETTINGS and part not in unused
+        if run.settings[name] != (list(field.default) if is_list(field) else field.default)
+    ]
+    if not names:
+        story.text("All settings that affect predictions are the defaults.")
+        return
+    listed = pprint.pformat(names, width=90, compact=True)
+    story.table(
+        "settings",
+        f"names = {listed}\n"
+        'table = pd.DataFrame({"value": {name: str(run["settings"][name]) for name in names}})',
+        "The settings that affect predictions and differ from the defaults.",
+    )
+
+
+def is_list(field: dataclasses.Field) -> bool:
+    """Whether a setting has several values, which JSON has as a list."""
+    return isinstance(field.default, tuple)
+
+
+def list_unused(run: ReportRun) -> set:
+    """The parts of a run of several that serve only methods that it does not have."""
+    if not run.members:
+        return set()
+    return {part for part, users in USERS.items() if not users & set(run.members)}
+
+
+def find_parts(recipe: str) -> dict:
+    """The part and the field of each of a recipe's settings by name; {} if it is unknown."""
+    try:
+        parts = read_recipe(RENAMED.get(recipe, recipe).split()[0]).parts
+    except (ValueError, IndexError):  # a recipe of another version, or no name
+        return {}
+    return name_settings(parts)

@@ -1,0 +1,237 @@
+"""Sentences of the report follow from numbers: runs that contradict them change them."""
+
+import dataclasses
+import re
+
+import pandas as pd
+import pytest
+from report_runs import SETTINGS
+
+from kernel.facts.networks import load_networks, load_stages
+from kernel.facts.references import list_cited
+from kernel.report import networks as network_section
+from kernel.report.comparisons import describe_difference, judge
+from kernel.report.conclusion import list_limits, list_steps, name_board
+from kernel.report.data_sections import (
+    describe_cleaning,
+    describe_size,
+    plan_colors,
+    plan_labels,
+    plan_patches,
+)
+from kernel.report.diagrams import plot_stages
+from kernel.report.methods import tell_settings
+from kernel.report.networks import describe_view, list_networks, make_rows, measure_cost, tell_code
+from kernel.report.reading import ReportRun
+from kernel.report.story import SLOTS, Story
+
+
+def make(record=None, **parts):
+    """A run as the report reads it, without a folder."""
+    fields = dict.fromkeys(field.name for field in dataclasses.fields(ReportRun))
+    record = {"recipe": "fast", "settings": SETTINGS, **(record or {})}
+    fields |= {"name": "run", "place": ".", "record": record, "scores": {}, "service": ""}
+    return ReportRun(**{**fields, **parts})
+
+
+def explored(**found):
+    """An exploration of 60 patches, 20 with tumor."""
+    known = {
+        "labels": {"0": 40, "1": 20},
+        "positive_share": 1 / 3,
+        "brightness": {"no tumor": 200.0, "tumor": 170.0},
+        "tissue": {"no tumor": 0.5, "tumor": 0.9},
+        "blank": {"white": {"patches": 0}},
+        "duplicates": {"exact_pairs": 0, "near_pairs": 0, "label_conflicts": 0},
+        "stains": [],
+    }
+    record = {"recipe": "explore", "settings": {"num_images": 0}, "counts": {"train": 60}}
+    return make(record, exploration={**known, **found})
+
+
+def story():
+    return Story(dict.fromkeys(SLOTS, ""))
+
+
+@pytest.mark.parametrize(
+    "num_images, train, other, expected",
+    [
+        (0, 60, None, "used 60 labeled patches, all in its folder of data."),
+        (0, 220_025, None, "used all 220,025 labeled patches."),
+        (20, 20, None, "used 20 labeled patches, drawn at random (the setting num_images is 20)."),
+        (20, 20, explored(), "used 20 labeled patches, drawn at random from the 60 in its folder"),
+    ],
+)
+def test_the_size_of_the_data_says_both_numbers_of_a_subset(num_images, train, other, expected):
+    counts = {"train": train, "positive": 10, "test": 16}
+    run = make({"settings": {"num_images": num_images}, "counts": counts})
+    text = describe_size(run, other)
+    assert expected in text and "It predicted 16 test patches." in text
+
+
+def test_the_plan_follows_from_the_patches():
+    balanced = [*plan_labels(story(), make(), explored(positive_share=0.48))]
+    assert "nearly balanced (48.0% tumor)" in balanced[0] and "'no tumor'" in balanced[0]
+    positive = [*plan_labels(story(), make(), explored(positive_share=0.7))]
+    assert "not balanced (70.0% tumor)" in positive[0] and "'tumor'" in positive[0]
+    patches = pd.DataFrame(
+        {"label": [0, 0, 1, 1], "brightness": [9, 8, 1, 2], "tissue": [1, 2, 1, 2]}
+    )
+    dark = dataclasses.replace(explored(), patches=patches)
+    assert "The mean brightness of a patch alone reaches an AUC of 1.000" in "".join(
+        plan_labels(story(), make(), dark)
+    )
+
+    assert not [*plan_patches(make(), explored())]
+    copies = {"exact_pairs": 1, "near_pairs": 0, "label_conflicts": 0}
+    found = explored(duplicates=copies, test={"brightness": 180.0})
+    (pairs, light) = plan_patches(make(), found)
+    assert pairs.startswith("1 pair of copies may") and pairs.endswith("this run keeps them.")
+    assert light.startswith("The test patches are 10.0 of 255 gray levels darker")
+    cleaned = make({"settings": {"clean": ["duplicates"]}})
+    assert next(plan_patches(cleaned, found)).endswith("this run leaves them out.")
+
+    stains = [{"patches": 9, "positive_share": share} for share in (0.2, 0.5)]
+    plain, varied = make(place="."), make({"settings": {"stain_jitter": 0.1}})
+    for run, text in ((plain, "does not vary the colors"), (varied, "(stain_jitter 0.1)")):
+        (line,) = plan_colors(story(), run, explored(stains=stains))
+        assert "20.0% and 50.0% tumor" in line and text in line
+    assert not [*plan_colors(story(), plain, explored(stains=stains[:1]))]
+
+
+def test_cleaning_is_said_of_runs_that_train():
+    assert describe_cleaning(make({"settings": {}, "method": "mean"})) == ""
+    assert describe_cleaning(make()) == "No training patch was left out."
+    drawn = make({"settings": {"num_images": 5}})
+    assert describe_cleaning(drawn) == "No training patch of those drawn was left out."
+    cleaned = make({"cleaned": {"blank": ["a", "b"], "duplicates": []}})
+    assert describe_cleaning(cleaned) == "Left out of training: 2 (blank)."
+
+
+def test_what_a_network_sees_depends_on_its_input():
+    def view(**settings):
+        (network,) = list_networks([make({"settings": {**SETTINGS, **settings}})])
+        return describe_view(network)
+
+    assert "stride 4 on (receptive field 59 pixels of the patch" in view()
+    assert "stride 8 on (receptive field 128 pixels of the patch" in view(input_size=192)
+    other = make({"num_parameters": 5})
+    (network,) = list_networks([other])
+    assert describe_view(network).startswith("The run counted 5 parameters") and not network.stages
+    assert all(name in load_stages() or name in ("midnight", "vit") for name in load_networks())
+    for name, stages in load_stages().items():
+        assert sum(stage.num_parameters for stage in stages) == load_networks()[name].num_parameters
+
+
+def test_a_diagram_says_whether_the_center_is_seen(tmp_path, monkeypatch):
+    titles = []
+    draw = plot_stages.__globals__["draw_figure"]
+
+    def note(path, title, height):
+        titles.append(title)
+        return draw(path, title, height)
+
+    monkeypatch.setitem(plot_stages.__globals__, "draw_figure", note)
+    stages = load_stages()["small_cnn"]
+    plot_stages("small_cnn", stages, 1.0, tmp_path / "one.png")
+    plot_stages("small_cnn", stages, 0.25, tmp_path / "two.png")
+    assert [re.search("sees (more|less)", title)[1] for title in titles] == ["more", "less"]
+
+
+def test_costs_are_those_of_the_run():
+    stages = {"train": {"seconds": 90.0, "images": 900, "images_per_second": 10.0}}
+    alone = make({"stages": stages})
+    assert measure_cost(alone, "densenet121")["training images/s"] == "10"
+    several = make({"stages": stages, "settings": {**SETTINGS, "members": ["vit"]}})
+    assert measure_cost(several, "vit") == {}
+    trials = pd.DataFrame({"seconds": [10.0, 90.0], "epochs_trained": [1, 3]})
+    space = "{'network': {'vgg16': {'architecture': 'vgg16'}, 'my_vgg16': {}}}"
+    study = make({"study": {"space": space}}, study=trials.assign(network=["vgg16", "my_vgg16"]))
+    assert {n: row["seconds an epoch"] for n, row in make_rows(study).items()} == {
+        "my_vgg16": "30.0",
+        "vgg16": "10.0",
+    }
+
+
+def test_the_code_of_a_network_is_that_of_the_page(monkeypatch):
+    page = "# %% models/pretrained.py\nx = '````'\n\n# %% Run\nmain()\n"
+    told = story()
+    (network,) = list_networks([make()])
+    monkeypatch.setattr(network_section, "find_page", lambda run: page)
+    tell_code(told, network, set())
+    assert [cell.source for cell in told.cells] == [
+        "`models/pretrained.py`, as it ran:\n\n`````python\nx = '````'\n`````"
+    ]
+    monkeypatch.setattr(network_section, "find_page", lambda run: "")
+    tell_code(told, network, set())
+    assert "is not shown" in told.cells[-1].source
+
+
+def test_settings_of_methods_that_a_run_does_not_have_are_not_listed():
+    settings = {"members": ["densenet"], "midnight.input_size": 98, "densenet.input_size": 98}
+    settings |= {"tuning.epochs": 9, "training.epochs": 9, "max_hours": 3.0}
+    told = story()
+    tell_settings(told, make({"recipe": "best", "settings": settings}))
+    text = told.cells[-1].source
+    assert "'densenet.input_size'" in text and "'training.epochs'" in text
+    assert "midnight" not in text and "tuning" not in text and "max_hours" not in text
+
+
+@pytest.mark.parametrize(
+    "interval, verdict",
+    [((0.01, 0.02), "helped"), ((-0.02, -0.01), "cost AUC"), ((-0.01, 0.02), "not told apart")],
+)
+def test_a_change_helped_only_where_its_interval_says_so(interval, verdict):
+    assert judge(interval, "helped", "cost AUC").startswith(verdict)
+
+
+def test_a_change_is_named_by_its_settings():
+    other = make({"settings": {**SETTINGS, "epochs": 9}}, name="other")
+    assert describe_difference(other, make()) == "other (epochs 3 to 9)"
+    assert describe_difference(make(), make()) == "run (the same settings)"
+    many = make({"settings": {name: f"{value}x" for name, value in SETTINGS.items()}})
+    assert re.search(r"and \d+ more\)$", describe_difference(many, make()))
+
+
+@pytest.mark.parametrize(
+    "aucs, expected",
+    [
+        ([0.7, 0.8, 0.9], "Train for more than 3 epochs: the validation AUC of 1 of 1"),
+        ([0.9, 0.8, 0.7], "Train for fewer epochs or stop early"),
+        ([0.9], None),
+    ],
+)
+def test_the_next_step_follows_from_the_curves(aucs, expected):
+    history = pd.DataFrame({"val_auc": aucs, "auc": 0.7, "fold": 0, "seed": 0})
+    record = {"settings": {**SETTINGS, "num_folds": 1}, "fold_auc": {"0": 0.9}}
+    steps = [*list_steps(story(), make(record, history=history), None)]
+    assert [step[: len(expected)] for step in steps] == [expected] if expected else not steps
+    logistic = make({"settings": {"head": "logistic"}}, history=history)
+    assert not [*list_steps(story(), logistic, None)]
+
+
+def test_limits_and_boards_are_those_of_the_run():
+    settings = {"num_folds": 5, "num_seeds": 1, "num_images": 50}
+    run = make(
+        {"settings": settings, "fold_auc": {"0": 0.9}, "edited": True},
+        scores={"public_score": "0.9"},
+        service="sandbox",
+    )
+    limits = "\n".join(list_limits(run, None))
+    for text in ("1 of 5 folds", "one random seed", "50 patches", "was edited", "in the sandbox"):
+        assert text in limits
+    assert "not Kaggle's" in name_board(run, "public")
+    whole = make({"settings": {"num_folds": 1, "num_seeds": 2}, "fold_auc": {"0": 0.9}})
+    assert not [*list_limits(whole, None)]
+    assert name_board(whole, "public") == "the public leaderboard"
+
+
+def test_only_what_is_cited_is_listed():
+    assert not list_cited("nothing")
+    (line,) = list_cited("DenseNet (Huang et al. 2017)")
+    assert line.endswith("<https://arxiv.org/abs/1608.06993>")
+    named = [network.text for network in load_networks().values()]
+    cited = {
+        text for name in named for text in re.findall(r"[A-Z]\w+ (?:et al\.|& \w+) \d{4}", name)
+    }
+    assert cited and all(list_cited(text) for text in cited)

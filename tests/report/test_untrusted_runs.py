@@ -1,0 +1,244 @@
+"""Reports on runs whose files anybody may have written."""
+
+import ast
+import copy
+import json
+import re
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from nbconvert.filters import markdown2html
+from report_runs import (
+    make_exploration,
+    make_run,
+    make_several,
+    make_study,
+    read_run_json,
+    write_record,
+)
+
+from kernel.report.assessment import assess_run, read_members
+from kernel.report.outline import tell
+from kernel.report.reading import check_runs, read_run
+from kernel.report.story import SLOTS
+from kernel.report.writer import write_report
+
+MARKUP = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    "[a](javascript:alert(3)) ![b](http://evil.example/c.png) <javascript:alert(4)> http://evil.example"
+)
+CODE = "'''\"\"\"`\\'\");raise SystemExit(1)#{}{x}\n```\n%exec\nraise SystemExit(2)\n# \x00\u2028"
+WRONG = ({}, [{}], -1, 10**30, True, "x", None, float("nan"))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A run, one of several methods, a study and an exploration: tests restore what they change."""
+    home = tmp_path_factory.mktemp("runs")
+    images = np.random.default_rng(0).integers(90, 215, (60, 96, 96, 3)).astype("uint8")
+    record = read_run_json(make_run(home / "run"))
+    stages = {"train": {"seconds": 60.0, "images": 100, "images_per_second": 1.5}}
+    more = {"stages": stages, "grouping": "patch", "estimate": "folds share slides"}
+    write_record(home / "run", {**record, **more, "warnings": ["a"], "cleaned": {"blank": ["b"]}})
+    scores = {"submission": 1, "public_score": "0.9", "private_score": "", "team": "us"}
+    (home / "run" / "submit.json").write_text(json.dumps(scores))
+    pushed = {"service": "sandbox", "recipe": "fast", "build_id": "0" * 10, "settings": {}}
+    (home / "run" / "push.json").write_text(json.dumps(pushed))
+    new = {"highest": 1, "highest_auc": 0.92, "space": "{'architecture': ('vgg16', 'my_vgg16')}"}
+    second = {"trial": 0, "difference": 0.02, "num_patches": 9, "interval": [0.01, 0.03]}
+    make_study(home / "study", **new, second=second, within_noise=[0], not_compared=[])
+    make_several(home / "several")
+    make_exploration(home / "eda", images)
+    return home
+
+
+def tell_all(*places, known=None):
+    """The cells of a report, without pictures; `known` keeps assessments by folder."""
+    runs = [read_run(place, places[0]) for place in places]
+    check_runs(runs)
+    known, assessment = {} if known is None else known, None
+    if runs[0].oof is not None:
+        assessment = known.get(places[0]) or assess_run(runs[0], read_members(runs[0]), None)
+        known[places[0]] = assessment
+    return tell(runs, assessment, dict.fromkeys(SLOTS, ""), None, author=MARKUP)
+
+
+def check_cells(cells):
+    """Refuse cells in which a text of a run has become markup or code."""
+    for cell in cells:
+        if cell.is_code:
+            nodes = ast.walk(ast.parse(cell.source))
+            assert "SystemExit" not in {getattr(node, "id", "") for node in nodes}, cell.source
+            continue
+        page = markdown2html(cell.source)
+        assert not re.search(r"<(script|img|iframe|svg)|<[^>]* on\w+=", page), page
+        assert all(a.startswith("https://") for a in re.findall(r'(?:href|src)="([^#"]+)"', page))
+
+
+def list_places(value, path=()):
+    """The place of every value in a JSON document: (keys to it, whether it is a key)."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, entry in entries:
+        yield (*path, name)
+        if isinstance(entry, dict | list):
+            yield from list_places(entry, (*path, name))
+
+
+def replace_value(content, place, value):
+    """A document with another value at a place."""
+    changed = copy.deepcopy(content)
+    parent = changed
+    for name in place[:-1]:
+        parent = parent[name]
+    parent[place[-1]] = value
+    return changed
+
+
+FILES = [
+    *(("run", name) for name in ("run.json", "submit.json", "push.json")),
+    *(("several", "run.json"), ("study", "run.json"), ("eda", "exploration.json")),
+]
+
+
+@pytest.mark.parametrize("folder, name", FILES)
+def test_texts_of_a_run_become_no_markup_and_no_code(folders, folder, name):
+    path = folders / folder / name
+    content = json.loads(path.read_text())
+    places = [p for p in list_places(content) if p[0] not in ("files", "maps")]
+    others = {"run": ["study"], "eda": ["run", "eda"]}.get(folder, [folder])
+    order = [folders / other for other in (["run", *others] if folder == "run" else others)]
+    told, refused, known = 0, 0, {}
+    try:
+        for place in places:
+            value = content
+            for key in place:
+                value = value[key]
+            if not isinstance(value, str):
+                continue
+            for text in (MARKUP, CODE):
+                path.write_text(json.dumps(replace_value(content, place, text)))
+                try:
+                    check_cells(tell_all(*order, known=known))
+                    told += 1
+                except ValueError as error:
+                    assert re.search(r"[Ee]xpected.* (Received|Try): ", str(error), re.S), (
+                        place,
+                        error,
+                    )
+                    refused += 1
+    finally:
+        path.write_text(json.dumps(content))
+    assert told + refused
+
+
+@pytest.mark.parametrize("folder, name", FILES)
+def test_values_of_other_types_are_refused_or_left_out(folders, folder, name):
+    path = folders / folder / name
+    content = json.loads(path.read_text())
+    order = [folders / other for other in (["run", folder] if folder == "eda" else [folder])]
+    refused, known = 0, {}
+    try:
+        for place in list_places(content):
+            if place[0] == "files" or len(place) > 3:
+                continue
+            for value in WRONG:
+                path.write_text(json.dumps(replace_value(content, place, value)))
+                try:
+                    read_run(folders / folder, folders)
+                except ValueError as error:
+                    assert re.search(r"[Ee]xpected.* (Received|Try): ", str(error), re.S), (
+                        place,
+                        error,
+                    )
+                    refused += 1
+                    continue
+                try:
+                    check_cells(tell_all(*order, known=known))
+                except ValueError as error:
+                    assert re.search(r"[Ee]xpected.* (Received|Try): ", str(error), re.S), (
+                        place,
+                        error,
+                    )
+    finally:
+        path.write_text(json.dumps(content))
+    assert refused > 10
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("history.csv", "fold,seed\n0,0\n", "its columns"),
+        ("history.csv", "", "number of fields"),
+        ("oof.csv", "id,label,fold,prediction\na,1,0,0.5\nb,1,0,0.5\n", "0 and 1"),
+        ("oof.csv", "id,label,fold,prediction\na,1,0,7\nb,0,0,0.5\n", "probabilities"),
+        ("oof.csv", "id,label,fold,prediction\na,1,0,nan\nb,0,0,0.5\n", "finite numbers"),
+        ("patches.csv", "id,stain\na,0\n", "its columns"),
+        ("run.json", "[]", "JSON object"),
+        ("run.json", "{", "JSON object"),
+        (
+            "run.json",
+            '{"recipe": "fast", "counts": {"train": 1, "positive": 2, "test": 3}}',
+            "no more",
+        ),
+        ("submit.json", '{"public_score": "<b>"}', "public_score"),
+    ],
+)
+def test_files_that_no_run_wrote_are_refused(tmp_path, name, text, message):
+    run = make_run(tmp_path / "run")
+    (run / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"(?s){name}.*xpected.*Received") as error:
+        tell_all(run)
+    assert message in str(error.value)
+
+
+def test_nothing_outside_the_folder_is_read(tmp_path):
+    run = make_run(tmp_path / "run")
+    (tmp_path / "secret.json").write_text("{}")
+    (run / "inside.json").symlink_to(run / "run.json")
+    tell_all(run)
+    (run / "evaluation.json").unlink()
+    (run / "evaluation.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(ValueError, match="link out of its folder"):
+        tell_all(run)
+
+
+def test_a_network_s_file_of_other_arrays_is_refused(tmp_path):
+    run = make_run(tmp_path / "run")
+    path = run / "folds" / "fold0_seed0.npz"
+    with np.load(path) as found:
+        arrays = {name: found[name] for name in found.files}
+    for change in (
+        {"positions": np.array([10**15])},
+        {"positions": np.array([-1])},
+        {"oof": np.full(30, 7.0)},
+        {"oof": np.zeros(2)},
+        {"stages": '{"train": {"x": 1}}'},
+        {"oof": np.array([object()])},
+    ):
+        np.savez(path, **{**arrays, **change})
+        with pytest.raises(ValueError, match="fold0_seed0"):
+            tell_all(run)
+
+
+def test_a_page_of_a_hostile_run_holds_no_script_and_no_foreign_address(tmp_path):
+    """The notebook is executed: its tables show the texts as they are."""
+    run = make_run(tmp_path / "run [x](javascript:1)<i>'\"")
+    record = read_run_json(run)
+    record |= dict.fromkeys(("device", "precision", "network", "recipe"), MARKUP)
+    record |= {"warnings": [MARKUP, CODE], "not_trained": [MARKUP], "cleaned": {MARKUP: []}}
+    record["settings"] = {**record["settings"], "optimizer": MARKUP, CODE: MARKUP, MARKUP: CODE}
+    write_record(run, record)
+    study = make_study(tmp_path / "study", highest=1, highest_auc=0.9)
+    pd.DataFrame({"number": [0], "state": ["COMPLETE"], "value": [0.9], MARKUP: [MARKUP]}).to_csv(
+        study / "study.csv", index=False
+    )
+    page = write_report([run, study], say=lambda line: None, author=MARKUP)
+    text = re.sub(r"base64,[\w+/=\s]+", "", page.read_text("utf-8"))
+    assert not re.search(r"<(script|iframe|img src=x|i>)", text)
+    assert not re.search(r"""(?:src|href)=["']?\s*javascript""", text)
+    addresses = re.findall(r"""(?:src|href)=["'](?!data:|#)([^"']+)""", text)
+    assert all(address.startswith("https://") for address in addresses)
+    assert "&lt;script&gt;alert(1)" in text
+    nbformat.validate(nbformat.read(page.with_suffix(".ipynb"), nbformat.NO_CONVERT))
