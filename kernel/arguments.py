@@ -117,12 +117,13 @@ def add_remote_commands(add: Callable) -> None:
     )
     command = add("predict", "predict patches with the networks that a run kept", "predict")
     add_predict(command)
-    command = add("report", "a run as a notebook and a page to hand in", "home")
-    command.add_argument(
-        "names", nargs="+", metavar="RUN", help="the first is compared with the others"
+    add_report(add("report", "a run as a notebook and a page", "home"))
+    command = add(
+        "handin", "all that is handed in, as one folder with a checklist", "home", "hand_in"
     )
+    add_report(command)
     command.add_argument(
-        "--repository", metavar="URL", help="the repository's page; git's origin if omitted"
+        "--out", type=Path, metavar="DIR", help="the folder (default: runs/handin)"
     )
     command = add("weights", "upload pretrained weights as a private dataset")
     command.add_argument(
@@ -279,6 +280,17 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, metavar="FILE", help="CSV to write (default: in the run's folder)"
     )
+
+
+def add_report(command: argparse.ArgumentParser) -> None:
+    """RUN [RUN ...] [--repository URL] [--author NAME]"""
+    command.add_argument(
+        "names", nargs="+", metavar="RUN", help="the first is compared with the others"
+    )
+    command.add_argument(
+        "--repository", metavar="URL", help="the repository's page; git's origin if omitted"
+    )
+    command.add_argument("--author", metavar="NAME", help="your name; git's user.name if omitted")
 
 
 def add_sandbox(command: argparse.ArgumentParser) -> None:

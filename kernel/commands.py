@@ -107,7 +107,7 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
         with open_demo(folder) as sandbox, sandbox.entered():
             print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
             seconds = run_loop(Client(), args, folder)
-    print(f"report it    python build.py report {find_run(None, folder)}")
+    print(f"hand it in   python build.py handin {find_run(None, folder)}")
     for name, duration in seconds.items():
         print(f"{name:<12} {duration:>7.1f} s")
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")

@@ -1,4 +1,4 @@
-"""The commands that need no account: list, build, train, tune, explore, report."""
+"""The commands that need no account: list, build, train, tune, explore, report, handin."""
 
 import argparse
 import os
@@ -80,7 +80,16 @@ def report(args: argparse.Namespace, runs: Path) -> None:
     from .runs import find_folder
 
     folders = [find_folder(name, runs) for name in args.names]
-    write_report(folders, args.repository)
+    write_report(folders, args.repository, author=args.author)
+
+
+def hand_in(args: argparse.Namespace, runs: Path) -> None:
+    """Write the folder that is handed in."""
+    from .report import handin
+    from .runs import find_folder
+
+    folders = [find_folder(name, runs) for name in args.names]
+    handin.hand_in(folders, args.out or runs / "handin", args.repository, author=args.author)
 
 
 def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:

@@ -12,6 +12,7 @@ from ..bundle.header import make_slug
 from ..bundle.metadata import fill_metadata, write_kernel
 from ..bundle.page import Bundle, bundle_kernel
 from ..bundle.recipes import compose_settings, read_recipe
+from ..files import write_text
 from ..folders import DIST, RUNS
 from ..locks import locked
 from ..records import PushRecord, make_record, now, read_result_record, write_record
@@ -206,7 +207,7 @@ class Push:
             record = dataclasses.replace(record, version=version)
             is_same = compare_sources(list_sources(kept), self.metadata) is not None
             if is_same and self.can_take(kept, record):
-                return record_push(self.runs, record), record
+                return self.keep(record), record
         return None
 
     def find_recorded(self, record: PushRecord, send_anyway: bool) -> object:
@@ -388,8 +389,16 @@ class Push:
                 "push again"
             )
         content = {**note.content["record"], "version": version, "url": url}
-        run = record_push(self.runs, make_record(PushRecord, content, self.note_path))
+        run = self.keep(make_record(PushRecord, content, self.note_path))
         self.note_path.unlink(missing_ok=True)
+        return run
+
+    def keep(self, record: PushRecord) -> Path:
+        """Record a push in a folder of its own, with its page for the report; the folder."""
+        run = record_push(self.runs, record)
+        bundle = self.bundle(record.max_hours)
+        if bundle.build_id == record.build_id:  # else of an earlier push, by other sources
+            write_text(run / f"{run.name}.py", bundle.source)
         return run
 
 

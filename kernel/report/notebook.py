@@ -1,16 +1,15 @@
-"""The story as an executed notebook and as one self-contained page."""
+"""The story as an executed notebook."""
 
-import copy
 from pathlib import Path
 
-import jinja2
 import nbclient
 import nbformat
-from nbconvert import HTMLExporter
 
-TEMPLATE = Path(__file__).parent / "templates" / "report.html.jinja"
+from pcam_kaggle.system.files import short_hash
+
 CELL_SECONDS = 300
 JUPYTER_KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+HIDDEN = {"jupyter": {"source_hidden": True}, "_kg_hide-input": True}  # Jupyter's and Kaggle's
 
 
 def build_notebook(cells: list) -> nbformat.NotebookNode:
@@ -23,9 +22,20 @@ def build_notebook(cells: list) -> nbformat.NotebookNode:
             written = {"pcam_written": cell.source, "pcam_words": cell.words}
             made.metadata |= {"pcam_slot": cell.slot, **written}
             made.metadata["tags"] = ["words"] if cell.words else ["empty"]
+        if cell.is_kernel:
+            made.metadata["tags"] = ["kernel"]
+        if cell.is_hidden:
+            made.metadata |= HIDDEN
         notebook.cells.append(made)
+    notebook.metadata["pcam_cells"] = hash_cells(notebook)
     nbformat.validate(notebook)
     return notebook
+
+
+def hash_cells(notebook: nbformat.NotebookNode) -> str:
+    """Ten hex digits over all that a notebook says but the author's own words."""
+    sources = [cell.source for cell in notebook.cells if not cell.metadata.get("pcam_slot")]
+    return short_hash("\0".join(source.strip() for source in sources))
 
 
 def execute_notebook(notebook: nbformat.NotebookNode, home: Path) -> None:
@@ -47,15 +57,6 @@ def execute_notebook(notebook: nbformat.NotebookNode, home: Path) -> None:
     except nbclient.exceptions.CellExecutionError as error:
         raise ValueError(f"the report's notebook failed: {error.ename}: {error.evalue}") from error
     notebook.metadata.pop("language_info", None)
-
-
-def render_page(notebook: nbformat.NotebookNode, title: str) -> str:
-    """An executed notebook as an HTML page: its text and outputs, not its code."""
-    exporter = HTMLExporter(template_name="basic", exclude_input=True)
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    shown = copy.deepcopy(notebook)
-    shown.cells = [cell for cell in shown.cells if "empty" not in cell.metadata.get("tags", [])]
-    body, _ = exporter.from_notebook_node(shown)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(title=title, body=body) + "\n"
+    for cell in notebook.cells:
+        if cell.metadata.get("tags") == ["kernel"] and cell.cell_type == "code":
+            cell.outputs = []  # "Appending to kernel.py"

@@ -5,8 +5,10 @@ from pathlib import Path
 from pcam_kaggle.analysis.evaluation import Evaluation
 
 from .assessment import Assessment
+from .diagrams import plot_stages
 from .learning_charts import find_complete, plot_curves, plot_study
 from .maps import gather_maps, plot_maps
+from .networks import list_networks
 from .reading import ReportRun
 from .score_charts import plot_errors, plot_roc, plot_scores
 
@@ -17,7 +19,8 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
     """Draw what the report shows of its own run, and the studies among the others.
 
     A picture is drawn only if it is missing or older than its data. Writes curves.png,
-    roc.png, scores.png, errors.png, gradcam.png and study.png into the runs' folders.
+    roc.png, scores.png, errors.png, gradcam.png, study.png and network_NAME.png into the runs'
+    folders.
 
     Args:
         runs: list of ReportRun, the report's own first.
@@ -27,6 +30,10 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
     home = runs[0]
     for run in runs:
         draw_study(run)
+    for network in list_networks(runs):
+        if network.stages:
+            path = home.folder / network.picture
+            plot_stages(network.name, network.stages, network.scale, path)
     draw_curves(home)
     draw_maps(home, members)
     if assessment is not None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import textwrap
 
 from .reading import ReportRun
 
@@ -24,12 +25,18 @@ class Cell:
         is_code: whether it is code.
         slot: the slot whose words it holds, "" for other cells.
         words: the author's own words in that slot, "" if there are none yet.
+        label: "Figure" or "Table" with its number, "" for other cells.
+        is_kernel: whether it belongs to the training code, which the page leaves out.
+        is_hidden: whether a notebook shows it collapsed.
     """
 
     source: str
     is_code: bool = False
     slot: str = ""
     words: str = ""
+    label: str = ""
+    is_kernel: bool = False
+    is_hidden: bool = False
 
 
 class Story:
@@ -58,15 +65,27 @@ class Story:
         if not run.has(name):
             return
         path = run.join(name)
-        self.figures[path] = number = len(self.figures) + 1
-        self.code(f"show({json.dumps(path)}, {json.dumps(alt)})")
+        number = 1 + len(set(self.figures.values()))
+        self.figures[path] = number
+        self.figures.setdefault(name, number)  # wherever the report finds it
+        source = f"show({json.dumps(path)}, {json.dumps(alt)})"
+        self.cells.append(Cell(source, is_code=True, label=f"Figure {number}"))
         self.text(f"**Figure {number}.** {caption}")
 
     def table(self, name: str, source: str, caption: str) -> None:
-        """Add a table that the notebook computes, with its number."""
+        """Add a table with its number.
+
+        Args:
+            name: what `point_at` finds it by.
+            source: code that assigns `table`, a DataFrame.
+            caption: plain text.
+        """
         self.tables[name] = number = len(self.tables) + 1
-        self.text(f"**Table {number}.** {caption}")
-        self.code(source)
+        lines = textwrap.wrap(f"Table {number}. {caption}", 90, break_on_hyphens=False)
+        parts = [json.dumps(f"{line} ") for line in lines[:-1]] + [json.dumps(lines[-1])]
+        text = "".join(f"    {part}\n" for part in parts)
+        source = f"{source}\nshow_table(\n    table,\n{text})"
+        self.cells.append(Cell(source, is_code=True, label=f"Table {number}"))
 
     def slot(self, name: str) -> None:
         """Add the author's own words, or a note of what belongs there."""
@@ -78,7 +97,8 @@ class Story:
         """A reference such as " (Figure 3)", or "" if that figure or table is missing.
 
         Args:
-            name: the path of a figure or the name of a table.
+            name: the path of a figure, its file's name alone in the report's own run, or the name
+                of a table.
         """
         for kind, numbers in (("Figure", self.figures), ("Table", self.tables)):
             if name in numbers:

@@ -1,15 +1,30 @@
 """The author's own words: words.md and what was changed in the notebook."""
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 
 from ..files import write_text
+from .notebook import hash_cells
 from .story import SLOTS
 
 WORDS = "words.md"
 INTRO = "<!-- Write your own words for the report below each heading, as Markdown. -->"
+
+
+def take_words(home: Path, earlier: Path) -> dict:
+    """The author's own words for a folder that may be new, as `gather_words`.
+
+    Args:
+        home: folder of the report.
+        earlier: folder of an earlier report, whose words a new one begins with.
+    """
+    if (earlier / WORDS).is_file() and not (home / WORDS).exists():
+        gather_words(earlier)  # also those in its notebook
+        shutil.copyfile(earlier / WORDS, home / WORDS)
+    return gather_words(home)
 
 
 def gather_words(home: Path) -> dict:
@@ -21,22 +36,18 @@ def gather_words(home: Path) -> dict:
         home: folder of the report.
 
     Raises:
-        ValueError: a slot that was changed in both places since the report was made.
+        ValueError: a slot that was changed in both places since the report was made, or a
+            notebook with other changes, which would be lost.
     """
-    path = home / WORDS
+    path, notebook = home / WORDS, home / "report.ipynb"
     words = parse_words(path.read_text("utf-8")) if path.is_file() else {}
     words = {slot: words.get(slot, "") for slot in SLOTS}
-    if (home / "report.ipynb").is_file():
-        for cell in nbformat.read(home / "report.ipynb", nbformat.NO_CONVERT).cells:
-            slot = cell.metadata.get("pcam_slot")
-            if slot not in words or cell.source == cell.metadata["pcam_written"]:
-                continue
-            edited = cell.source.strip()
-            if words[slot] not in (edited, cell.metadata["pcam_words"]):
+    if notebook.is_file():
+        for slot, (edited, before) in read_edited(notebook).items():
+            if words[slot] not in (edited, before):
                 raise ValueError(
-                    f"{home / 'report.ipynb'} and {path}: expected the words on "
-                    f"{slot!r} to be changed in one of them. Received: changes in "
-                    "both. Try: undo one"
+                    f"{notebook} and {path}: expected the words on {slot!r} to be changed in "
+                    "one of them. Received: changes in both. Try: undo one"
                 )
             words[slot] = edited
     blocks = [
@@ -44,6 +55,33 @@ def gather_words(home: Path) -> dict:
     ]
     write_text(path, "\n\n".join([INTRO, *blocks]) + "\n")
     return words
+
+
+def read_edited(path: Path) -> dict:
+    """The slots that were changed in a notebook: their words now, and when it was made.
+
+    Raises:
+        ValueError: not a notebook, or one with changes elsewhere.
+    """
+    try:
+        notebook = nbformat.read(path, nbformat.NO_CONVERT)
+        made = notebook.metadata.get("pcam_cells")
+    except (ValueError, AttributeError) as error:  # no JSON, or JSON that is no notebook
+        raise ValueError(
+            f"{path}: expected a notebook. Received: {error}. Try: delete it"
+        ) from error
+    if made not in (None, hash_cells(notebook)):  # older versions have none
+        raise ValueError(
+            f"{path}: expected changes in the cells of your words alone. Received: other cells "
+            f"that were changed, added or removed. Try: move your text to {path.parent / WORDS}, "
+            "and rename the notebook to keep it"
+        )
+    return {
+        cell.metadata["pcam_slot"]: (cell.source.strip(), cell.metadata.get("pcam_words"))
+        for cell in notebook.cells
+        if cell.metadata.get("pcam_slot") in SLOTS
+        and cell.source != cell.metadata.get("pcam_written")
+    }
 
 
 def parse_words(text: str) -> dict:

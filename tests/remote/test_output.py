@@ -14,6 +14,7 @@ from kernel.remote.push import push_kernel
 from kernel.remote.submit import submit_predictions
 from kernel.remote.watch import wait_for_kernel
 from kernel.sandbox.faults import Fault
+from pcam_kaggle.system.provenance import compute_build_id
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ NOTHING = {"push.json", "status.json"}  # what a download that fails leaves
 
 
 def list_names(run):
-    """The names in a folder, without the folder that the next attempt resumes."""
-    return {path.name for path in run.iterdir()} - {"partial-output"}
+    """The names in a folder but the page and the folder that the next attempt resumes."""
+    return {path.name for path in run.iterdir()} - {"partial-output", f"{run.name}.py"}
 
 
 def test_all_files_come_and_the_log(finish, tmp_path):
@@ -46,6 +47,7 @@ def test_all_files_come_and_the_log(finish, tmp_path):
     assert len(read_rows(run / "submission.csv")) == 16
     build_id = read_record(run, PushRecord).build_id
     assert json.loads((run / "run.json").read_text())["build_id"] == build_id
+    assert compute_build_id((run / f"{run.name}.py").read_text("utf-8")) == build_id
     assert "epoch  1/1" in (run / "kernel.log").read_text()
 
 

@@ -1,0 +1,207 @@
+"""What is handed in: one folder that stands alone, with the notebook, its data and the kernel."""
+
+import dataclasses
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pcam_kaggle.system.files import hash_file, read_json, write_json
+from pcam_kaggle.system.paths import open_output
+
+from ..files import write_text
+from .checklist import check_rubric, describe_missing, render_checklist
+from .reading import ReportRun, check_runs, find_page, read_run
+from .training import KERNEL, tell_training
+from .words import take_words
+from .writer import describe_words, find_repository, make_story, publish
+
+PICTURE = "leaderboard.png"
+WRITTEN = "data/handin.json"  # the SHA-256 of every file as it was written
+AUTHORS = ("README.md", "CHECKLIST.md")  # stay as they are where the author changed them
+NAMES = re.compile(r"""["'/](\w+\.(?:csv|json|png))["']""")  # of files, in code
+MADE = ("report.html", KERNEL, PICTURE)
+
+README = """\
+# Histopathologic Cancer Detection
+
+Kaggle's competition [Histopathologic Cancer Detection](https://www.kaggle.com/c/\
+histopathologic-cancer-detection): does the center of a patch of lymph node tissue contain tumor?
+{scores}
+
+| file | what it is |
+|---|---|
+| [report.ipynb](report.ipynb) | the notebook, executed: data, exploration, networks, results, \
+conclusion, training code |
+| [report.html](report.html) | the same without its code, as one page to read or print |
+{more}| [CHECKLIST.md](CHECKLIST.md) | the rubric, and where the notebook answers it |
+| [data/](data) | the files of the runs that the notebook reads |
+
+To execute the notebook again, in this folder or a copy of it:
+
+```
+python -m pip install jupyterlab pandas scikit-learn matplotlib
+jupyter lab report.ipynb
+```
+
+It reads only `data/`. It trains only where `RETRAIN` is set to true, which its appendix explains.
+"""
+
+
+def hand_in(
+    folders: list,
+    out: Path,
+    repository: str | None = None,
+    say: Callable = print,
+    author: str | None = None,
+) -> Path:
+    """Write what is handed in into one folder, which can be moved and published.
+
+    It holds report.ipynb, executed, with the training code of the first run that has its
+    kernel; report.html; the kernel; data/ with the files that the notebook reads; README.md;
+    CHECKLIST.md; leaderboard.png if there is one. The author's own words are kept, as is a
+    README.md or CHECKLIST.md that the author changed.
+
+    Args:
+        folders: Paths of runs, as for `write_report`; studies and explorations may stand
+            anywhere among them.
+        out: the folder, which may hold an earlier hand-in.
+        repository: the address of the repository; None asks git.
+        say: function that prints a line.
+        author: who hands it in; None asks git for its user.name.
+
+    Returns:
+        Path of the folder.
+
+    Raises:
+        OSError: a folder that cannot be written.
+        ValueError: as `write_report`, or files in the folder that were changed or are not ours.
+    """
+    runs = [read_run(folder, folder) for folder in folders]
+    runs = [dataclasses.replace(run, place=f"data/{run.name}") for run in runs]
+    runs.sort(key=lambda run: (run.oof is None, run.study is None))
+    check_runs(runs)
+    out = open_output(out)
+    written = read_written(out)
+    check_unchanged(out, written)
+    words = take_words(out, runs[0].folder)
+    repository = repository or find_repository(out)
+    cells = make_story(runs, words, repository, author)
+    with tempfile.TemporaryDirectory(dir=out, prefix="partial-") as scratch:
+        draft = Path(scratch)
+        parts = fill(draft, runs, cells, words, repository)
+        kept = move(draft, out, written)
+    num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    say(describe_words(words, out))
+    for name in kept:
+        say(f"kept     {out / name}, which you changed")
+    for line in describe_missing(parts):
+        say(f"missing  {line}")
+    say(f"wrote    {out} ({num_bytes / 1e6:.1f} MB)")
+    return out
+
+
+def read_written(out: Path) -> dict:
+    """The SHA-256 of the files of an earlier hand-in by name; {} for a new folder.
+
+    Raises:
+        ValueError: a damaged list, or one of files outside of the folder.
+    """
+    if not (out / WRITTEN).is_file():
+        return {}
+    written = read_json(out / WRITTEN)
+    outside = [n for n in written if not (out / n).resolve().is_relative_to(out.resolve())]
+    if outside:
+        raise ValueError(
+            f"{out / WRITTEN}: expected files in this folder. Received: {', '.join(outside)}. "
+            "Try: name another folder with --out"
+        )
+    return written
+
+
+def check_unchanged(out: Path, written: dict) -> None:
+    """Refuse to overwrite what the author changed.
+
+    Raises:
+        ValueError: names the files.
+    """
+    names = [name for name in {*written, *MADE} if name not in (*AUTHORS, "report.ipynb")]
+    if "report.ipynb" not in written:  # the notebook of an earlier hand-in is looked at by cells
+        names.append("report.ipynb")
+    changed = [name for name in sorted(names) if is_changed(out / name, written.get(name))]
+    if changed:
+        raise ValueError(
+            f"{out}: expected a new folder, or the files of an earlier hand-in as they were "
+            f"written. Received: other contents of {', '.join(changed)}. Try: rename what you "
+            "want to keep, delete the rest, or name another folder with --out"
+        )
+
+
+def is_changed(path: Path, digest: str | None) -> bool:
+    """Whether a file is there with other contents than were written."""
+    return path.exists() and (not path.is_file() or hash_file(path) != digest)
+
+
+def fill(draft: Path, runs: list, cells: list, words: dict, repository: str | None) -> list:
+    """Write all files of a hand-in into an empty folder; the Parts of its checklist."""
+    code = "\n".join(cell.source for cell in cells if cell.is_code)
+    for run in runs:
+        copy_data(run, draft / run.place, code)
+    pages = {run.name: page for run in runs if (page := find_page(run))}
+    for page in list(pages.values())[:1]:  # of the other runs, the kernel is a file
+        cells = [*cells, *tell_training(page)]
+    for name in list(pages)[1:]:
+        write_text(draft / "data" / name / KERNEL, pages[name])
+    board = next((run for run in runs if run.has(PICTURE)), None)
+    if board:
+        shutil.copyfile(board.folder / PICTURE, draft / PICTURE)
+    publish(cells, draft, runs[0].name)  # the notebook writes the kernel
+    parts = check_rubric(runs, cells, words, repository, board)
+    write_text(draft / "CHECKLIST.md", render_checklist(parts))
+    write_text(draft / "README.md", render_readme(runs[0], bool(pages), board is not None))
+    return parts
+
+
+def copy_data(run: ReportRun, folder: Path, code: str) -> None:
+    """Copy the files of a run that the code of a notebook names."""
+    folder.mkdir(parents=True)
+    for name in sorted(set(NAMES.findall(code))):
+        if run.has(name):
+            shutil.copyfile(run.folder / name, folder / name)
+
+
+def render_readme(run: ReportRun, has_kernel: bool, has_picture: bool) -> str:
+    """The README.md of a hand-in."""
+    scores = []
+    if "oof_auc" in run.record:
+        scores.append(f"ROC AUC {float(run.record['oof_auc']):.4f} out of fold")
+    for board in ("public", "private"):
+        if score := run.scores.get(f"{board}_score"):
+            scores.append(f"{score} on the {board} leaderboard")
+    more = ""
+    if has_kernel:
+        more += f"| [{KERNEL}]({KERNEL}) | the kernel as it ran: network, training, prediction |\n"
+    if has_picture:
+        more += f"| [{PICTURE}]({PICTURE}) | the leaderboard |\n"
+    return README.format(scores=f"\n**{', '.join(scores)}.**" if scores else "", more=more)
+
+
+def move(draft: Path, out: Path, written: dict) -> list[str]:
+    """Move the files of a hand-in into its folder, and remove what an earlier one left.
+
+    Returns:
+        The names of the files that the author changed, which stay.
+    """
+    new = sorted(p.relative_to(draft).as_posix() for p in draft.rglob("*") if p.is_file())
+    kept = [name for name in AUTHORS if is_changed(out / name, written.get(name))]
+    hashes = {name: hash_file(draft / name) for name in new}
+    for name in set(written) - set(new):
+        (out / name).unlink(missing_ok=True)
+    for name in new:
+        if name not in kept:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(draft / name, out / name)
+    write_json(out / WRITTEN, {**hashes, **{name: written.get(name, "") for name in kept}})
+    return kept

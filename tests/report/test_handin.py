@@ -1,0 +1,310 @@
+"""What is handed in: a folder that stands alone, and what of its author's work it keeps."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import browser
+import nbformat
+import numpy as np
+import pytest
+from conftest import run_python
+from report_runs import make_exploration, make_run, make_study, read_run_json, write_record
+
+from kernel.bundle.page import bundle_kernel
+from kernel.report import handin
+from kernel.report.checklist import check_rubric
+from kernel.report.handin import hand_in
+from kernel.report.notebook import build_notebook, execute_notebook
+from kernel.report.reading import read_run
+from kernel.report.story import SLOTS
+from kernel.report.training import tell_training
+from pcam_kaggle.system.provenance import compute_build_id
+
+NAME = "Abgabe 'für' \"alle\""  # a folder may be called so
+ABSENT = ("pcam_kaggle", "keras", "tensorflow", "kaggle", "jinja2", "nbconvert")
+EXECUTE = """
+import nbformat, nbclient
+notebook = nbformat.read("report.ipynb", 4)
+nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+print(len(notebook.cells))
+"""
+PROBE = """({
+  wide: [...document.querySelectorAll("main *")].filter(e => !e.closest(".wide"))
+      .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML),
+  scroll: document.scrollingElement.scrollWidth,
+  small: [...document.querySelectorAll("p, li, td, th, caption, figcaption")]
+      .filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).length,
+  broken: [...document.images].filter(i => !i.complete || !i.naturalWidth).length,
+  silent: [...document.images].filter(i => i.alt.trim().length < 10).length,
+  images: document.images.length,
+})"""
+CUT = """[...document.querySelectorAll("main *")]
+  .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs, the first with its kernel and a score, an exploration and a study."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = make_run(folder / "pcam-demo-1")
+    bundle = bundle_kernel("demo")
+    write_record(run, {**read_run_json(run), "build_id": bundle.build_id})
+    (run / "page.py").write_text(bundle.source, "utf-8", newline="\n")
+    scores = {"submission": 1, "public_score": "0.81234", "private_score": ""}
+    (run / "submit.json").write_text(json.dumps(scores))
+    (run / "words.md").write_text("## results\nWritten for the report.\n", "utf-8")
+    images = np.random.default_rng(0).integers(90, 215, (60, 96, 96, 3))
+    make_exploration(folder / "eda", images.astype("uint8"))
+    shutil.copy(folder / "eda" / "data_labels.png", run / "leaderboard.png")
+    make_run(folder / "other", seed=1, folds=(0,))
+    make_study(folder / "study")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def handed(runs, tmp_path_factory):
+    """A finished hand-in and what was said: copy it."""
+    out, said = tmp_path_factory.mktemp("handed") / NAME, []
+    names = ("eda", "pcam-demo-1", "study", "other")  # in any order
+    hand_in([runs / name for name in names], out, "https://example.org/us", said.append)
+    return out, said
+
+
+@pytest.fixture
+def copied(handed, tmp_path):
+    return shutil.copytree(handed[0], tmp_path / "moved elsewhere" / NAME)
+
+
+def list_files(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_folder_holds_what_is_handed_in_and_no_more(runs, handed):
+    out, said = handed
+    files = list_files(out)
+    assert {name for name in files if "/" not in name} == {
+        "CHECKLIST.md",
+        "README.md",
+        "kernel.py",
+        "leaderboard.png",
+        "report.html",
+        "report.ipynb",
+        "words.md",
+    }
+    assert {name.split("/")[1] for name in files if "/" in name} == {
+        "pcam-demo-1",
+        "other",
+        "eda",
+        "study",
+        "handin.json",
+    }
+    assert not [name for name in files if name.endswith((".npz", "submission.csv"))]
+    assert (out / "kernel.py").read_bytes() == (runs / "pcam-demo-1" / "page.py").read_bytes()
+    readme = (out / "README.md").read_text("utf-8")
+    linked = set(re.findall(r"\]\((?!https)([^)]+)\)", readme))
+    assert linked >= {"report.ipynb", "kernel.py", "leaderboard.png"}
+    assert all((out / name).exists() for name in linked)
+    assert "0.81234 on the public leaderboard" in readme
+    notebook = (out / "report.ipynb").read_text("utf-8")
+    assert str(runs) not in notebook and "This run was submitted" not in notebook
+    conclusion = notebook.partition("## 5. Conclusion")[2].partition("## 6.")[0]
+    assert re.search(r"The AUC out of fold is [^\n]* \(Figure \d+\)\.", conclusion)
+    assert said[-1].startswith(f"wrote    {out} (")
+
+
+def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(handed):
+    out, said = handed
+    text = (out / "CHECKLIST.md").read_text("utf-8")
+    points = [int(n) for n in re.findall(r"^\| [^*|]+ \| (\d+) \|", text, re.MULTILINE)]
+    assert points == [5, 15, 25, 35, 15, 30] and sum(points) == 125
+    assert "# Checklist: 125 points" in text and "| **total** | **125** |" in text
+    missing = [line[9:] for line in said if line.startswith("missing")]
+    several = "a comparison of several architectures and your reasoning are missing"
+    assert f"Architectures, 25 points: {several}" in missing
+    assert "Conclusion, 15 points: your own conclusion is missing" in missing
+    assert not [line for line in missing if line.startswith(("Results", "Deliverables"))]
+    assert "- [x] your analysis: `## results` in words.md" in text
+    assert re.search(r"- \[x\] figures such as histograms: Figures 1 to \d+", text)
+
+
+def test_a_bare_run_misses_what_other_runs_would_bring(runs):
+    run = read_run(runs / "other", runs / "other")
+    words = dict.fromkeys(SLOTS, "words")
+    parts = check_rubric([run], [], words, None, None)
+    assert [part.missing for part in parts] == [
+        [],
+        ["figures such as histograms"],
+        ["a comparison of several architectures", "tuned hyperparameters"],
+        ["tables and figures of the results", "a summary of the tuning", "a comparison of runs"],
+        [],
+        ["the address of the public repository", "a screenshot of Kaggle's leaderboard"],
+    ]
+
+
+def test_the_sandbox_s_leaderboard_is_none_of_kaggle_s(runs):
+    run = read_run(runs / "other", runs / "other")
+    for service, missing in (("Kaggle", []), ("sandbox", ["a screenshot of Kaggle's leaderboard"])):
+        board = dataclasses.replace(run, service=service)
+        words = dict.fromkeys(SLOTS, "words")
+        assert check_rubric([run], [], words, "https://example.org", board)[-1].missing == missing
+
+
+def test_a_moved_folder_is_executed_without_the_package(copied, tmp_path):
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    for name in ABSENT:
+        (absent / f"{name}.py").write_text(f"raise ImportError('{name} is absent')")
+    before = {name: (copied / name).read_bytes() for name in list_files(copied)}
+    script = tmp_path / "execute.py"
+    script.write_text(EXECUTE)
+    command = [sys.executable, "-W", "ignore", str(script)]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(absent)}
+    result = subprocess.run(command, cwd=copied, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert {name: (copied / name).read_bytes() for name in list_files(copied)} == before
+    (copied / "data" / "eda" / "run.json").unlink()
+    result = subprocess.run(command, cwd=copied, env=environment, capture_output=True, text=True)
+    assert "Received: no data/eda. Try: run this notebook where it" in result.stderr
+
+
+def test_the_notebook_holds_the_kernel_and_collapses_its_machinery(runs, handed):
+    notebook = nbformat.read(handed[0] / "report.ipynb", nbformat.NO_CONVERT)
+    cells = [cell for cell in notebook.cells if cell.source.startswith("%%writefile")]
+    page = "".join(cell.source.partition("\n")[2] for cell in cells)
+    assert page == (runs / "pcam-demo-1" / "page.py").read_text("utf-8")
+    shown = [c.source.split("\n")[1] for c in cells if not c.metadata.get("_kg_hide-input")]
+    assert {"# %% recipes/demo.py", "# %% models/small.py", "# %% methods/finetune.py"} <= set(
+        shown
+    )
+    assert "# %% models/settings.py" not in shown and len(shown) < len(cells) / 4
+
+
+PAGE = '# %% [markdown]\n# # Title\n\n# %% Settings\nBUILD_ID = ""\n{}\n\n# %% Run\nmain()\n'
+
+
+@pytest.mark.parametrize(
+    "body, ends_well", [("def main():\n    print('''\n%d''' % 6)", True), ("1", False)]
+)
+def test_retraining_runs_the_kernel_of_the_cells(tmp_path, body, ends_well):
+    page = PAGE.format(body)
+    page = page.replace('BUILD_ID = ""', f'BUILD_ID = "{compute_build_id(page)}"')
+    notebook = build_notebook(tell_training(page))
+    (switch,) = [cell for cell in notebook.cells if cell.source == "RETRAIN = False"]
+    switch.source = "RETRAIN = True"
+    notebook.cells[-1].metadata.pop("tags")  # its output is looked at
+    folder = tmp_path / NAME
+    folder.mkdir()
+    if ends_well:
+        execute_notebook(notebook, folder)
+        assert notebook.cells[-1].outputs[0].text.split() == ["6"]
+    else:
+        with pytest.raises(ValueError, match="AssertionError: the kernel failed"):
+            execute_notebook(notebook, folder)
+    assert (folder / "kernel.py").read_text("utf-8") == page
+
+
+def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
+    path = copied / "report.ipynb"
+    notebook = nbformat.read(path, nbformat.NO_CONVERT)
+    (cell,) = [c for c in notebook.cells if c.metadata.get("pcam_slot") == "architectures"]
+    cell.source = "It is **small**."
+    nbformat.write(notebook, path)
+    (copied / "README.md").write_text("My own text.\n")
+    (copied / ".git").mkdir()
+    (copied / "notes.txt").write_text("mine")
+    said = []
+    hand_in([runs / "pcam-demo-1", runs / "study"], copied, "https://example.org/us", said.append)
+    assert (copied / "README.md").read_text() == "My own text.\n"
+    assert f"kept     {copied / 'README.md'}, which you changed" in said
+    assert (copied / "notes.txt").exists() and (copied / ".git").exists()
+    assert "<strong>small</strong>" in (copied / "report.html").read_text("utf-8")
+    assert "- [x] your reasoning" in (copied / "CHECKLIST.md").read_text("utf-8")
+    words = (copied / "words.md").read_text("utf-8")
+    assert "It is **small**." in words and "Written for the report." in words
+    assert not [name for name in list_files(copied) if "data/eda" in name or "data/other" in name]
+    assert not list(copied.glob("partial-*"))
+    assert "README.md" in json.loads((copied / "data" / "handin.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["report.html", "kernel.py", "data/study/study.csv"])
+def test_a_changed_file_is_not_overwritten(runs, copied, name):
+    (copied / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"Received: other contents of {name}. Try: rename"):
+        hand_in([runs / "pcam-demo-1"], copied)
+    assert (copied / name).read_text() == "mine"
+
+
+def test_a_notebook_with_more_than_words_in_it_is_not_overwritten(runs, copied):
+    path = copied / "report.ipynb"
+    notebook = nbformat.read(path, nbformat.NO_CONVERT)
+    notebook.cells.append(nbformat.v4.new_code_cell("print('my own analysis')"))
+    nbformat.write(notebook, path)
+    text = path.read_bytes()
+    with pytest.raises(ValueError, match="expected changes in the cells of your words alone"):
+        hand_in([runs / "pcam-demo-1"], copied)
+    assert path.read_bytes() == text
+
+
+def test_foreign_and_unusable_folders_are_refused(runs, tmp_path):
+    (tmp_path / "report.ipynb").write_text("{}")
+    with pytest.raises(ValueError, match=r"Received: other contents of report\.ipynb"):
+        hand_in([runs / "pcam-demo-1"], tmp_path)
+    with pytest.raises(OSError, match="cannot write to the output folder"):
+        hand_in([runs / "pcam-demo-1"], tmp_path / "report.ipynb")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "handin.json").write_text('{"../../x": "0"}')
+    with pytest.raises(ValueError, match=r"expected files in this folder. Received: \.\./\.\./x"):
+        hand_in([runs / "pcam-demo-1"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["other", "other"], "expected each run once"),
+        (["eda"], "eda is an exploration. Expected: a run, blend or study"),
+        ([""], "expected a finished run"),
+    ],
+)
+def test_runs_that_make_no_hand_in_are_refused(runs, tmp_path, names, message):
+    with pytest.raises(ValueError, match=message):
+        hand_in([runs / name for name in names], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_notebook_that_fails_leaves_the_hand_in_as_it_was(runs, copied, monkeypatch):
+    before = {name: (copied / name).read_bytes() for name in list_files(copied)}
+    monkeypatch.setattr(handin, "copy_data", lambda run, folder, code: folder.mkdir(parents=True))
+    with pytest.raises(ValueError, match="the report's notebook failed: FileNotFoundError"):
+        hand_in([runs / "pcam-demo-1", runs / "study"], copied)
+    assert {name: (copied / name).read_bytes() for name in list_files(copied)} == before
+
+
+def test_the_command_hands_in(runs, tmp_path):
+    result = run_python(["build.py", "handin", runs / "eda", "--out", tmp_path / "out"])
+    assert result.returncode == 1 and "build.py: error: eda is an exploration" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_in_a_browser_and_on_paper(handed, tmp_path, width):
+    with browser.open_page(handed[0] / "report.html", tmp_path / "profile", width) as page:
+        found = page.ask(PROBE)
+        page.capture(tmp_path / "report.png")
+        page.print_page(tmp_path / "report.pdf")
+        page.call("Emulation.setEmulatedMedia", media="print")
+        page.resize(673)  # A4 without its margins, in CSS pixels
+        cut = page.ask(CUT)
+    assert found.pop("images") > 10
+    assert found == {"wide": [], "scroll": width, "small": 0, "broken": 0, "silent": 0}
+    assert cut == []
+    methods = [event["method"] for event in page.events]
+    shown = {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"}
+    assert not shown & set(methods)
+    requests = [e["params"]["request"]["url"] for e in page.events if "requestWill" in e["method"]]
+    assert [url.split(":")[0] for url in requests if not url.startswith("data:")] == ["file"]
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
