@@ -19,8 +19,7 @@ FRAMEWORKS = {"keras", "keras_hub", "tensorflow", "jax"}
 SUBMISSION = "inference/submission.py"
 RENAMED = {  # an earlier name of a recipe: the words that reproduce it now
     "densenet121": "fast folds=0,1,2,3,4 epochs=3 precision=float32",
-    "resnet34": "scratch architecture=resnet34 learning_rate=1e-3 augmentation=dihedral "
-    "tta=dihedral",
+    "resnet34": "scratch architecture=resnet34 learning_rate=1e-3 stain_jitter=0",
     "seed_my_vgg16": "course_my_vgg16",
     "seed_resnet34": "course_resnet34",
     "seed_vgg16": "course_vgg16",

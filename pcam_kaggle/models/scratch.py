@@ -7,13 +7,19 @@ from .build import build_network, pooled_head
 from .dihedral import GroupAveragePooling2D, GroupConv2D, GroupPooling, LiftingConv2D
 from .residual import residual_network
 from .scratch_settings import ScratchSettings
+from .small import small_cnn
 
 
 def build_scratch(settings: ScratchSettings) -> keras.Model:
     """A network of SCRATCH, as `build_network` returns it."""
-    bodies = {"p4m_densenet": p4m_densenet, "resnet34": resnet34}
+    bodies = {"wide_cnn": wide_cnn, "p4m_densenet": p4m_densenet, "resnet34": resnet34}
     name = settings.architecture
     return build_network(name, bodies[name], settings)
+
+
+def wide_cnn(inputs: KerasTensor, settings: ScratchSettings) -> KerasTensor:
+    """The small network with twice the channels: 136,305 parameters."""
+    return small_cnn(inputs, settings, width=2)
 
 
 def p4m_densenet(inputs: KerasTensor, settings: ScratchSettings) -> KerasTensor:

@@ -5,14 +5,14 @@ import dataclasses
 from ..system.settings import setting
 from .settings import NetworkSettings
 
-SCRATCH = ("p4m_densenet", "resnet34")
+SCRATCH = ("wide_cnn", "p4m_densenet", "resnet34")
 
 
 @dataclasses.dataclass(frozen=True)
 class ScratchSettings(NetworkSettings):
     """A network of SCRATCH."""
 
-    architecture: str = setting("p4m_densenet", "the network", SCRATCH)
+    architecture: str = setting("wide_cnn", "the network", SCRATCH)
 
     def check(self):
         super().check()

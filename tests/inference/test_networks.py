@@ -92,7 +92,7 @@ def test_networks_like_those_of_the_recipes_load_in_float32_on_a_cpu(build, poli
     """Our layers, a base within a network, resized patches; weights as if trained."""
     keras.config.set_dtype_policy(policy)
     try:
-        network = build(ScratchSettings(crop_size=64, input_size=48))
+        network = build(ScratchSettings(architecture="p4m_densenet", crop_size=64, input_size=48))
     finally:
         keras.config.set_dtype_policy("float32")
     random = np.random.default_rng(0)
@@ -112,10 +112,10 @@ def test_a_float16_network_of_a_run_gives_in_float32_what_float32_gives(tmp_path
     """The weights are float32 already: only the arithmetic changes."""
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        network = build_scratch(ScratchSettings(input_size=32))
+        network = build_scratch(ScratchSettings(architecture="p4m_densenet", input_size=32))
     finally:
         keras.config.set_dtype_policy("float32")
-    twin = build_scratch(ScratchSettings(input_size=32))
+    twin = build_scratch(ScratchSettings(architecture="p4m_densenet", input_size=32))
     twin.set_weights(network.get_weights())
     save_network(tmp_path / "network.keras", network, OURS)
     loaded, _ = load_network(tmp_path / "network.keras")

@@ -121,7 +121,7 @@ def test_what_would_break_the_symmetry_is_refused(make, words):
 
 def test_p4m_densenet_needs_no_test_time_views():
     keras.utils.set_random_seed(0)
-    network = build_scratch(ScratchSettings())
+    network = build_scratch(ScratchSettings(architecture="p4m_densenet"))
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (2, 96, 96, 3)).astype("float32")
     network(images, training=True)

@@ -72,7 +72,7 @@ def mixed_float16():
 def make_method(name):
     """Fine-tuning of a network with random weights, all that has a state included."""
     settings = make_settings(epochs=2, ema_momentum=0.8, gradient_clip=1.0, stain_jitter=0.05)
-    network = ScratchSettings(crop_size=32, input_size=32)
+    network = ScratchSettings(architecture="p4m_densenet", crop_size=32, input_size=32)
     return Finetune(
         BUILDERS[name], augment_patches, network, settings.augmentation, settings.training
     )
@@ -88,7 +88,7 @@ def test_a_network_trains_and_predicts_as_in_float32(name, mixed_float16, monkey
     assert np.isfinite(history[["loss", "val_loss"]]).all(axis=None)
     mixed = predict(network, PATCHES.images)
     keras.config.set_dtype_policy("float32")
-    twin = BUILDERS[name](ScratchSettings(crop_size=32, input_size=32))
+    twin = BUILDERS[name](ScratchSettings(architecture="p4m_densenet", crop_size=32, input_size=32))
     assert not same_weights(network, twin)  # it was trained
     twin.set_weights(network.get_weights())
     plain = predict(twin, PATCHES.images)

@@ -214,7 +214,11 @@ def test_a_part_made_directly_is_checked_and_cannot_change():
             {"architecture": "xception", "input_size": 64},
             "input_size: xception takes 72 to 224 pixels",
         ),
-        (ScratchSettings, {"input_size": 40}, "p4m_densenet takes 32 to 224 pixels in steps of 16"),
+        (
+            ScratchSettings,
+            {"architecture": "p4m_densenet", "input_size": 40},
+            "p4m_densenet takes 32 to 224 pixels in steps of 16",
+        ),
         (ScratchSettings, {"architecture": "resnet"}, "did you mean 'resnet34'?"),
         (
             CourseNetworkSettings,
