@@ -12,7 +12,7 @@ BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
 CELL = re.compile(r"^(?=# %%)", re.MULTILINE)  # where a cell starts
 PROSE = "# %% [markdown]"  # how a cell of text starts
 SETTINGS_END = "\n# %% Imports\n"
-SLOTS = ("BUILD_ID", "CODE_ID ", "SETTINGS", "OVERRIDE")  # how their lines start
+SLOT = re.compile(r"(BUILD_ID|CODE_ID|SETTINGS|OVERRIDES) = ")
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
 
 
@@ -50,7 +50,7 @@ def read_page() -> str:
 def hash_code(page: str) -> str:
     """Return ten hex digits over a page's code: all but the values above its imports."""
     head, mark, below = join_code(page).partition(SETTINGS_END)
-    added = [line for line in head.split("\n") if line[:1].isalpha() and line[:8] not in SLOTS]
+    added = [line for line in head.split("\n") if line[:1].isalpha() and not SLOT.match(line)]
     return short_hash("\n".join([*added, below])) if mark else ""
 
 
