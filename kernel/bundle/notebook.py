@@ -54,8 +54,12 @@ def read_source(text: str) -> str:
             whatever Kaggle has added to it.
     """
     try:
-        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-        sources = [cell["source"] for cell in cells]
-        return "\n".join(s if isinstance(s, str) else "".join(s) for s in sources) + "\n"
+        cells = [
+            cell
+            for cell in json.loads(text.removeprefix("\ufeff"))["cells"]
+            if cell["cell_type"] == "code"
+        ]
+        sources = ["".join(cell["source"]) for cell in cells]  # a text, or a list of lines
+        return "\n".join(sources).replace("\r\n", "\n") + "\n"
     except (ValueError, TypeError, KeyError, RecursionError):  # no notebook
         return text

@@ -25,12 +25,7 @@ from ..training.members import fit_members
 from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
 
-SETTINGS = {
-    "architecture": "wide_cnn",
-    "epochs": 8,
-    "learning_rate": 4e-3,
-    "stain_jitter": 0.05,
-}
+SETTINGS = {"architecture": "wide_cnn", "epochs": 8, "learning_rate": 4e-3, "stain_jitter": 0.05}
 
 
 def parts() -> dict:

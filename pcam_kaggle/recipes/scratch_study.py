@@ -21,11 +21,7 @@ from ..training.study import run_study
 from ..training.study_log import Range
 from ..training.study_settings import StudySettings
 
-SETTINGS = {
-    "architecture": "wide_cnn",
-    "epochs": 8,
-    "learning_rate": 4e-3,
-}
+SETTINGS = {"architecture": "wide_cnn", "epochs": 8, "learning_rate": 4e-3}
 
 
 def parts() -> dict:

@@ -10,7 +10,8 @@ from .files import short_hash
 
 BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
 CELL = re.compile(r"^(?=# %%)", re.MULTILINE)  # where a cell starts
-PROSE = "# %% [markdown]"  # how a cell of text starts
+PROSE = "# %% [markdown]"  # how a cell of text starts; code below it is code all the same
+TEXT = re.compile(rf"{re.escape(PROSE)}(\n(#.*)?)*")
 SETTINGS_END = "\n# %% Imports\n"
 SLOT = re.compile(r"(BUILD_ID|CODE_ID|SETTINGS|OVERRIDES) = ")
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
@@ -28,7 +29,7 @@ def split_cells(page: str) -> list:
 
 def join_code(page: str) -> str:
     """Return a page's cells of code: the same for a script and for a notebook made of it."""
-    return "\n".join(cell for cell in split_cells(page) if not cell.startswith(PROSE))
+    return "\n".join(cell for cell in split_cells(page) if not TEXT.fullmatch(cell))
 
 
 def is_notebook() -> bool:

@@ -62,8 +62,10 @@ def test_what_kaggle_adds_to_a_notebook_is_no_other_code(page, notebook):
         cell["metadata"]["execution"] = {"shell.execute_reply": "2027"}
         if cell["cell_type"] == "code":
             cell |= {"outputs": [{"output_type": "stream", "text": "x"}], "execution_count": number}
-            cell["source"] = "".join(cell["source"]) + "\n"
-    assert hash_source(read_source(json.dumps(notebook))) == hash_source(page.source)
+            cell["source"] = "".join(cell["source"]).replace("\n", "\r\n") + "\n"
+    source = read_source("\ufeff" + json.dumps(notebook))
+    assert hash_source(source) == hash_source(page.source)
+    assert compute_build_id(source) == page.build_id
 
 
 def test_lines_edited_in_a_cell_are_other_code(page, notebook):

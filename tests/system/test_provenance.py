@@ -50,6 +50,13 @@ def test_code_that_cannot_be_read_resumes_nothing(page):
     assert choose_code_id("exec(page)", find_code_id(page.source)) == ""
 
 
+def test_code_below_the_mark_of_a_text_is_code(page):
+    edited = edit(page, "# # PCam explore\n", "# # PCam explore\nfit = None\n")
+    assert compute_build_id(edited) != page.build_id
+    code_id = find_code_id(page.source)
+    assert choose_code_id(edited, code_id) != code_id.partition("-")[0]
+
+
 def test_text_is_no_code(page):
     """A notebook executes no cell of text."""
     edited = edit(page, "# # PCam explore\n", "# # My patches\n#\n# Words.\n")
