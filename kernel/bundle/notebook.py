@@ -2,10 +2,11 @@
 
 import json
 
-from pcam_kaggle.system.provenance import PROSE, split_cells
+from pcam_kaggle.system.provenance import split_cells
 
 from .cells import MACHINERY
 
+PROSE = "# %% [markdown]"  # the mark of a cell of text
 OPEN = ("# %% Settings", "# %% Run")  # code above or below the story that stays unfolded
 CONTENTS = "\n**Contents**"  # line numbers of the script; viewers list the headings themselves
 # Folded in Kaggle's viewer and editor, and in Jupyter.

@@ -10,8 +10,7 @@ from .files import short_hash
 
 BUILD_ID_LINE = re.compile(r'^BUILD_ID = "[0-9a-f]*"', re.MULTILINE)
 CELL = re.compile(r"^(?=# %%)", re.MULTILINE)  # where a cell starts
-PROSE = "# %% [markdown]"  # how a cell of text starts; code below it is code all the same
-TEXT = re.compile(rf"{re.escape(PROSE)}(\n(#.*)?)*")
+TEXT = re.compile(r"# %% \[markdown\](\n(#.*)?)*")  # a cell of text, without code below
 SETTINGS_END = "\n# %% Imports\n"
 SLOT = re.compile(r"(BUILD_ID|CODE_ID|SETTINGS|OVERRIDES) = ")
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pandas", "scikit-learn", "pillow")
