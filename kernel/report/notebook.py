@@ -1,5 +1,6 @@
 """The story as an executed notebook."""
 
+import os
 from pathlib import Path
 
 import nbclient
@@ -41,6 +42,8 @@ def hash_cells(notebook: nbformat.NotebookNode) -> str:
 def execute_notebook(notebook: nbformat.NotebookNode, home: Path) -> None:
     """Execute a notebook, in place, in the folder of the report.
 
+    Modules are not imported from that folder, in which anybody may have put a pandas.py.
+
     Raises:
         ValueError: a cell failed; names the error.
     """
@@ -48,12 +51,15 @@ def execute_notebook(notebook: nbformat.NotebookNode, home: Path) -> None:
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
-        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
+        extra_arguments=[
+            "--IPKernelApp.log_level=40",  # errors only
+            "--IPKernelApp.ignore_cwd=True",
+        ],
         resources={"metadata": {"path": str(home)}},
         record_timing=False,
     )
     try:
-        client.execute()
+        client.execute(env={**os.environ, "PYTHONSAFEPATH": "1"})
     except nbclient.exceptions.CellExecutionError as error:
         raise ValueError(f"the report's notebook failed: {error.ename}: {error.evalue}") from error
     notebook.metadata.pop("language_info", None)

@@ -31,8 +31,8 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
     for run in runs:
         draw_study(run)
     for network in list_networks(runs):
-        if network.stages:
-            path = home.folder / network.picture
+        path = home.folder / network.picture
+        if network.stages and is_outdated(path, "run.json"):
             plot_stages(network.name, network.stages, network.scale, path)
     draw_curves(home)
     draw_maps(home, members)

@@ -20,9 +20,10 @@ from report_runs import (
 )
 
 from kernel.report.assessment import assess_run, read_members
+from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.outline import tell
 from kernel.report.reading import check_runs, read_run
-from kernel.report.story import SLOTS
+from kernel.report.story import SLOTS, Cell
 from kernel.report.writer import write_report
 
 MARKUP = (
@@ -202,6 +203,14 @@ def test_nothing_outside_the_folder_is_read(tmp_path):
     (run / "evaluation.json").symlink_to(tmp_path / "secret.json")
     with pytest.raises(ValueError, match="link out of its folder"):
         tell_all(run)
+
+
+@pytest.mark.parametrize("name", ["pandas", "ipykernel_launcher"])
+def test_no_module_in_the_folder_is_imported(tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    notebook = build_notebook([Cell("import pandas\nprint('read')", is_code=True)])
+    execute_notebook(notebook, tmp_path)
+    assert notebook.cells[0].outputs[0].text == "read\n"
 
 
 def test_a_network_s_file_of_other_arrays_is_refused(tmp_path):
