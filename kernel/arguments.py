@@ -288,9 +288,9 @@ def add_report(command: argparse.ArgumentParser) -> None:
         "names", nargs="+", metavar="RUN", help="the first is compared with the others"
     )
     command.add_argument(
-        "--repository", metavar="URL", help="the repository's page; git's origin if omitted"
+        "--repository", metavar="URL", help="your repository's page; the folder's origin if omitted"
     )
-    command.add_argument("--author", metavar="NAME", help="your name; git's user.name if omitted")
+    command.add_argument("--author", metavar="NAME", help="your name")
 
 
 def add_sandbox(command: argparse.ArgumentParser) -> None:

@@ -77,13 +77,16 @@ def is_own(record: PushRecord, client: object) -> bool:
 def find_folder(name: str, runs: Path = RUNS) -> Path:
     """The folder of a run, pushed or made at home: its path or name, or a build id.
 
-    The runs of the demo are in a folder of their own in `runs`.
+    The runs of the demo are in a folder of their own in `runs`. A path of a folder without
+    run.json is returned too: whoever reads it says what is missing.
     """
     home = list_home(runs)
     own = [run for run in home if run.name.split("-")[-2:] == [name, "home"]]  # the build id
     for folder in (runs / name, pathlib.Path(name), runs / "demo" / name, *own):
         if (folder / "run.json").is_file():
             return folder
+    if pathlib.Path(name).is_dir():
+        return pathlib.Path(name)
     if home and not list_runs(runs):
         raise ValueError(unknown("run", name, [run.name for run in home]))
     return find_run(name, runs)

@@ -124,6 +124,9 @@ def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
     assert find_folder(demo.name, runs) == demo
     with pytest.raises(ValueError, match="unknown run 'fast'.*pcam-fast-0123456789-home"):
         find_folder("fast", runs)
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    assert find_folder(str(unfinished), runs) == unfinished
 
 
 def test_a_board_of_another_version_is_kept(tmp_path):

@@ -13,7 +13,7 @@ from pcam_kaggle.system.records import Member, load_member
 
 from ..files import update_json
 from ..predictions import compare_oof
-from .checks import fill, wrong
+from .checks import make_record, wrong
 from .reading import ReportRun
 
 MAX_PATCHES = 10_000_000
@@ -151,7 +151,7 @@ def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
     )
     if stains is None:
         rows = run.record.get("evaluation", {}).get("by_stain", [])
-        by_stain = tuple(fill(StainScores, row) for row in rows)
+        by_stain = tuple(make_record(StainScores, row) for row in rows)
         evaluation = dataclasses.replace(evaluation, by_stain=by_stain)
     update_json(run.folder / "evaluation.json", evaluation)
     return evaluation

@@ -9,7 +9,6 @@ from .reading import ReportRun, find_explored
 from .words import WORDS
 
 TOTAL = 125  # points, of which the rubric's five sections have 95
-OWN = "only you can write it"
 SECTIONS = {  # by its number in the report: title, points, and its slot with what it lacks
     1: ("Problem and data", 5, "problem", "the problem in your own words"),
     2: ("Exploration", 15, "exploration", "your reading of the figures"),
@@ -70,13 +69,11 @@ def check_rubric(
         answers = [*made[number](runs, shown)] if number in made else []
         if number == 5:
             answers.append(Answer("an interpretation of the results", "the sentences of section 5"))
-        text = f"`## {slot}` in {WORDS}"
-        answers.append(
-            Answer(lacking, text if words[slot] else f"{OWN}: {text}", words[slot] != "")
-        )
+        text = f"write it below `## {slot}` in {WORDS}"
+        answers.append(Answer(lacking, text, words[slot] != ""))
         parts.append(Part(title, points, answers))
     rest = TOTAL - sum(part.points for part in parts)
-    return [*parts, Part("Deliverables", rest, [*ask_deliverables(repository, board)])]
+    return [*parts, Part("Deliverables", rest, [*ask_deliverables(cells, repository, board)])]
 
 
 def list_labels(cells: list, number: int) -> str:
@@ -107,7 +104,7 @@ def ask_data(runs: list, shown: str) -> Iterator[Answer]:
 def ask_exploration(runs: list, shown: str) -> Iterator[Answer]:
     """Section 2: visualizations and cleaning."""
     there = find_explored(runs) is not None
-    text = shown if there else "add an exploration: `python build.py eda`, then `handin ... eda`"
+    text = shown if there else "add an exploration (`python build.py eda`, then `handin ... eda`)"
     yield Answer("figures such as histograms", text, there)
     yield Answer("the cleaning of the data", "the paragraph *Cleaning* of section 2")
 
@@ -125,7 +122,7 @@ def ask_architectures(runs: list, shown: str) -> Iterator[Answer]:
 def ask_tuning(runs: list, question: str) -> Answer:
     """Whether there is a study of several trials."""
     trials = sum(len(run.study) for run in runs if run.study is not None)
-    text = f"{trials} trials, in section 4" if trials > 1 else "add a study: `build.py tune`"
+    text = f"{trials} trials, in section 4" if trials > 1 else "add a study (`build.py tune`)"
     return Answer(question, text, trials > 1)
 
 
@@ -134,21 +131,25 @@ def ask_results(runs: list, shown: str) -> Iterator[Answer]:
     yield Answer("tables and figures of the results", shown or "section 4 has none", shown != "")
     yield ask_tuning(runs, "a summary of the tuning")
     compared = sum(run.oof is not None for run in runs)
-    more = "add another run: they are compared on the same patches"
+    more = "add another run, for a comparison on the same patches"
     text = f"{compared} runs" if compared > 1 else more
     yield Answer("a comparison of runs", text, compared > 1)
     settings = runs[0].settings
     names = [name for name in ("augmentation", "tta") if settings.get(name, "none") != "none"]
     num_networks = len(runs[0].record.get("fold_auc", {}))
     used = names + ["the average of several networks"] * (num_networks > 1)
-    text = ", ".join(used) or "none: neither augmentation nor test-time views nor several folds"
+    text = ", ".join(used) or "no augmentation, no test-time views, and one network"
     yield Answer("techniques that improve training or performance", text, bool(used))
 
 
-def ask_deliverables(repository: str | None, board: ReportRun | None) -> Iterator[Answer]:
+def ask_deliverables(
+    cells: list, repository: str | None, board: ReportRun | None
+) -> Iterator[Answer]:
     """The notebook, the repository and the screenshot."""
-    yield Answer("a Jupyter notebook", "report.ipynb")
-    text = "its address is in the notebook: check that it is public"
+    has_kernel = any(cell.is_kernel for cell in cells)
+    text = "report.ipynb" if has_kernel else "report.ipynb, but the page of no run is at hand"
+    yield Answer("a Jupyter notebook with model building and training", text, has_kernel)
+    text = "in the notebook; check that it is yours and public"
     missing = "repeat with `--repository URL`"
     yield Answer(
         "the address of the public repository", text if repository else missing, bool(repository)
@@ -157,7 +158,7 @@ def ask_deliverables(repository: str | None, board: ReportRun | None) -> Iterato
     if board is None:
         text = "`python build.py submit`, then `python build.py leaderboard`"
     elif not is_kaggles:
-        text = "leaderboard.png is the sandbox's: `python build.py run` submits to Kaggle"
+        text = "leaderboard.png is the sandbox's; `python build.py run` submits to Kaggle"
     yield Answer("a screenshot of Kaggle's leaderboard", text, is_kaggles)
 
 

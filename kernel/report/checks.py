@@ -182,7 +182,7 @@ def read_csv(path: Path, numbers: tuple, texts: tuple = ()) -> pd.DataFrame | No
     return table
 
 
-def fill(kind: type, row: dict) -> object:
+def make_record(kind: type, row: dict) -> object:
     """A dataclass from an entry of a JSON file: None for what that lacks, nothing of what else."""
     return kind(**{field.name: row.get(field.name) for field in dataclasses.fields(kind)})
 

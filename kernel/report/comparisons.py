@@ -10,7 +10,7 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 
 from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
-from .checks import fill
+from .checks import make_record
 from .reading import ReportRun
 from .story import Story
 
@@ -37,7 +37,7 @@ table = pd.DataFrame(rows).T"""
 STUDY = """\
 study = read({name!r}, "study.csv")
 study["number"] = [f"trial {{number}}" for number in study["number"]]
-names = {{"state": "state", "value": "validation AUC", "epochs_trained": "epochs trained"}}
+names = {{"value": "validation AUC", "epochs_trained": "epochs trained"}}
 best = study.sort_values("value", ascending=False).set_index("number").head(20)
 table = best.rename(columns=names)"""
 MAX_CHANGES = 4  # settings named of a run that differs in more
@@ -81,7 +81,7 @@ def tell_blend(story: Story, run: ReportRun) -> None:
     """What each member of a blend adds, or each method of a run of several."""
     rows = {}
     for row in run.record["adds"]:
-        part = fill(Contribution, row)
+        part = make_record(Contribution, row)
         rows[part.run] = {
             "AUC out of fold": f"{part.oof_auc:.4f}",
             "weight": f"{part.weight:.3f}",
@@ -106,7 +106,7 @@ def describe_second(study: dict, num_completed: int) -> str:
     if "second" not in study or study.get("not_compared"):
         return "How far it is above the others is unknown."
     second = study["second"]
-    far = fill(Comparison, second).describe()
+    far = make_record(Comparison, second).describe()
     text = f"Trial {second['trial']}, the second, is below it by {far}."
     if study.get("within_noise"):
         numbers = ", ".join(map(str, study["within_noise"]))
@@ -157,13 +157,13 @@ def describe_changes(
             continue
         changed = describe_difference(by_name[name], home)
         gain = describe_gain(found.difference, found.interval)
-        verdict = judge(found.interval, "helped", "cost AUC")
+        verdict = judge(found.interval)
         yield f"{changed}: {gain} AUC, {verdict}{story.point_at('runs')}."
     if assessment is not None:
         if views := assessment.views:
             yield (
                 f"Test-time views: {describe_gain(views.difference, views.interval)} AUC, "
-                f"{judge(views.interval, 'helped', 'cost AUC')}{story.point_at('gains')}."
+                f"{judge(views.interval)}{story.point_at('gains')}."
             )
         if len(assessment.seed_aucs) > 1:
             gain = assessment.evaluation.auc - statistics.mean(assessment.seed_aucs)
@@ -175,9 +175,7 @@ def describe_changes(
         for row in run.record.get("adds", []):
             if "adds" in row:
                 interval = row.get("interval")
-                verdict = (
-                    judge(interval, "helped", "cost AUC") if interval else "without an interval"
-                )
+                verdict = judge(interval) if interval else "without an interval"
                 yield (
                     f"{row['run']} in {run.label}: {describe_gain(row['adds'], interval)} AUC, "
                     f"{verdict}{story.point_at(f'members of {run.name}')}."
@@ -193,12 +191,12 @@ def describe_changes(
             )
 
 
-def judge(interval: tuple, better: str, worse: str) -> str:
+def judge(interval: tuple) -> str:
     """What an interval of a difference tells; 0 within it tells nothing."""
     low, high = interval
     if low <= 0 <= high:
         return "not told apart from no difference"
-    return better if low > 0 else worse
+    return "helped" if low > 0 else "cost AUC"
 
 
 def describe_difference(run: ReportRun, home: ReportRun) -> str:

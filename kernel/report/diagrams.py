@@ -8,7 +8,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from pcam_kaggle.analysis.style import COLORS, WIDTH, draw_figure
 
-PATCH, CENTER = 96, 32  # pixels
+PATCH, CENTER = 96, 32  # pixels on a side
 COLUMNS = 38  # characters of a line in a block
 LINE, GAP = 0.24, 0.34  # inches
 BOX, ICON = 4.4, 1.0  # widths in inches

@@ -12,11 +12,11 @@ from pcam_kaggle.system.files import hash_file, read_json, write_json
 from pcam_kaggle.system.paths import open_output
 
 from ..files import write_text
+from .appendix import KERNEL, find_page, tell_appendix
 from .checklist import check_rubric, describe_missing, render_checklist
-from .reading import ReportRun, check_runs, find_page, read_run
-from .training import KERNEL, tell_training
+from .reading import ReportRun, read_run
 from .words import take_words
-from .writer import describe_words, find_repository, make_story, publish
+from .writer import check_runs, describe_words, find_repository, make_story, publish
 
 PICTURE = "leaderboard.png"
 WRITTEN = "data/handin.json"  # the SHA-256 of every file as it was written
@@ -34,7 +34,7 @@ histopathologic-cancer-detection): does the center of a patch of lymph node tiss
 | file | what it is |
 |---|---|
 | [report.ipynb](report.ipynb) | the notebook, executed: data, exploration, networks, results, \
-conclusion, training code |
+conclusion{code} |
 | [report.html](report.html) | the same without its code, as one page to read or print |
 {more}| [CHECKLIST.md](CHECKLIST.md) | the rubric, and where the notebook answers it |
 | [data/](data) | the files of the runs that the notebook reads |
@@ -46,8 +46,9 @@ python -m pip install jupyterlab pandas scikit-learn matplotlib
 jupyter lab report.ipynb
 ```
 
-It reads only `data/`. It trains only where `RETRAIN` is set to true, which its appendix explains.
+It reads only `data/`.{retrain}
 """
+RETRAIN = " It trains only where `RETRAIN` is set to true, which its appendix explains."
 
 
 def hand_in(
@@ -68,9 +69,10 @@ def hand_in(
         folders: Paths of runs, as for `write_report`; studies and explorations may stand
             anywhere among them.
         out: the folder, which may hold an earlier hand-in.
-        repository: the address of the repository; None asks git.
+        repository: the address of the repository; None for the origin of `out`, if it is a git
+            repository itself.
         say: function that prints a line.
-        author: who hands it in; None asks git for its user.name.
+        author: who hands it in, or None.
 
     Returns:
         Path of the folder.
@@ -91,7 +93,7 @@ def hand_in(
     cells = make_story(runs, words, repository, author)
     with tempfile.TemporaryDirectory(dir=out, prefix="partial-") as scratch:
         draft = Path(scratch)
-        parts = fill(draft, runs, cells, words, repository)
+        parts = write_draft(draft, runs, cells, words, repository)
         kept = move(draft, out, written)
     num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     say(describe_words(words, out))
@@ -144,16 +146,16 @@ def is_changed(path: Path, digest: str | None) -> bool:
     return path.exists() and (not path.is_file() or hash_file(path) != digest)
 
 
-def fill(draft: Path, runs: list, cells: list, words: dict, repository: str | None) -> list:
+def write_draft(draft: Path, runs: list, cells: list, words: dict, repository: str | None) -> list:
     """Write all files of a hand-in into an empty folder; the Parts of its checklist."""
     code = "\n".join(cell.source for cell in cells if cell.is_code)
     for run in runs:
         copy_data(run, draft / run.place, code)
-    pages = {run.name: page for run in runs if (page := find_page(run))}
-    for page in list(pages.values())[:1]:  # of the other runs, the kernel is a file
-        cells = [*cells, *tell_training(page)]
-    for name in list(pages)[1:]:
-        write_text(draft / "data" / name / KERNEL, pages[name])
+    pages = [(run, page) for run in runs if (page := find_page(run))]
+    for run, page in pages[:1]:  # of the other runs, the kernel is a file
+        cells = [*cells, *tell_appendix(page, run.record["build_id"])]
+    for run, page in pages[1:]:
+        write_text(draft / run.place / KERNEL, page)
     board = next((run for run in runs if run.has(PICTURE)), None)
     if board:
         shutil.copyfile(board.folder / PICTURE, draft / PICTURE)
@@ -180,12 +182,14 @@ def render_readme(run: ReportRun, has_kernel: bool, has_picture: bool) -> str:
     for board in ("public", "private"):
         if score := run.scores.get(f"{board}_score"):
             scores.append(f"{score} on the {board} leaderboard")
-    more = ""
+    code = retrain = more = ""
     if has_kernel:
+        code, retrain = ", training code", RETRAIN
         more += f"| [{KERNEL}]({KERNEL}) | the kernel as it ran: network, training, prediction |\n"
     if has_picture:
         more += f"| [{PICTURE}]({PICTURE}) | the leaderboard |\n"
-    return README.format(scores=f"\n**{', '.join(scores)}.**" if scores else "", more=more)
+    told = f"\n**{', '.join(scores)}.**" if scores else ""
+    return README.format(scores=told, code=code, retrain=retrain, more=more)
 
 
 def move(draft: Path, out: Path, written: dict) -> list[str]:

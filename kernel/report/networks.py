@@ -5,6 +5,8 @@ import pprint
 import re
 
 from ..facts.networks import Network, Stage, load_networks, load_stages
+from .appendix import find_page
+from .diagrams import CENTER, PATCH
 from .methods import (
     describe_method,
     describe_several,
@@ -14,10 +16,9 @@ from .methods import (
     name_weights,
     tell_settings,
 )
-from .reading import ReportRun, find_page
+from .reading import ReportRun
 from .story import Story
 
-PATCH, CENTER = 96, 32  # pixels
 ATTENTION = ("midnight", "vit")  # networks without stages
 
 

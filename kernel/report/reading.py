@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pcam_kaggle.system.files import read_json
-from pcam_kaggle.system.provenance import compute_build_id
 
-from ..bundle.page import bundle_kernel
-from ..predictions import find_estimate, find_slides, list_methods, read_oof, read_table
+from ..predictions import find_estimate, find_slides, list_methods, read_oof
 from ..records import PushRecord, read_content, read_record, read_result
 from .checks import (
     CALIBRATION,
@@ -213,76 +211,6 @@ def read_patches(path: Path) -> pd.DataFrame | None:
     """patches.csv, each patch once, or None."""
     patches = read_csv(path, PATCHES, ("id", "blank"))
     return None if patches is None else patches.drop_duplicates("id")
-
-
-def find_page(run: ReportRun) -> str:
-    """The page that made a run; "" if it is not at hand.
-
-    `train` keeps it in the run's folder. That of a pushed run is built again, which gives the same
-    text as long as the package is the same. Nothing of it is executed.
-    """
-    build_id = run.record.get("build_id", "")
-    texts = [path.read_text("utf-8", "replace") for path in sorted(run.folder.glob("*.py"))]
-    pushed = read_record(run.folder, PushRecord)
-    if pushed and pushed.kernel:
-        hours = {} if pushed.max_hours is None else {"max_hours": pushed.max_hours}
-        changes = {**(pushed.settings or {}), **hours}
-        changes = {n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()}
-        try:
-            texts.append(bundle_kernel(pushed.recipe, changes).source)
-        except ValueError:  # a recipe or settings of another version
-            texts.append("")
-    return next((text for text in texts if compute_build_id(text) == build_id), "")
-
-
-def check_runs(runs: list) -> None:
-    """Refuse runs that make no report.
-
-    Args:
-        runs: list of ReportRun, the report's own first.
-
-    Raises:
-        ValueError: a run given twice, runs of different competitions, a first one that
-            is neither a run nor a blend nor a study. Names the runs.
-    """
-    home = runs[0]
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            "expected each run once, in folders of different names. Received: " + ", ".join(names)
-        )
-    check_competition(runs)
-    if home.study is None and home.oof is None:
-        if home.exploration is not None:
-            raise ValueError(
-                f"{home.name} is an exploration. Expected: a run, blend or study as "
-                f"the first of the folders. Try: name one before {home.name}"
-            )
-        raise ValueError(
-            f"{home.folder / 'oof.csv'} is not there. Expected: the folder of a "
-            "finished run. Try: python build.py output, or train"
-        )
-
-
-def check_competition(runs: list) -> None:
-    """Refuse runs with different test images.
-
-    Raises:
-        ValueError: names two of them.
-    """
-    tests = {
-        run.name: set(read_table(run.folder / "submission.csv", ["id", "label"]).index)
-        for run in runs
-        if run.has("submission.csv")
-    }
-    for name, ids in tests.items():
-        first = next(iter(tests))
-        if ids != tests[first]:
-            raise ValueError(
-                f"{first} and {name}: expected runs of one competition, with the same "
-                f"test images. Received: {len(tests[first]):,} and {len(ids):,} ids, "
-                f"{len(ids & tests[first]):,} in common"
-            )
 
 
 def find_explored(runs: list) -> ReportRun | None:

@@ -11,13 +11,13 @@ import nbformat
 from pcam_kaggle.system.files import write_beside
 
 from ..files import write_text
-from ..folders import ROOT
+from ..predictions import read_table
 from .assessment import assess_run, evaluate_run, read_members
 from .notebook import build_notebook, execute_notebook
 from .outline import tell
 from .page import render_page
 from .pictures import draw_pictures
-from .reading import check_runs, find_stains, read_run
+from .reading import find_stains, read_run
 from .words import WORDS, gather_words
 
 
@@ -36,9 +36,10 @@ def write_report(
         folders: Paths of runs. The report is about the first, a run, a blend or a
             study; the others are compared with it, and the exploration and the stains
             come from the explorations among them.
-        repository: the address of the repository; None asks git.
+        repository: the address of the repository; None for the origin of the folder, if it is a
+            git repository itself.
         say: function that prints a line.
-        author: who hands it in; None asks git for its user.name.
+        author: who hands it in, or None.
 
     Returns:
         Path of report.html.
@@ -59,6 +60,56 @@ def write_report(
     return page
 
 
+def check_runs(runs: list) -> None:
+    """Refuse runs that make no report.
+
+    Args:
+        runs: list of ReportRun, the report's own first.
+
+    Raises:
+        ValueError: a run given twice, runs of different competitions, a first one that
+            is neither a run nor a blend nor a study. Names the runs.
+    """
+    home = runs[0]
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "expected each run once, in folders of different names. Received: " + ", ".join(names)
+        )
+    check_competition(runs)
+    if home.study is None and home.oof is None:
+        if home.exploration is not None:
+            raise ValueError(
+                f"{home.name} is an exploration. Expected: a run, blend or study as "
+                f"the first of the folders. Try: name one before {home.name}"
+            )
+        raise ValueError(
+            f"{home.folder / 'oof.csv'} is not there. Expected: the folder of a "
+            "finished run. Try: python build.py output, or train"
+        )
+
+
+def check_competition(runs: list) -> None:
+    """Refuse runs with different test images.
+
+    Raises:
+        ValueError: names two of them.
+    """
+    tests = {
+        run.name: set(read_table(run.folder / "submission.csv", ["id", "label"]).index)
+        for run in runs
+        if run.has("submission.csv")
+    }
+    for name, ids in tests.items():
+        first = next(iter(tests))
+        if ids != tests[first]:
+            raise ValueError(
+                f"{first} and {name}: expected runs of one competition, with the same "
+                f"test images. Received: {len(tests[first]):,} and {len(ids):,} ids, "
+                f"{len(ids & tests[first]):,} in common"
+            )
+
+
 def make_story(runs: list, words: dict, repository: str | None, author: str | None) -> list:
     """Assess runs, draw their pictures where they need it, and tell the report.
 
@@ -66,7 +117,7 @@ def make_story(runs: list, words: dict, repository: str | None, author: str | No
         runs: list of ReportRun, checked, the report's own first.
         words: dict of slots and the author's own words.
         repository: the address of the repository, or None.
-        author: who hands it in; None asks git for its user.name.
+        author: who hands it in, or None.
 
     Returns:
         List of Cell.
@@ -79,7 +130,7 @@ def make_story(runs: list, words: dict, repository: str | None, author: str | No
         if run.oof is not None:
             evaluate_run(run, find_stains(runs))  # the table of runs shows their intervals
     draw_pictures(runs, members, assessment)
-    return tell(runs, assessment, words, repository, author or ask_git("user.name", ROOT))
+    return tell(runs, assessment, words, repository, author)
 
 
 def publish(cells: list, home: Path, name: str) -> Path:
@@ -112,25 +163,20 @@ def describe_words(words: dict, home: Path) -> str:
 
 
 def find_repository(folder: Path) -> str | None:
-    """The web page of the origin of the repository that holds a folder, else of this one, or None.
+    """The web page of the origin of a folder that is a git repository itself, or None.
 
     Leaves out what stands before an @, which may be a password.
     """
-    for place in (folder, ROOT):
-        url = ask_git("remote.origin.url", place).removesuffix(".git")
-        ssh = re.fullmatch(r"(?:ssh://)?[\w.-]+@([\w.-]+)[:/](.+)", url)
-        if ssh:
-            return f"https://{ssh[1]}/{ssh[2]}"
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme in ("http", "https"):
-            return f"https://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return None
-
-
-def ask_git(name: str, folder: Path) -> str:
-    """A value of git's configuration in a folder, "" if there is none or no git."""
-    command = ["git", "-C", str(folder), "config", "--get", name]
+    command = ["git", f"--git-dir={folder / '.git'}", "config", "--local", "remote.origin.url"]
     try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    except FileNotFoundError:
-        return ""
+        found = subprocess.run(command, capture_output=True, text=True).stdout
+    except FileNotFoundError:  # no git
+        return None
+    url = found.strip().removesuffix(".git")
+    ssh = re.fullmatch(r"(?:ssh://)?[\w.-]+@([\w.-]+)[:/](.+)", url)
+    if ssh:
+        return f"https://{ssh[1]}/{ssh[2]}"
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme in ("http", "https"):
+        return f"https://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return None

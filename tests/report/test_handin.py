@@ -16,13 +16,12 @@ from report_runs import make_exploration, make_run, make_study, read_run_json, w
 
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
-from kernel.report.checklist import check_rubric
-from kernel.report.handin import hand_in
+from kernel.report.appendix import tell_appendix
+from kernel.report.checklist import check_rubric, render_checklist
+from kernel.report.handin import hand_in, render_readme
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.reading import read_run
 from kernel.report.story import SLOTS
-from kernel.report.training import tell_training
-from pcam_kaggle.system.provenance import compute_build_id
 
 NAME = "Abgabe 'für' \"alle\""  # a folder may be called so
 ABSENT = ("pcam_kaggle", "keras", "tensorflow", "kaggle", "jinja2", "nbconvert")
@@ -127,7 +126,7 @@ def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(ha
     assert f"Architectures, 25 points: {several}" in missing
     assert "Conclusion, 15 points: your own conclusion is missing" in missing
     assert not [line for line in missing if line.startswith(("Results", "Deliverables"))]
-    assert "- [x] your analysis: `## results` in words.md" in text
+    assert "- [x] your analysis: write it below `## results` in words.md" in text
     assert re.search(r"- \[x\] figures such as histograms: Figures 1 to \d+", text)
 
 
@@ -141,16 +140,32 @@ def test_a_bare_run_misses_what_other_runs_would_bring(runs):
         ["a comparison of several architectures", "tuned hyperparameters"],
         ["tables and figures of the results", "a summary of the tuning", "a comparison of runs"],
         [],
-        ["the address of the public repository", "a screenshot of Kaggle's leaderboard"],
+        [
+            "a Jupyter notebook with model building and training",
+            "the address of the public repository",
+            "a screenshot of Kaggle's leaderboard",
+        ],
     ]
+    lines = [line for line in render_checklist(parts).split("\n") if line.startswith("- ")]
+    assert lines and all(line.count(": ") == 1 for line in lines)
+
+
+def test_the_readme_speaks_of_training_code_only_where_there_is_some(runs):
+    run = read_run(runs / "other", runs / "other")
+    words = ("training code", "RETRAIN", "kernel.py")
+    for has_kernel in (True, False):
+        readme = render_readme(run, has_kernel, False)
+        assert [word in readme for word in words] == [has_kernel] * 3
+        assert "{" not in readme and "It reads only `data/`." in readme
 
 
 def test_the_sandbox_s_leaderboard_is_none_of_kaggle_s(runs):
     run = read_run(runs / "other", runs / "other")
     for service, missing in (("Kaggle", []), ("sandbox", ["a screenshot of Kaggle's leaderboard"])):
         board = dataclasses.replace(run, service=service)
-        words = dict.fromkeys(SLOTS, "words")
-        assert check_rubric([run], [], words, "https://example.org", board)[-1].missing == missing
+        words, cells = dict.fromkeys(SLOTS, "words"), tell_appendix("x = 1", "0" * 10)
+        parts = check_rubric([run], cells, words, "https://example.org", board)
+        assert parts[-1].missing == missing
 
 
 def test_a_moved_folder_is_executed_without_the_package(copied, tmp_path):
@@ -183,7 +198,7 @@ def test_the_notebook_holds_the_kernel_and_collapses_its_machinery(runs, handed)
     assert "# %% models/settings.py" not in shown and len(shown) < len(cells) / 4
 
 
-PAGE = '# %% [markdown]\n# # Title\n\n# %% Settings\nBUILD_ID = ""\n{}\n\n# %% Run\nmain()\n'
+PAGE = "# %% [markdown]\n# # Title\n\n# %% Settings\n{}\n\n# %% Run\nmain()\n"
 
 
 @pytest.mark.parametrize(
@@ -191,8 +206,8 @@ PAGE = '# %% [markdown]\n# # Title\n\n# %% Settings\nBUILD_ID = ""\n{}\n\n# %% R
 )
 def test_retraining_runs_the_kernel_of_the_cells(tmp_path, body, ends_well):
     page = PAGE.format(body)
-    page = page.replace('BUILD_ID = ""', f'BUILD_ID = "{compute_build_id(page)}"')
-    notebook = build_notebook(tell_training(page))
+    notebook = build_notebook(tell_appendix(page, "0123456789"))
+    assert "build `0123456789`" in notebook.cells[0].source
     (switch,) = [cell for cell in notebook.cells if cell.source == "RETRAIN = False"]
     switch.source = "RETRAIN = True"
     notebook.cells[-1].metadata.pop("tags")  # its output is looked at

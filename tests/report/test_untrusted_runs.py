@@ -22,9 +22,9 @@ from report_runs import (
 from kernel.report.assessment import assess_run, read_members
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.outline import tell
-from kernel.report.reading import check_runs, read_run
+from kernel.report.reading import read_run
 from kernel.report.story import SLOTS, Cell
-from kernel.report.writer import write_report
+from kernel.report.writer import check_runs, write_report
 
 MARKUP = (
     "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

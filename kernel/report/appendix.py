@@ -1,11 +1,16 @@
 """The training code of a run: its kernel, word for word, as cells that write it again."""
 
+import contextlib
 import re
 
+from pcam_kaggle.system.provenance import compute_build_id
+
+from ..bundle.page import bundle_kernel
+from ..records import PushRecord, read_record
+from .reading import ReportRun
 from .story import Cell
 
 KERNEL = "kernel.py"
-BUILD_ID = re.compile(r'(?m)^BUILD_ID = "([0-9a-f]{10})"')
 MARK = re.compile(r"(?m)^(?=# %% (?!\[markdown\]))")  # a heading stands above what it heads
 SHOWN = ("# %% recipes/", "# %% models/", "# %% methods/")
 MACHINERY = "# %% [markdown]\n# ## Machinery\n"
@@ -29,9 +34,27 @@ if RETRAIN:
 """
 
 
-def tell_training(page: str) -> list[Cell]:
-    """The cells of a kernel, from its text as `find_page` returns it."""
-    introduction = INTRODUCTION.format(build_id=BUILD_ID.search(page)[1], kernel=KERNEL)
+def find_page(run: ReportRun) -> str:
+    """The page that made a run; "" if it is not at hand.
+
+    `train` keeps it in the run's folder. That of a pushed run is built again, which gives the same
+    text as long as the package is the same. Nothing of it is executed.
+    """
+    build_id = run.record.get("build_id", "")
+    texts = [path.read_text("utf-8", "replace") for path in sorted(run.folder.glob("*.py"))]
+    pushed = read_record(run.folder, PushRecord)
+    if pushed and pushed.kernel:
+        hours = {} if pushed.max_hours is None else {"max_hours": pushed.max_hours}
+        changes = {**(pushed.settings or {}), **hours}
+        changes = {n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()}
+        with contextlib.suppress(ValueError):  # a recipe or settings of another version
+            texts.append(bundle_kernel(pushed.recipe, changes).source)
+    return next((text for text in texts if compute_build_id(text) == build_id), "")
+
+
+def tell_appendix(page: str, build_id: str) -> list[Cell]:
+    """The cells of a kernel, from its text as `find_page` returns it and its build id."""
+    introduction = INTRODUCTION.format(build_id=build_id, kernel=KERNEL)
     cells = [
         Cell(introduction, is_kernel=True),
         Cell("RETRAIN = False", is_code=True, is_kernel=True),
