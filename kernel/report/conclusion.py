@@ -8,7 +8,7 @@ import pandas as pd
 from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
 from .checks import escape
-from .data_sections import COLORS
+from .data_sections import COLOR_SETTINGS
 from .methods import gather_settings
 from .reading import ReportRun
 from .story import Story
@@ -248,7 +248,7 @@ def list_steps(story: Story, home: ReportRun, assessment: Assessment | None) -> 
                 f"Calibrate the networks (calibration=platt): the calibration error is {error:.3f}"
                 f"{story.point_at('scores.png')}."
             )
-    varied = any(settings.get(name) for name in COLORS)
+    varied = any(settings.get(name) for name in COLOR_SETTINGS)
     aucs = (
         [s.auc for s in assessment.evaluation.by_stain if s.auc is not None] if assessment else []
     )

@@ -36,7 +36,7 @@ table["different values"] = patches.nunique()"""
 DESCRIBE = """\
 table = patches.describe().drop("count").map("{:.3f}".format)"""
 FEW = 0.05  # a share of tumor this near to a half is called balanced
-COLORS = ("stain_jitter", "brightness", "contrast")
+COLOR_SETTINGS = ("stain_jitter", "brightness", "contrast")
 
 
 def tell_problem(story: Story, runs: list) -> None:
@@ -267,7 +267,7 @@ def plan_colors(story: Story, home: ReportRun, run: ReportRun) -> Iterator[str]:
     if len(stains) < 2 or not home.settings:
         return
     shares = " and ".join(f"{stain['positive_share']:.1%}" for stain in stains)
-    varied = {name: home.settings[name] for name in COLORS if home.settings.get(name)}
+    varied = {name: home.settings[name] for name in COLOR_SETTINGS if home.settings.get(name)}
     settings = ", ".join(f"{name} {value:g}" for name, value in varied.items())
     does = f"varies the colors in training ({settings})" if varied else "does not vary the colors"
     yield (

@@ -11,7 +11,7 @@ from ..predictions import describe_interval
 from .assessment import Assessment
 from .checks import escape
 from .comparisons import describe_changes, tell_blend, tell_runs, tell_study
-from .data_sections import COLORS
+from .data_sections import COLOR_SETTINGS
 from .reading import ReportRun
 from .story import HOW_TO_EXPLORE, Story
 
@@ -107,7 +107,7 @@ def tell_training(story: Story, home: ReportRun) -> None:
 
 def describe_augmented(home: ReportRun) -> str:
     """That the training patches of the curves are augmented, "" if they are not."""
-    names = ("augmentation", *COLORS, "translation")
+    names = ("augmentation", *COLOR_SETTINGS, "translation")
     used = [home.settings.get(name) not in (None, "none", 0) for name in names]
     is_fitted = home.settings.get("head") is None or home.members
     return "; those of training are on augmented patches" if any(used) and is_fitted else ""
