@@ -110,7 +110,7 @@ def describe_second(study: dict, num_completed: int) -> str:
     text = f"Trial {second['trial']}, the second, is below it by {far}."
     if study.get("within_noise"):
         numbers = ", ".join(map(str, study["within_noise"]))
-        text += f" Not told apart from it on these patches: trials {numbers}."
+        text += f" No significant difference from it on these patches: trials {numbers}."
     return text
 
 
@@ -120,10 +120,13 @@ def tell_study(story: Story, run: ReportRun) -> None:
     num_completed = int((states == "COMPLETE").sum())
     words = " ".join(f"{name}={value}" for name, value in study["overrides"].items())
     chosen = f": `{words}`" if words else ""
+    has_range = "Range(" in str(study.get("space", ""))  # choices alone are all tried, in order
+    sampler = ", proposed by Optuna's TPE (Bergstra et al. 2011)" if has_range else ""
     text = (
-        f"### Tuning: {run.recipe}\n\n{len(states)} trials on fold {study['fold']}, of which "
-        f"{num_completed} were completed. Trial {study['highest']} has the highest validation AUC, "
-        f"{study['highest_auc']:.4f}{chosen}. {describe_second(study, num_completed)}"
+        f"### Tuning: {run.recipe}\n\n{len(states)} trials on fold {study['fold']}{sampler}, of "
+        f"which {num_completed} were completed. Trial {study['highest']} has the highest "
+        f"validation AUC, {study['highest_auc']:.4f}{chosen}. "
+        f"{describe_second(study, num_completed)}"
     )
     if num_completed > 1:
         text += (
@@ -162,7 +165,7 @@ def describe_changes(
     if assessment is not None:
         if views := assessment.views:
             yield (
-                f"Test-time views: {describe_gain(views.difference, views.interval)} AUC, "
+                f"Test-time augmentation: {describe_gain(views.difference, views.interval)} AUC, "
                 f"{judge(views.interval)}{story.point_at('gains')}."
             )
         if len(assessment.seed_aucs) > 1:
@@ -195,7 +198,7 @@ def judge(interval: tuple) -> str:
     """What an interval of a difference tells; 0 within it tells nothing."""
     low, high = interval
     if low <= 0 <= high:
-        return "not told apart from no difference"
+        return "no significant difference"
     return "helped" if low > 0 else "cost AUC"
 
 

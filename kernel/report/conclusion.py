@@ -1,21 +1,19 @@
-"""Sections 5 and 6 of a report: conclusion, repository and leaderboard."""
+"""Section 5 of a report: the conclusion, its limits and the next steps."""
 
-import urllib.parse
 from collections.abc import Iterator
 
 import pandas as pd
 
 from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
-from .checks import escape
-from .data_sections import COLOR_SETTINGS
-from .methods import gather_settings
+from .learning_charts import average_networks, describe_curves, find_trend, split_methods
+from .methods import gather_settings, is_augmented
 from .reading import ReportRun
 from .story import Story
+from .submission import name_board
 
-LARGE_GAP = 0.03  # of AUC between training and validation: the networks overfit
+LARGE_GAP = 0.03  # of AUC, training above validation
 LARGE_ERROR = 0.05  # of calibration: the probabilities are not to be read as such
-ADDRESS = ":/?#[]@!$&'()*+,;=%~"  # what an address may hold besides letters and digits
 
 
 def tell_conclusion(
@@ -57,7 +55,8 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
     if assessment.views is not None:
         gain = assessment.views.difference
         yield (
-            f"Test-time views change the AUC out of fold by {gain:+.4f}{story.point_at('gains')}."
+            f"Test-time augmentation changes the AUC out of fold by {gain:+.4f}"
+            f"{story.point_at('gains')}."
         )
     error = evaluation.calibration["ece"]
     yield (
@@ -84,9 +83,9 @@ def describe_maps(home: ReportRun) -> str:
 def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
     """What the training and the leaderboard show."""
     if home.history is not None:
-        for name, rows in split_history(home.history).items():
+        for name, rows in split_methods(home.history):
             own = gather_settings(home.settings, name) if name else home.settings
-            yield conclude_training(story, name, rows, own.get("head") == "logistic")
+            yield from conclude_training(story, name, rows, own)
     for board in ("public", "private"):
         score = home.scores.get(f"{board}_score")
         if score and "oof_auc" in home.record:
@@ -99,47 +98,22 @@ def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
         yield f"Not trained: {', '.join(home.record['not_trained'])}."
 
 
-def name_board(home: ReportRun, board: str = "") -> str:
-    """A leaderboard in words, as its service has it."""
-    board = f"{board} " * bool(board)
-    if home.service == "sandbox":
-        return f"the sandbox's {board}leaderboard, which is not Kaggle's,"
-    return f"the {board}leaderboard"
-
-
-def split_history(history: pd.DataFrame) -> dict:
-    """The rows of history.csv by method, or all of them under "" in a run of one."""
-    if "member" not in history:
-        return {"": history}
-    return dict(tuple(history.groupby("member", sort=False)))
-
-
-def conclude_training(story: Story, name: str, rows: pd.DataFrame, is_logistic: bool) -> str:
-    """Whether networks overfit, by the gap of their last epochs."""
+def conclude_training(story: Story, name: str, rows: pd.DataFrame, settings: dict) -> Iterator[str]:
+    """How far the AUC in training is from that in validation; nothing where it is unknown."""
     gap = measure_gap(rows)
-    if gap > LARGE_GAP:
-        verdict = "the networks overfit"
-    elif is_logistic or gap > 0:  # logistic regression has no epochs
-        verdict = "little overfitting"
-    else:
-        verdict = "no overfitting"
-    return (
-        f"In the last epoch{f' of {name}' if name else ''} the AUC on training patches is "
-        f"{abs(gap):.3f} {'above' if gap > 0 else 'below'} that on validation patches: "
-        f"{verdict}{story.point_at('curves.png')}."
-    )
+    if pd.notna(gap):
+        patches = "augmented training patches" if is_augmented(settings) else "training patches"
+        yield (
+            f"In the last epoch{f' of {name}' if name else ''} the AUC on {patches} is "
+            f"{abs(gap):.3f} {'above' if gap > 0 else 'below'} that on validation patches"
+            f"{story.point_at('curves.png')}."
+        )
 
 
 def measure_gap(rows: pd.DataFrame) -> float:
     """The AUC in training minus that in validation, the mean of the networks' last epochs."""
     last = rows.groupby(["fold", "seed"]).tail(1)
     return (last["auc"] - last["val_auc"]).mean()
-
-
-def count_rising(rows: pd.DataFrame) -> tuple[int, int]:
-    """The networks with more than one epoch whose last has the highest validation AUC, and all."""
-    groups = [table["val_auc"] for _, table in rows.groupby(["fold", "seed"]) if len(table) > 1]
-    return sum(auc.iloc[-1] > auc.iloc[:-1].max() for auc in groups), len(groups)
 
 
 def conclude_comparison(story: Story, runs: list, comparisons: dict) -> Iterator[str]:
@@ -170,9 +144,11 @@ def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
         f"{story.point_at(f'trials of {run.name}')}."
     )
     if study.get("within_noise"):
+        number = len(study["within_noise"])
         yield (
-            f"{len(study['within_noise'])} of its other trials are not told apart from the highest "
-            f"on the patches of its fold{story.point_at(f'trials of {run.name}')}."
+            f"There is no significant difference between its highest trial and {number} "
+            f"other{'s' * (number > 1)} on the patches of its fold"
+            f"{story.point_at(f'trials of {run.name}')}."
         )
     if study["importance"]:
         setting, share = max(study["importance"].items(), key=lambda item: item[1])
@@ -211,19 +187,10 @@ def list_limits(home: ReportRun, assessment: Assessment | None) -> Iterator[str]
 def list_steps(story: Story, home: ReportRun, assessment: Assessment | None) -> Iterator[str]:
     """What to try next, each for a reason with its number."""
     settings, record = home.settings, home.record
-    epochs = settings.get("epochs", 0)
-    if home.history is not None and not home.members and settings.get("head") != "logistic":
-        gap, (rising, number) = measure_gap(home.history), count_rising(home.history)
-        if rising * 2 > number:
-            yield (
-                f"Train for more than {epochs} epochs: the validation AUC of {rising} of {number} "
-                f"networks is highest in the last epoch{story.point_at('curves.png')}."
-            )
-        elif number and not rising:
-            yield (
-                "Train for fewer epochs or stop early: the validation AUC of none of the "
-                f"{number} networks is highest in the last epoch{story.point_at('curves.png')}."
-            )
+    is_one = home.history is not None and "member" not in home.history
+    if is_one and settings.get("head") != "logistic":
+        yield from list_epochs(story, home.history)
+        gap = measure_gap(home.history)
         if gap > LARGE_GAP:
             yield (
                 f"Augment or regularize more: the AUC in training is {gap:.3f} above that in "
@@ -236,11 +203,11 @@ def list_steps(story: Story, home: ReportRun, assessment: Assessment | None) -> 
     if settings.get("num_images"):
         yield f"Use all patches, not {settings['num_images']:,}."
     if settings.get("tta") == "none":
-        yield "Predict several views of each test patch and average them: this run predicts one."
+        yield "Use test-time augmentation: this run predicts one view of each test patch."
     if settings.get("labels") == "hard":
         yield "Submit probabilities: hard labels have one threshold, and the AUC loses their order."
     if record.get("grouping") == "patch":
-        yield "Group the folds by slide, so that the AUC out of fold tells of other slides."
+        yield "Group the folds by slide, so that the AUC out of fold reflects unseen slides."
     if assessment is not None and settings.get("calibration") == "none":
         error = assessment.evaluation.calibration["ece"]
         if error > LARGE_ERROR:
@@ -248,52 +215,16 @@ def list_steps(story: Story, home: ReportRun, assessment: Assessment | None) -> 
                 f"Calibrate the networks (calibration=platt): the calibration error is {error:.3f}"
                 f"{story.point_at('scores.png')}."
             )
-    varied = any(settings.get(name) for name in COLOR_SETTINGS)
-    aucs = (
-        [s.auc for s in assessment.evaluation.by_stain if s.auc is not None] if assessment else []
-    )
-    if settings and not varied and aucs and max(aucs) - min(aucs) > LARGE_GAP:
-        yield (
-            f"Vary the colors in training: the AUC differs by {max(aucs) - min(aucs):.3f} between "
-            f"the groups of stain{story.point_at('stains')}."
-        )
     if home.study is not None:
         yield "Train a run with the settings of the highest trial on all folds."
 
 
-def tell_hand_in(story: Story, home: ReportRun, repository: str | None) -> None:
-    """Section 6."""
-    if repository and repository.startswith("https://"):
-        address = f"The code: <{urllib.parse.quote(repository, safe=ADDRESS)}>"
-    elif repository:
-        address = f"The code: {escape(repository)}"
-    else:
-        address = "The code: no address yet. Give one with `--repository URL`."
-    story.text(f"## 6. Repository and leaderboard\n\n{address}")
-    board = name_board(home).strip(",")
-    public, private = (home.scores.get(f"{name}_score") or "none" for name in ("public", "private"))
-    story.figure(
-        home,
-        "leaderboard.png",
-        f"The scores of the run on {board}.",
-        f"Leaderboard: public score {public}, private score {private}",
-    )
-    caption = "A screenshot that the author has added (screenshot.png)."
-    story.figure(home, "screenshot.png", caption, "Screenshot of the leaderboard's page")
-    if "leaderboard.png" not in story.figures:
-        story.text(describe_submission(home))
-
-
-def describe_submission(home: ReportRun) -> str:
-    """Whether a run was submitted, and how to do that where it can be done."""
-    if home.study is not None:
-        return "A study submits nothing."
-    shown = "A `screenshot.png` in its folder is shown here."
-    if home.scores:
-        return f"This run was submitted. For its scores: `python build.py leaderboard`. {shown}"
-    if not home.has("push.json"):
-        return "This run was not submitted."
-    return (
-        "This run was not submitted yet (`python build.py submit`, then `python build.py "
-        f"leaderboard`). {shown}"
-    )
+def list_epochs(story: Story, history: pd.DataFrame) -> Iterator[str]:
+    """Whether to train for more or fewer epochs, for what the title of the curves says."""
+    mean, title = average_networks(history, "val_auc"), describe_curves(history)
+    steps = {
+        "rises": f"Train for more than {mean.index[-1]} epochs",
+        "peaks": "Train for fewer epochs or stop early",
+    }
+    if step := steps.get(find_trend(mean)):
+        yield f"{step}: the {title[0].lower()}{title[1:]}{story.point_at('curves.png')}."

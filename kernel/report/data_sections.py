@@ -1,11 +1,8 @@
 """Sections 1 and 2 of a report: the problem, the data, their exploration and what follows."""
 
-from collections.abc import Iterator
-
-from sklearn.metrics import roc_auc_score
-
 from pcam_kaggle.analysis.exploration import CLASSES
 
+from .plans import describe_cleaning, plan_colors, plan_folds, plan_labels, plan_patches
 from .reading import ReportRun, find_explored
 from .story import HOW_TO_EXPLORE, Story
 
@@ -35,8 +32,6 @@ table = pd.DataFrame({"type": patches.dtypes.astype(str), "not empty": patches.c
 table["different values"] = patches.nunique()"""
 DESCRIBE = """\
 table = patches.describe().drop("count").map("{:.3f}".format)"""
-FEW = 0.05  # a share of tumor this near to a half is called balanced
-COLOR_SETTINGS = ("stain_jitter", "brightness", "contrast")
 
 
 def tell_problem(story: Story, runs: list) -> None:
@@ -64,12 +59,12 @@ def describe_size(home: ReportRun, explored: ReportRun | None) -> str:
     else:
         used += ", all in its folder of data"
     kind = "run" if home.study is None else "study"
-    predicted = f", and predicted {counts['test']:,} test patches" if home.study is None else ""
+    predicted = f" It predicted {counts['test']:,} test patches." if home.study is None else ""
     share = counts["positive"] / counts["train"]
     return (
         f"This {kind} used {used}. Of these, {counts['positive']:,} ({share:.1%}) contain "
-        f"tumor{predicted}."
-    ).replace("tumor, and", "tumor. It")
+        f"tumor.{predicted}"
+    )
 
 
 def tell_tables(story: Story, home: ReportRun, explored: ReportRun | None) -> None:
@@ -150,16 +145,16 @@ def compare_classes(values: dict, form: str) -> str:
 
 
 def tell_oddities(story: Story, run: ReportRun) -> None:
-    """Blank patches, copies and stains."""
+    """Blank patches, duplicates and stains."""
     found = run.exploration
     counted, copies = count_blanks(found), found["duplicates"]
     story.figure(
         run,
         "data_oddities.png",
-        f"Blank patches: {counted}. Copies: {copies['exact_pairs']:,} exact and "
-        f"{copies['near_pairs']:,} near pairs, {copies['label_conflicts']:,} of them "
-        "with contradicting labels.",
-        f"Examples of blank patches ({counted}) and of copies, as far as there are any",
+        f"Blank patches: {counted}. Pairs of duplicates: {copies['exact_pairs']:,}, of "
+        f"near-duplicates: {copies['near_pairs']:,}; {copies['label_conflicts']:,} of these pairs "
+        "have contradicting labels.",
+        f"Examples of blank patches ({counted}) and of duplicates, as far as there are any",
     )
     stains = " and ".join(f"{stain['patches']:,}" for stain in found["stains"])
     groups = f"{len(found['stains'])} group{'s' * (len(found['stains']) != 1)}"
@@ -174,103 +169,3 @@ def tell_oddities(story: Story, run: ReportRun) -> None:
 def count_blanks(found: dict) -> str:
     """How many blank patches of each kind there are, such as "1 black and 3 white"."""
     return ", ".join(f"{part['patches']:,} {kind}" for kind, part in found["blank"].items())
-
-
-def describe_cleaning(home: ReportRun) -> str:
-    """Which training patches were left out, in a sentence; "" for a blend, which trains nothing."""
-    if not home.settings:
-        return ""
-    found = {kind: len(ids) for kind, ids in home.record.get("cleaned", {}).items()}
-    parts = [f"{number:,} ({kind})" for kind, number in found.items() if number]
-    if parts:
-        return f"Left out of training: {', '.join(parts)}."
-    drawn = " of those drawn" if home.settings.get("num_images") else ""
-    return f"No training patch{drawn} was left out."
-
-
-def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterator[str]:
-    """What follows from the balance of the classes and from what one number can tell."""
-    counts = home.record.get("counts")
-    if counts or run:
-        known = run.exploration["positive_share"] if run else counts["positive"] / counts["train"]
-        trivial = max(known, 1 - known)
-        answer = CLASSES[known > 0.5]
-        if abs(known - 0.5) < FEW:
-            text = f"The classes are nearly balanced ({known:.1%} tumor). "
-        else:
-            text = f"The classes are not balanced ({known:.1%} tumor). "
-        yield (
-            f"{text}Calling every patch {answer!r} has an accuracy of {trivial:.1%} and an AUC of "
-            f"0.5, so runs are judged by AUC{story.point_at('labels')}."
-        )
-    if run and run.patches is not None and run.patches["label"].nunique() == 2:
-        labels, measured = run.patches["label"], run.patches[["brightness", "tissue"]]
-        aucs = {name: roc_auc_score(labels, values) for name, values in measured.items()}
-        name = max(aucs, key=lambda name: abs(aucs[name] - 0.5))
-        auc = max(aucs[name], 1 - aucs[name])
-        what = {"brightness": "mean brightness", "tissue": "share of tissue"}[name]
-        yield (
-            f"The {what} of a patch alone reaches an AUC of {auc:.3f} on the patches explored. A "
-            "network has to do better than that."
-        )
-
-
-def plan_folds(home: ReportRun, run: ReportRun | None) -> Iterator[str]:
-    """What the folds do not share."""
-    grouping, settings = home.record.get("grouping"), home.settings
-    slides = run.exploration.get("slides", {}).get("slides") if run else None
-    known = ""
-    if slides:
-        known = f"The patches come from {slides:,} slides, and those of a slide are alike. "
-    if grouping == "patch":
-        yield (
-            f"{known}The {settings.get('num_folds', '')} folds are stratified by label and drawn "
-            "by patch, so they may share slides, which may raise the AUC out of fold."
-        )
-    elif grouping:
-        yield f"{known}The folds are grouped by {grouping}: no {grouping} is in two of them."
-
-
-def plan_patches(home: ReportRun, run: ReportRun) -> Iterator[str]:
-    """What follows from copies, blank patches and the test patches."""
-    found, clean = run.exploration, home.settings.get("clean", [])
-    copies, blank = found["duplicates"], sum(p["patches"] for p in found["blank"].values())
-    pairs = copies["exact_pairs"] + copies["near_pairs"]
-    for number, kind, text in (
-        (
-            pairs,
-            "duplicates",
-            f"{pairs:,} pair{'s' * (pairs != 1)} of copies may put the same "
-            f"tissue in two folds, and {copies['label_conflicts']:,} contradict each other",
-        ),
-        (blank, "blank", f"{blank:,} blank patch{'es' * (blank != 1)} show next to no tissue"),
-    ):
-        if number and home.settings:
-            does = "leaves them out" if kind in clean else "keeps them"
-            yield f"{text[0].upper()}{text[1:]}: this run {does}."
-    if test := found.get("test"):
-        counts, by_class = found["labels"], found["brightness"]
-        numbers = [counts[label] for label, name in zip("01", CLASSES) if name in by_class]
-        values = [by_class[name] for name in CLASSES if name in by_class]
-        if "brightness" in test and sum(numbers):
-            train = sum(n * v for n, v in zip(numbers, values)) / sum(numbers)
-            gap = test["brightness"] - train
-            yield (
-                f"The test patches are {abs(gap):.1f} of 255 gray levels "
-                f"{'brighter' if gap > 0 else 'darker'} than the training patches on average."
-            )
-
-
-def plan_colors(story: Story, home: ReportRun, run: ReportRun) -> Iterator[str]:
-    """What follows from the spread of the stains."""
-    stains = [s for s in run.exploration["stains"] if "positive_share" in s]
-    if len(stains) < 2 or not home.settings:
-        return
-    shares = " and ".join(f"{stain['positive_share']:.1%}" for stain in stains)
-    varied = {name: home.settings[name] for name in COLOR_SETTINGS if home.settings.get(name)}
-    settings = ", ".join(f"{name} {value:g}" for name, value in varied.items())
-    does = f"varies the colors in training ({settings})" if varied else "does not vary the colors"
-    yield (
-        f"The groups of hue contain {shares} tumor. A network that learns the color of a group "
-        f"learns this share, too. This run {does}{story.point_at(run.join('data_stains.png'))}."
-    )

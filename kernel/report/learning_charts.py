@@ -95,6 +95,17 @@ def label_ends(axes: Axes, ends: list) -> None:
         axes.text(1.02, place, f"{name} {value:.3f}", transform=axes.get_yaxis_transform(), **style)
 
 
+def find_trend(mean: pd.Series) -> str:
+    """Whether a measure "rises" to the last epoch, "peaks" before it, or is "flat"; or "".
+
+    Compares its last value with the highest before; "" where one of them is unknown.
+    """
+    gain = mean.iloc[-1] - mean.iloc[:-1].max()
+    if not np.isfinite(gain):
+        return ""
+    return "rises" if gain >= NOTABLE else "peaks" if gain <= -NOTABLE else "flat"
+
+
 def describe_curves(history: pd.DataFrame) -> str:
     """What the validation AUC does, in a sentence."""
     means = {method: average_networks(rows, "val_auc") for method, rows in split_methods(history)}
@@ -108,16 +119,16 @@ def describe_curves(history: pd.DataFrame) -> str:
     (mean,) = means.values()
     count = len(history.drop_duplicates(NETWORK))
     name = "Validation AUC" if count == 1 else f"Mean validation AUC of {count} networks"
-    last, epochs = mean.iloc[-1], mean.iloc[:-1]
+    last, epochs, trend = mean.iloc[-1], mean.iloc[:-1], find_trend(mean)
     if not np.isfinite(last):
         return f"{name}: unknown in the last epoch"
-    if epochs.isna().all():
+    if not trend:
         return f"{name}: {last:.3f} after {'one epoch' if epochs.empty else 'the last epoch'}"
-    if last - epochs.max() >= NOTABLE:
+    if trend == "rises":
         return (
             f"{name} still rises in the last epoch, by {last - epochs.iloc[-1]:.3f} to {last:.3f}"
         )
-    if epochs.max() - last >= NOTABLE:
+    if trend == "peaks":
         best = f"{epochs.max():.3f} in epoch {epochs.idxmax()}"
         return f"{name} peaks at {best} and ends at {last:.3f}"
     return f"{name} ends within {NOTABLE} of its highest, at {last:.3f}"

@@ -1,24 +1,14 @@
-"""The method of a run in sentences, and the table of its settings."""
+"""The method of a run in sentences."""
 
-import dataclasses
 import pathlib
-import pprint
 
-from pcam_kaggle.system.settings import SESSION_SETTINGS, name_settings
-
-from ..bundle.recipes import RENAMED, RENAMED_NETWORKS, read_recipe
+from ..bundle.recipes import RENAMED_NETWORKS
 from ..facts.networks import load_networks
 from .reading import ReportRun
-from .story import Story
 
 OF_ONE_HEAD = ("epochs", "optimizer", "batch_size")  # logistic regression has none of them
 TRAINED_BY = {"vit": "tuning"}  # the part that trains a method of a run of several, if not training
-USERS = {  # the parts of `best` that serve some of its methods
-    **{name: {name} for name in ("midnight", "vit", "efficientnet", "densenet")},
-    "head": {"midnight"},
-    "tuning": {"vit"},
-    "training": {"midnight", "efficientnet", "densenet"},
-}
+COLOR_SETTINGS = ("stain_jitter", "brightness", "contrast")
 AVERAGES = {"rank": "mean rank", "logit": "mean log-odds"}  # by the setting ensemble
 
 
@@ -195,7 +185,8 @@ def describe_fit(settings: dict) -> str:
         how.append(f"{settings['epochs']} epoch{'s' * (settings['epochs'] > 1)}")
     if "optimizer" in settings:
         rate = settings.get("learning_rate")
-        details = [] if rate is None else [f"learning rate {rate:g}"]
+        details = ["Loshchilov & Hutter 2019"] if settings["optimizer"] == "adamw" else []
+        details += [] if rate is None else [f"learning rate {rate:g}"]
         details += [f"{settings['schedule']} schedule"] if "schedule" in settings else []
         how.append(settings["optimizer"] + f" ({', '.join(details)})" * bool(details))
     if "batch_size" in settings:
@@ -205,50 +196,8 @@ def describe_fit(settings: dict) -> str:
     return ", ".join(how)
 
 
-def tell_settings(story: Story, run: ReportRun) -> None:
-    """The table of the settings that differ from the defaults, or of all settings."""
-    parts = find_parts(run.recipe)
-    if not parts:
-        source = (
-            'table = pd.DataFrame({"value": pd.Series(run["settings"], dtype=object).map(str)})'
-        )
-        story.table("settings", source, "The settings of the run.")
-        return
-    unused = list_unused(run)
-    names = [
-        name
-        for name, (part, field) in parts.items()
-        if name in run.settings and name not in SESSION_SETTINGS and part not in unused
-        if run.settings[name] != (list(field.default) if is_list(field) else field.default)
-    ]
-    if not names:
-        story.text("All settings that affect predictions are the defaults.")
-        return
-    listed = pprint.pformat(names, width=90, compact=True)
-    story.table(
-        "settings",
-        f"names = {listed}\n"
-        'table = pd.DataFrame({"value": {name: str(run["settings"][name]) for name in names}})',
-        "The settings that affect predictions and differ from the defaults.",
-    )
-
-
-def is_list(field: dataclasses.Field) -> bool:
-    """Whether a setting has several values, which JSON has as a list."""
-    return isinstance(field.default, tuple)
-
-
-def list_unused(run: ReportRun) -> set:
-    """The parts of a run of several that serve only methods that it does not have."""
-    if not run.members:
-        return set()
-    return {part for part, users in USERS.items() if not users & set(run.members)}
-
-
-def find_parts(recipe: str) -> dict:
-    """The part and the field of each of a recipe's settings by name; {} if it is unknown."""
-    try:
-        parts = read_recipe(RENAMED.get(recipe, recipe).split()[0]).parts
-    except (ValueError, IndexError):  # a recipe of another version, or no name
-        return {}
-    return name_settings(parts)
+def is_augmented(settings: dict) -> bool:
+    """Whether the training patches of a method are augmented; those of a regression are not."""
+    names = ("augmentation", *COLOR_SETTINGS, "translation")
+    varied = any(settings.get(name) not in (None, "none", 0) for name in names)
+    return varied and settings.get("head") is None

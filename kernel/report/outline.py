@@ -3,14 +3,15 @@
 import pprint
 
 from ..facts.references import list_cited
+from .architectures import tell_architectures
 from .assessment import Assessment, compare_runs
 from .checks import escape
-from .conclusion import tell_conclusion, tell_hand_in
+from .conclusion import tell_conclusion
 from .data_sections import tell_exploration, tell_problem
-from .networks import tell_architectures
 from .reading import ReportRun
 from .results import tell_results
 from .story import Story
+from .submission import tell_hand_in
 
 SETUP = """\
 import json

@@ -11,7 +11,7 @@ from ..predictions import describe_interval
 from .assessment import Assessment
 from .checks import escape
 from .comparisons import describe_changes, tell_blend, tell_runs, tell_study
-from .data_sections import COLOR_SETTINGS
+from .methods import gather_settings, is_augmented
 from .reading import ReportRun
 from .story import HOW_TO_EXPLORE, Story
 
@@ -107,10 +107,9 @@ def tell_training(story: Story, home: ReportRun) -> None:
 
 def describe_augmented(home: ReportRun) -> str:
     """That the training patches of the curves are augmented, "" if they are not."""
-    names = ("augmentation", *COLOR_SETTINGS, "translation")
-    used = [home.settings.get(name) not in (None, "none", 0) for name in names]
-    is_fitted = home.settings.get("head") is None or home.members
-    return "; those of training are on augmented patches" if any(used) and is_fitted else ""
+    settings = [gather_settings(home.settings, name) for name in home.members] or [home.settings]
+    is_any = any(is_augmented(own) for own in settings)
+    return "; those of training are on augmented patches" if is_any else ""
 
 
 def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
@@ -191,7 +190,7 @@ def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
 
 
 def tell_gains(story: Story, assessment: Assessment) -> None:
-    """What test-time views and further seeds add, and how alike the networks are."""
+    """What test-time augmentation and further seeds add, and how alike the networks are."""
     seeds, rows = assessment.seed_aucs, {}
     if assessment.auc_one_view is not None:
         rows["one view, all networks"] = assessment.auc_one_view
@@ -203,7 +202,7 @@ def tell_gains(story: Story, assessment: Assessment) -> None:
         text = (
             f'table = pd.DataFrame({{"AUC out of fold": {pprint.pformat(rows, sort_dicts=False)}}})'
         )
-        story.table("gains", text, "What test-time views and further seeds add.")
+        story.table("gains", text, "What test-time augmentation and further seeds add.")
     if len(seeds) > 1:
         story.text(
             f"One network per fold was trained from each of {len(seeds)} random seeds. Their "

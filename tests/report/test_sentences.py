@@ -1,29 +1,30 @@
 """Sentences of the report follow from numbers: runs that contradict them change them."""
 
+import ast
+import csv
 import dataclasses
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from report_runs import SETTINGS
 
 from kernel.facts.networks import load_networks, load_stages
-from kernel.facts.references import list_cited
-from kernel.report import networks as network_section
+from kernel.facts.references import REFERENCES, list_cited
+from kernel.report import architectures
+from kernel.report.architectures import describe_gates, describe_view, tell_code
 from kernel.report.comparisons import describe_difference, judge
-from kernel.report.conclusion import list_limits, list_steps, name_board
-from kernel.report.data_sections import (
-    describe_cleaning,
-    describe_size,
-    plan_colors,
-    plan_labels,
-    plan_patches,
-)
+from kernel.report.conclusion import conclude_training, list_limits, list_steps
+from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
-from kernel.report.methods import tell_settings
-from kernel.report.networks import describe_view, list_networks, make_rows, measure_cost, tell_code
+from kernel.report.learning_charts import describe_curves
+from kernel.report.networks import list_networks, make_rows, measure_cost
+from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, plan_patches
 from kernel.report.reading import ReportRun
+from kernel.report.settings_table import tell_settings
 from kernel.report.story import SLOTS, Story
+from kernel.report.submission import name_board
 
 
 def make(record=None, **parts):
@@ -86,8 +87,9 @@ def test_the_plan_follows_from_the_patches():
     copies = {"exact_pairs": 1, "near_pairs": 0, "label_conflicts": 0}
     found = explored(duplicates=copies, test={"brightness": 180.0})
     (pairs, light) = plan_patches(make(), found)
-    assert pairs.startswith("1 pair of copies may") and pairs.endswith("this run keeps them.")
-    assert light.startswith("The test patches are 10.0 of 255 gray levels darker")
+    assert pairs.startswith("1 pair of duplicates or near-duplicates may")
+    assert pairs.endswith("this run keeps them.")
+    assert light.startswith("The test patches are on average 10.0 gray levels darker (of 256)")
     cleaned = make({"settings": {"clean": ["duplicates"]}})
     assert next(plan_patches(cleaned, found)).endswith("this run leaves them out.")
 
@@ -113,14 +115,25 @@ def test_what_a_network_sees_depends_on_its_input():
         (network,) = list_networks([make({"settings": {**SETTINGS, **settings}})])
         return describe_view(network)
 
-    assert "stride 4 on (receptive field 59 pixels of the patch" in view()
-    assert "stride 8 on (receptive field 128 pixels of the patch" in view(input_size=192)
+    assert view().startswith("From stride 4 on, a unit's receptive field (59 pixels of the")
+    enlarged = view(input_size=192)
+    assert enlarged.startswith("From stride 8 on, a unit's receptive field (128 pixels of the")
     other = make({"num_parameters": 5})
     (network,) = list_networks([other])
     assert describe_view(network).startswith("The run counted 5 parameters") and not network.stages
     assert all(name in load_stages() or name in ("midnight", "vit") for name in load_networks())
     for name, stages in load_stages().items():
         assert sum(stage.num_parameters for stage in stages) == load_networks()[name].num_parameters
+
+
+def test_gates_are_told_and_depthwise_convolutions_are_named_as_such():
+    stages = load_stages()
+    gated = {name for name, found in stages.items() if describe_gates(found)}
+    assert gated == {"efficientnetv2b0", "efficientnetv2s"}
+    assert "3 depthwise convolutions 7x7" in stages["convnext_tiny"][0].layers
+    assert stages["efficientnetv2b0"][-2].layers == (
+        "8 depthwise convolutions 3x3, 8 squeeze-and-excitation gates, 16 convolutions 1x1"
+    )
 
 
 def test_a_diagram_says_whether_the_center_is_seen(tmp_path, monkeypatch):
@@ -157,12 +170,12 @@ def test_the_code_of_a_network_is_that_of_the_page(monkeypatch):
     page = "# %% models/pretrained.py\nx = '````'\n\n# %% Run\nmain()\n"
     told = story()
     (network,) = list_networks([make()])
-    monkeypatch.setattr(network_section, "find_page", lambda run: page)
+    monkeypatch.setattr(architectures, "find_page", lambda run: page)
     tell_code(told, network, set())
     assert [cell.source for cell in told.cells] == [
         "`models/pretrained.py`, as it ran:\n\n`````python\nx = '````'\n`````"
     ]
-    monkeypatch.setattr(network_section, "find_page", lambda run: "")
+    monkeypatch.setattr(architectures, "find_page", lambda run: "")
     tell_code(told, network, set())
     assert "is not shown" in told.cells[-1].source
 
@@ -179,7 +192,7 @@ def test_settings_of_methods_that_a_run_does_not_have_are_not_listed():
 
 @pytest.mark.parametrize(
     "interval, verdict",
-    [((0.01, 0.02), "helped"), ((-0.02, -0.01), "cost AUC"), ((-0.01, 0.02), "not told apart")],
+    [((0.01, 0.02), "helped"), ((-0.02, -0.01), "cost AUC"), ((-0.01, 0.02), "no significant")],
 )
 def test_a_change_helped_only_where_its_interval_says_so(interval, verdict):
     assert judge(interval).startswith(verdict)
@@ -196,18 +209,39 @@ def test_a_change_is_named_by_its_settings():
 @pytest.mark.parametrize(
     "aucs, expected",
     [
-        ([0.7, 0.8, 0.9], "Train for more than 3 epochs: the validation AUC of 1 of 1"),
-        ([0.9, 0.8, 0.7], "Train for fewer epochs or stop early"),
+        ([0.7, 0.8, 0.9], "Train for more than 3 epochs: the "),
+        ([0.9, 0.8, 0.7], "Train for fewer epochs or stop early: the "),
+        ([0.8, 0.9004, 0.9], None),  # within what single epochs differ by
         ([0.9], None),
     ],
 )
-def test_the_next_step_follows_from_the_curves(aucs, expected):
-    history = pd.DataFrame({"val_auc": aucs, "auc": 0.7, "fold": 0, "seed": 0})
-    record = {"settings": {**SETTINGS, "num_folds": 1}, "fold_auc": {"0": 0.9}}
+def test_the_next_step_says_what_the_title_of_the_curves_says(aucs, expected):
+    columns = {"val_auc": aucs, "auc": 0.7, "fold": 0, "seed": 0}
+    history = pd.DataFrame({**columns, "epoch": range(1, len(aucs) + 1)})
+    record = {"settings": {"num_folds": 1}, "fold_auc": {"0": 0.9}}  # without its epochs
     steps = [*list_steps(story(), make(record, history=history), None)]
-    assert [step[: len(expected)] for step in steps] == [expected] if expected else not steps
+    title = describe_curves(history)
+    assert steps == ([f"{expected}v{title[1:]}."] if expected else [])
     logistic = make({"settings": {"head": "logistic"}}, history=history)
     assert not [*list_steps(story(), logistic, None)]
+
+
+@pytest.mark.parametrize(
+    "auc, augmentation, expected",
+    [
+        (0.95, "none", ["the AUC on training patches is 0.050 above that on validation patches."]),
+        (
+            0.88,
+            "flip",
+            ["the AUC on augmented training patches is 0.020 below that on validation patches."],
+        ),
+        (float("nan"), "none", []),
+    ],
+)
+def test_the_gap_of_training_is_told_without_a_verdict(auc, augmentation, expected):
+    rows = pd.DataFrame({"fold": [0], "seed": [0], "auc": [auc], "val_auc": [0.9]})
+    told = [*conclude_training(story(), "", rows, {"augmentation": augmentation})]
+    assert told == [f"In the last epoch {text}" for text in expected]
 
 
 def test_limits_and_boards_are_those_of_the_run():
@@ -226,12 +260,22 @@ def test_limits_and_boards_are_those_of_the_run():
     assert name_board(whole, "public") == "the public leaderboard"
 
 
-def test_only_what_is_cited_is_listed():
+def test_what_is_cited_is_listed_and_what_is_listed_is_cited():
+    """In the texts of networks, and in what the report's own sentences can say."""
     assert not list_cited("nothing")
     (line,) = list_cited("DenseNet (Huang et al. 2017)")
     assert line.endswith("<https://arxiv.org/abs/1608.06993>")
-    named = [network.text for network in load_networks().values()]
-    cited = {
-        text for name in named for text in re.findall(r"[A-Z]\w+ (?:et al\.|& \w+) \d{4}", name)
-    }
-    assert cited and all(list_cited(text) for text in cited)
+    facts = [f"{network.text} {network.about}" for network in load_networks().values()]
+    texts = "\n".join([*facts, *list_strings()])
+    cited = set(re.findall(r"[A-Z][\w ]+? (?:et al\.|& \w+) \d{4}", texts))
+    with open(REFERENCES, encoding="utf-8", newline="") as file:
+        known = {row["cited"] for row in csv.DictReader(file)}
+    assert cited <= known and not [name for name in known if name not in texts]
+
+
+def list_strings():
+    """The texts in the code of the report, each joined as Python joins it."""
+    for path in Path(architectures.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value

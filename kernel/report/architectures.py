@@ -1,0 +1,158 @@
+"""Section 3 of a report: each network, what it sees, its code, its cost; then the method."""
+
+import pprint
+import re
+
+from ..facts.networks import Stage
+from .appendix import find_page
+from .diagrams import CENTER, PATCH
+from .methods import describe_method, describe_several
+from .networks import ATTENTION, Shown, list_networks, make_rows
+from .reading import ReportRun
+from .settings_table import tell_settings
+from .story import Story
+
+
+def tell_architectures(story: Story, runs: list) -> None:
+    """Section 3."""
+    story.text("## 3. Architectures")
+    home, networks = runs[0], list_networks(runs)
+    rows = {}
+    for run in runs:
+        for name, row in make_rows(run).items():
+            rows.setdefault(name, row)  # that of the first run that has it
+    if rows:
+        text = pprint.pformat(rows, sort_dicts=False, width=96)
+        caption = (
+            "The networks. A rate or a time is that of the training in the run of this report, on "
+            "its device."
+        )
+        story.table("networks", f"table = pd.DataFrame({text}).T", caption)
+    told = set()
+    for network in networks:
+        tell_network(story, home, network, told)
+    story.text("### The method")
+    if home.settings:
+        story.text(describe_several(home) if home.members else describe_method(home))
+        tell_settings(story, home)
+    elif "method" in home.record:
+        members = home.record.get("members", [])
+        story.text(
+            f"A blend ({home.record['method']}) of {len(members)} runs: {', '.join(members)}."
+        )
+    story.slot("architectures")
+
+
+def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> None:
+    """A network: what speaks for and against it, what it sees, its stages, its code.
+
+    Args:
+        story: Story.
+        home: the report's own run, whose folder has the diagrams.
+        network: Shown.
+        told: set of the modules whose code was shown; this adds to it.
+    """
+    known = network.known
+    story.text(f"### {network.name}\n\n{capitalize(known.text)}. {known.about}")
+    story.text(describe_view(network))
+    if stages := network.stages:
+        rows = {name_stage(stage): describe_stage(stage, network) for stage in stages}
+        text = pprint.pformat(rows, sort_dicts=False, width=96)
+        story.table(
+            f"stages of {network.name}",
+            f"table = pd.DataFrame({text}).T",
+            f"The layers of {network.name} by the stride of their maps; channels are those of the "
+            "widest map. Normalization, activation and dropout are not listed; their parameters "
+            f"count.{describe_gates(stages)}",
+        )
+        story.figure(
+            home,
+            network.picture,
+            f"The stages of {network.name}. The squares show a patch, its center (dashed) and "
+            "the receptive field of a unit of the stage's last map (filled).",
+            f"Block diagram of {network.name}: {len(stages) - 1} stages and the head",
+        )
+    tell_code(story, network, told)
+
+
+def describe_gates(stages: list[Stage]) -> str:
+    """That receptive fields are those without gates, which see all of a map; "" without gates."""
+    if not any("squeeze-and-excitation" in stage.layers for stage in stages):
+        return ""
+    return " Receptive fields are those without squeeze-and-excitation."
+
+
+def capitalize(text: str) -> str:
+    """A text whose first letter is a capital one."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def describe_view(network: Shown) -> str:
+    """How much of a patch a network sees, compared with the center that decides."""
+    if network.name in ATTENTION:
+        return (
+            "Attention relates all parts of the input, so that its first layer already sees the "
+            f"{CENTER} pixels of the center and all that surrounds it."
+        )
+    counted = network.run.record.get("num_parameters", 0)
+    stages = [stage for stage in network.stages if stage.stride]
+    if not stages:
+        return (
+            f"The run counted {counted:,} parameters, the network of this package has "
+            f"{network.known.num_parameters:,}: its code was another one, so its layers are not "
+            "listed."
+        )
+    fields = [(stage.stride, stage.receptive_field * network.scale) for stage in stages]
+    last = fields[-1][1]
+    covering = [(stride, field) for stride, field in fields if field >= CENTER]
+    if not covering:
+        return (
+            f"A unit of its last map has a receptive field of {last:.0f} pixels of the patch "
+            f"(Araujo et al. 2019), less than the {CENTER}-pixel center that decides."
+        )
+    stride, field = covering[0]
+    text = (
+        f"From stride {stride} on, a unit's receptive field ({field:.0f} pixels of the patch; "
+        f"Araujo et al. 2019) covers the {CENTER}-pixel center that decides"
+    )
+    if len(fields) > 1 and stride != fields[-1][0]:
+        more = "more" if last > PATCH else "less" if last < PATCH else "as many"
+        compared = "as the patch has" if last == PATCH else f"than the patch's {PATCH}"
+        text += f"; in the last stage it has {last:,.0f} pixels, {more} {compared}"
+    return f"{text}."
+
+
+def name_stage(stage: Stage) -> str:
+    """The name of a stage in the table and the diagram."""
+    return f"stride {stage.stride}" if stage.stride else "head"
+
+
+def describe_stage(stage: Stage, network: Shown) -> dict:
+    """The cells of a stage in the table."""
+    row = {"layers": stage.layers, "map": "-", "receptive field": "-"}
+    if stage.stride:
+        is_known = network.settings.get("input_size") == PATCH  # the sides in stages.csv are of it
+        side = f"{stage.side}x{stage.side}, " if is_known else ""
+        row["map"] = f"{side}{stage.channels:,} channels"
+        row["receptive field"] = f"{stage.receptive_field * network.scale:,.0f} pixels"
+    return {**row, "parameters": f"{stage.num_parameters:,}"}
+
+
+def tell_code(story: Story, network: Shown, told: set) -> None:
+    """The modules of a network from the page that ran, as far as they were not shown before."""
+    page = find_page(network.run)
+    cells = dict(re.findall(r"^# %% (models/\w+\.py)\n(.*?)(?=^# %% |\Z)", page, re.S | re.M))
+    found = [name for name in network.known.modules if name in cells]
+    if not found:
+        story.text(
+            f"The page that ran is not in the folder of {network.run.label}, so the code of this "
+            "network is not shown."
+        )
+    for name in found:
+        if name in told:
+            continue
+        told.add(name)
+        code = cells[name].strip()
+        ticks = max((len(run) for run in re.findall("`+", code)), default=0)
+        fence = "`" * max(3, ticks + 1)
+        story.text(f"`{name}`, as it ran:\n\n{fence}python\n{code}\n{fence}")
