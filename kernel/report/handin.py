@@ -159,7 +159,7 @@ def write_draft(draft: Path, runs: list, cells: list, words: dict, repository: s
     board = next((run for run in runs if run.has(PICTURE)), None)
     if board:
         shutil.copyfile(board.folder / PICTURE, draft / PICTURE)
-    publish(cells, draft, runs[0].name)  # the notebook writes the kernel
+    publish(cells, draft)  # the notebook writes the kernel
     parts = check_rubric(runs, cells, words, repository, board)
     write_text(draft / "CHECKLIST.md", render_checklist(parts))
     write_text(draft / "README.md", render_readme(runs[0], bool(pages), board is not None))

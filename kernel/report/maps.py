@@ -16,7 +16,7 @@ from .assessment import list_positions
 from .reading import ReportRun
 
 COLORS_OF_HEAT = "viridis"
-MAP_HEIGHT = 0.6  # of the tissue's: the maps are coarse
+SHOWN_PER_KIND = 2  # patches of each kind, each beside its map
 
 
 def gather_maps(run: ReportRun, members: list) -> list:
@@ -37,7 +37,7 @@ def gather_maps(run: ReportRun, members: list) -> list:
 
 
 def plot_maps(found: list, path: Path, note: str) -> None:
-    """Draw patches above their class activation maps: the surest hits and the worst errors.
+    """Draw patches beside their class activation maps: the surest hits and the worst errors.
 
     Args:
         found: list as `gather_maps` returns it, not empty.
@@ -47,19 +47,20 @@ def plot_maps(found: list, path: Path, note: str) -> None:
     labels, answers = (np.array([row[i] for row in found]) for i in (1, 2))
     rows = []
     for kind, places in choose_shown(labels, answers).items():
-        shown = [found[place] for place in places]
+        shown = [found[place] for place in places[:SHOWN_PER_KIND]]
         if not shown:
             continue
         called = "tumor" if shown[0][2] >= 0.5 else "no tumor"
-        tissue = [(row[3], f"{row[0][:8]}, p {row[2]:.3f}") for row in shown]
-        maps = [(color_map(*row[3:]), "") for row in shown]
-        rows += [(f"{kind}; below each: evidence for {called}", tissue), ("", maps)]
+        pairs = []
+        for name, _, answer, *patch_and_map in shown:
+            pairs += [(patch_and_map[0], f"{name[:8]}, p {answer:.3f}")]
+            pairs += [(color_map(*patch_and_map), "")]
+        rows.append((f"{kind}; beside each: evidence for {called}", pairs))
     note += "; first 8 digits of the patch's id; p: predicted probability of tumor"
-    heights = [1, MAP_HEIGHT] * (len(rows) // 2)
     title = describe_maps([row[4] for row in found])
-    with draw_figure(path, title, 1.6 + 1.8 * sum(heights), note) as figure:
-        grid = draw_patches(figure, rows, heights=heights)
-        outline_centers(grid[1::2])
+    with draw_figure(path, title, 1.6 + 1.95 * len(rows), note) as figure:
+        grid = draw_patches(figure, rows)
+        outline_centers(grid[:, 1::2])
         bar = {"orientation": "horizontal", "shrink": 0.6, "aspect": 40}
         bar["label"] = "share of the map's maximum; glass is left blank"
         figure.colorbar(ScalarMappable(cmap=COLORS_OF_HEAT), ax=grid, **bar)

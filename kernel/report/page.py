@@ -14,16 +14,17 @@ TAGS = {"a", "p", "div", "span", "br", "hr", "img", "figure", "figcaption", "blo
 TAGS |= {"h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "dl", "dt", "dd", "details"}
 TAGS |= {"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "summary", "small"}
 TAGS |= {"b", "strong", "i", "em", "u", "s", "del", "ins", "mark", "sub", "sup"}
-TAGS |= {"code", "pre", "kbd"}
+TAGS |= {"code", "pre", "kbd", "wbr"}
 ATTRIBUTES = {"alt", "class", "colspan", "data-label", "id", "open", "rowspan", "scope", "start"}
 ATTRIBUTES |= {"tabindex"}
 PICTURES = re.compile(r"data:image/(png|jpeg|svg\+xml);base64,[\w+/=\s]*")
-FEW_COLUMNS, MANY_CELLS = 4, 50  # of tables that a phone shows as they are
+FEW_COLUMNS = 3  # of tables that a phone shows as they are
+LONG_ID, ID_DIGITS = re.compile(r"[0-9a-f]{16,}"), 8
 NUMBER = re.compile(r"[+\-\u2212]?[\d,.]+( ?%)?|[-\u2013\u2014]?")
 UNSHOWN = {"empty", "kernel"}  # tags of cells: no words yet, the training code
 
 
-def render_page(notebook: nbformat.NotebookNode, title: str) -> str:
+def render_page(notebook: nbformat.NotebookNode) -> str:
     """An executed notebook as an HTML page: its text and outputs, not its code.
 
     The page needs no script and asks for nothing: HTML of the notebook's text and outputs is
@@ -42,6 +43,7 @@ def render_page(notebook: nbformat.NotebookNode, title: str) -> str:
     for table in soup("table"):
         mark_table(soup, table)
     add_contents(soup)
+    title = soup.find("h1").get_text().strip()
     body = bleach.clean(
         str(soup), tags=TAGS, attributes=is_allowed, protocols=["https", "data"], strip=True
     )
@@ -74,8 +76,8 @@ def join_figure(soup: BeautifulSoup, image: Tag) -> None:
 def mark_table(soup: BeautifulSoup, table: Tag) -> None:
     """Give a table's headers their scope, mark its columns of numbers, and let it scroll.
 
-    On a narrow screen the rows of a wide table, unless it is long, stand below each other, each
-    cell beside its column's name.
+    On a narrow screen the rows of a wide table stand below each other, each cell beside its
+    column's name. Long ids are shortened, and names in headers may break after an underscore.
     """
     for header in table("th"):
         header["scope"] = header.get("scope") or ("col" if header.find_parent("thead") else "row")
@@ -94,7 +96,15 @@ def mark_table(soup: BeautifulSoup, table: Tag) -> None:
         rest = caption.get_text().strip().removeprefix(label[1])
         caption.clear()
         caption.extend([strong, rest])
-    if rows and len(rows[0]) > FEW_COLUMNS and len(rows) * len(rows[0]) < MANY_CELLS:
+    for cell in (cell for row in rows for cell in row if cell.string):
+        text = cell.get_text().strip()
+        if LONG_ID.fullmatch(text):
+            cell.string = f"{text[:ID_DIGITS]}\u2026"
+        elif cell.name == "th" and "_" in text:
+            cell.clear()
+            for part in re.split(r"(?<=_)", text):
+                cell.extend([part, soup.new_tag("wbr")])
+    if rows and len(rows[0]) > FEW_COLUMNS:
         table["class"] = [*table.get("class", []), "stacked"]
     table.wrap(soup.new_tag("div", attrs={"class": "wide", "tabindex": "0"}))
 

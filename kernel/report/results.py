@@ -149,7 +149,7 @@ def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> No
         "Grad-CAM (Selvaraju et al. 2017) of patches with confident predictions, right and wrong: "
         "maps of the regions that support the prediction, from dark to bright; *p* is the "
         "predicted probability of tumor.",
-        "Patches above their Grad-CAM maps, with the predicted probability of tumor of each",
+        "Patches beside their Grad-CAM maps, with the predicted probability of tumor of each",
     )
 
 

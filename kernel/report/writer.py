@@ -53,7 +53,7 @@ def write_report(
     check_runs(runs)
     words = gather_words(home)
     cells = make_story(runs, words, repository or find_repository(home), author)
-    page = publish(cells, home, runs[0].name)
+    page = publish(cells, home)
     say(describe_words(words, home))
     say(f"wrote    {home / 'report.ipynb'}")
     say(f"wrote    {page}")
@@ -133,20 +133,19 @@ def make_story(runs: list, words: dict, repository: str | None, author: str | No
     return tell(runs, assessment, words, repository, author)
 
 
-def publish(cells: list, home: Path, name: str) -> Path:
+def publish(cells: list, home: Path) -> Path:
     """Execute a story, and write it as a notebook and a page; the page.
 
     Args:
         cells: list of Cell.
         home: the folder in which the notebook is executed, and to write to.
-        name: the run's name.
 
     Raises:
         ValueError: the notebook fails.
     """
     notebook = build_notebook(cells)
     execute_notebook(notebook, home)
-    page = render_page(notebook, f"{name}: report")
+    page = render_page(notebook)
     with write_beside(home / "report.ipynb") as partial:
         nbformat.write(notebook, partial)
     write_text(home / "report.html", page)

@@ -16,18 +16,17 @@ PATCHES_PER_ROW = 4
 MAX_POINTS = 3_000  # of each stain in the scatter plot
 
 
-def draw_patches(figure: Figure, rows: list, heights: list | None = None) -> np.ndarray:
+def draw_patches(figure: Figure, rows: list) -> np.ndarray:
     """Draw patches in rows, each row under its name.
 
     Args:
         figure: Figure or subfigure.
         rows: list of (name, list of up to 4 (uint8 array (96, 96, 3), caption)).
-        heights: the relative height of each row, or None for equal ones.
 
     Returns:
         The Axes, an array (rows, 4).
     """
-    grid = figure.subplots(len(rows), PATCHES_PER_ROW, squeeze=False, height_ratios=heights)
+    grid = figure.subplots(len(rows), PATCHES_PER_ROW, squeeze=False)
     for line, (name, patches) in zip(grid, rows):
         line[0].set_title(" " if name else "")  # room for the name, which would move the columns
         place = {"xycoords": "axes fraction", "textcoords": "offset points", "in_layout": False}

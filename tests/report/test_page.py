@@ -40,18 +40,17 @@ def show(source, data=None):
     return notebook
 
 
-def parse(notebook, title="title"):
-    return BeautifulSoup(render_page(notebook, title), "html.parser")
+def parse(notebook):
+    return BeautifulSoup(render_page(notebook), "html.parser")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("kind", ["words", "output"])
 def test_nothing_on_the_page_runs_or_is_fetched(text, kind):
     notebook = show(text) if kind == "words" else show("1", {"text/html": f"<p>{text}</p>"})
-    page = parse(notebook, text)
+    page = parse(notebook)
     policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
     assert policy.startswith("default-src 'none'") and "script" not in policy
-    assert page.find("title").get_text() == text
     assert len(page("meta")) == 3 and len(page("link")) == 1 and len(page("style")) == 1
     main = page.main
     active = "script style iframe svg math form input object embed video base link meta noscript"
@@ -60,6 +59,13 @@ def test_nothing_on_the_page_runs_or_is_fetched(text, kind):
         assert not {name for name in tag.attrs if name.startswith("on") or name == "style"}
         assert tag.get("href", "#").startswith(("https://", "#"))
         assert tag.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+
+
+def test_the_page_is_called_what_its_first_heading_says():
+    notebook = build_notebook([Cell("# Cancer &lt;/title&gt;&lt;script&gt;: **demo**\n\nText.")])
+    page = parse(notebook)
+    assert page.title.get_text() == page.h1.get_text() == "Cancer </title><script>: demo"
+    assert not page("script")
 
 
 def test_harmless_markdown_stays():
@@ -109,8 +115,17 @@ def test_tables_say_what_heads_what_and_align_their_numbers():
     assert table("td")[1]["data-label"] == "c2"
 
 
-@pytest.mark.parametrize("size, is_stacked", [((3, 40), False), ((9, 3), True), ((9, 30), False)])
-def test_wide_tables_of_a_few_rows_are_stacked_on_a_phone(size, is_stacked):
+def test_long_ids_are_shortened_and_long_names_may_break():
+    text = make_table(4, 1).replace("c2", "label_smoothing").replace("text", "ab12" * 10, 1)
+    table = parse(show("1", {"text/html": text})).main.table
+    assert [cell.get_text() for cell in table("td")] == ["1,234.5", "ab12ab12\u2026", "text"]
+    header = table("th")[2]
+    assert str(header) == '<th scope="col">label_<wbr/>smoothing<wbr/></th>'
+    assert table("td")[1]["data-label"] == "label_smoothing"
+
+
+@pytest.mark.parametrize("size, is_stacked", [((3, 40), False), ((4, 11), True), ((9, 30), True)])
+def test_wide_tables_are_stacked_on_a_phone(size, is_stacked):
     table = parse(show("1", {"text/html": make_table(*size)})).main.table
     assert ("stacked" in table.get("class", [])) == is_stacked
 
@@ -118,5 +133,5 @@ def test_wide_tables_of_a_few_rows_are_stacked_on_a_phone(size, is_stacked):
 def test_the_training_code_and_empty_words_are_not_on_the_page():
     cells = [Cell("# Title"), Cell("> prompt", slot="results"), Cell("CODE", is_kernel=True)]
     cells.append(Cell("own words", slot="conclusion", words="own words"))
-    text = render_page(build_notebook(cells), "title")
+    text = render_page(build_notebook(cells))
     assert "own words" in text and not re.search("prompt|CODE", text)
