@@ -192,7 +192,8 @@ def describe_fit(settings: dict) -> str:
     if "batch_size" in settings:
         how.append(f"batches of {settings['batch_size']}")
     if "augmentation" in settings:
-        how.append(f"{settings['augmentation']} augmentation")
+        kind = settings["augmentation"]
+        how.append(f"{'no' if kind == 'none' else kind} augmentation")
     return ", ".join(how)
 
 

@@ -19,6 +19,7 @@ from kernel.report.conclusion import conclude_training, list_limits, list_steps
 from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
 from kernel.report.learning_charts import describe_curves
+from kernel.report.methods import describe_fit
 from kernel.report.networks import list_networks, make_rows, measure_cost
 from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, plan_patches
 from kernel.report.reading import ReportRun
@@ -242,6 +243,10 @@ def test_the_gap_of_training_is_told_without_a_verdict(auc, augmentation, expect
     rows = pd.DataFrame({"fold": [0], "seed": [0], "auc": [auc], "val_auc": [0.9]})
     told = [*conclude_training(story(), "", rows, {"augmentation": augmentation})]
     assert told == [f"In the last epoch {text}" for text in expected]
+
+
+def test_a_fit_without_augmentation_is_told_as_such():
+    assert describe_fit({"epochs": 1, "augmentation": "none"}) == "1 epoch, no augmentation"
 
 
 def test_limits_and_boards_are_those_of_the_run():
