@@ -77,7 +77,7 @@ def mark_table(soup: BeautifulSoup, table: Tag) -> None:
     """Give a table's headers their scope, mark its columns of numbers, and let it scroll.
 
     On a narrow screen the rows of a wide table stand below each other, each cell beside its
-    column's name. Long ids are shortened, and names in headers may break after an underscore.
+    column's name. Long ids are shortened, and names of columns may break after an underscore.
     """
     for header in table("th"):
         header["scope"] = header.get("scope") or ("col" if header.find_parent("thead") else "row")
@@ -100,7 +100,7 @@ def mark_table(soup: BeautifulSoup, table: Tag) -> None:
         text = cell.get_text().strip()
         if LONG_ID.fullmatch(text):
             cell.string = f"{text[:ID_DIGITS]}\u2026"
-        elif cell.name == "th" and "_" in text:
+        elif cell.get("scope") == "col" and "_" in text:
             cell.clear()
             for part in re.split(r"(?<=_)", text):
                 cell.extend([part, soup.new_tag("wbr")])

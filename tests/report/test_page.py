@@ -117,7 +117,9 @@ def test_tables_say_what_heads_what_and_align_their_numbers():
 
 def test_long_ids_are_shortened_and_long_names_may_break():
     text = make_table(4, 1).replace("c2", "label_smoothing").replace("text", "ab12" * 10, 1)
+    text = text.replace("<th>row", "<th>p4m_densenet")
     table = parse(show("1", {"text/html": text})).main.table
+    assert str(table.tbody.th) == '<th scope="row">p4m_densenet</th>'
     assert [cell.get_text() for cell in table("td")] == ["1,234.5", "ab12ab12\u2026", "text"]
     header = table("th")[2]
     assert str(header) == '<th scope="col">label_<wbr/>smoothing<wbr/></th>'
