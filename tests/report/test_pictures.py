@@ -96,8 +96,8 @@ def test_a_study_of_one_completed_trial_has_no_picture(tmp_path):
 
 
 def test_the_trials_within_noise_are_named(tmp_path, drawn):
-    draw_all(make_study(tmp_path / "first", within_noise=[0], winner=1))
-    draw_all(make_study(tmp_path / "second", within_noise=[], winner=1))
+    draw_all(make_study(tmp_path / "first", highest=1, highest_auc=0.91, within_noise=[0]))
+    draw_all(make_study(tmp_path / "second", highest=1, highest_auc=0.91, within_noise=[]))
     notes = [figure.get_supxlabel() for figure in drawn.figures]
     assert "not told apart from the highest: trial 0" in " ".join(notes[0].split())
     assert "told apart" not in notes[1]
