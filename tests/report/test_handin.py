@@ -1,7 +1,9 @@
 """What is handed in: a folder that stands alone, and what of its author's work it keeps."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -231,8 +233,9 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     (copied / "README.md").write_text("My own text.\n")
     (copied / ".git").mkdir()
     (copied / "notes.txt").write_text("mine")
+    (copied / "partial-handin-abc" / "data").mkdir(parents=True)  # of one that was killed
     said = []
-    hand_in([runs / "pcam-demo-1", runs / "study"], copied, "https://example.org/us", said.append)
+    hand_in([runs / "pcam-demo-1", runs / "study"], copied, None, said.append)
     assert (copied / "README.md").read_text() == "My own text.\n"
     assert f"kept     {copied / 'README.md'}, which you changed" in said
     assert (copied / "notes.txt").exists() and (copied / ".git").exists()
@@ -242,7 +245,13 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     assert "It is **small**." in words and "Written for the report." in words
     assert not [name for name in list_files(copied) if "data/eda" in name or "data/other" in name]
     assert not list(copied.glob("partial-*"))
-    assert "README.md" in json.loads((copied / "data" / "handin.json").read_text())
+    assert "README.md" in json.loads((copied / "data" / "handin.json").read_text())["files"]
+    assert "<https://example.org/us>" in path.read_text("utf-8")  # as the first time
+    assert {path.name for path in (copied / "data").iterdir()} == {
+        "handin.json",
+        "pcam-demo-1",
+        "study",
+    }
 
 
 @pytest.mark.parametrize("name", ["report.html", "kernel.py", "data/study/study.csv"])
@@ -271,9 +280,75 @@ def test_foreign_and_unusable_folders_are_refused(runs, tmp_path):
     with pytest.raises(OSError, match="cannot write to the output folder"):
         hand_in([runs / "pcam-demo-1"], tmp_path / "report.ipynb")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "handin.json").write_text('{"../../x": "0"}')
+    (tmp_path / "data" / "handin.json").write_text('{"files": {"../../x": ["0"]}}')
     with pytest.raises(ValueError, match=r"expected files in this folder. Received: \.\./\.\./x"):
         hand_in([runs / "pcam-demo-1"], tmp_path)
+    (tmp_path / "data" / "handin.json").write_text('{"files": {"kernel.py": "0"}}')
+    with pytest.raises(ValueError, match="expected the list of an earlier hand-in"):
+        hand_in([runs / "pcam-demo-1"], tmp_path)
+
+
+def write_files(folder, names, text):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{text} {name}")
+    return folder
+
+
+def test_a_hand_in_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch):
+    first = ["README.md", "CHECKLIST.md", "report.html", "report.ipynb", "data/eda/run.json"]
+    second = [*first[:-1], "kernel.py", "data/run/run.json"]
+    replace, killed = os.replace, 0
+
+    def stop_at(step):
+        def replace_or_stop(source, target):
+            nonlocal calls
+            calls += 1
+            if calls == step:
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        calls = 0
+        return replace_or_stop
+
+    for step in range(1, len(second) + 4):
+        place = tmp_path / str(step)
+        out = place / "out"
+        out.mkdir(parents=True)
+        handin.move(write_files(place / "a", first, "old"), out, {}, "https://example.org")
+        draft = write_files(place / "b", second, "new")
+        written, _ = handin.read_written(out)
+        monkeypatch.setattr(os, "replace", stop_at(step))
+        try:
+            handin.move(draft, out, written)
+        except KeyboardInterrupt:
+            killed += 1
+        monkeypatch.setattr(os, "replace", replace)
+        written, _ = handin.read_written(out)
+        handin.check_unchanged(out, written)
+        assert handin.move(write_files(place / "c", second, "new"), out, written) == []
+        assert list_files(out) == {*second, "data/handin.json"}
+        assert {(out / name).read_text() for name in second} == {f"new {name}" for name in second}
+        assert not (out / "data" / "eda").exists()
+    assert killed == len(second) + 2  # a file each, and the list twice
+
+
+def test_one_command_at_a_time_writes_a_folder(runs, copied, monkeypatch):
+    names = []
+
+    @contextlib.contextmanager
+    def refuse(folder, name, say):
+        names.append(name)
+        raise ValueError("another command")
+        yield
+
+    monkeypatch.setattr(handin, "locked", refuse)
+    before = {name: (copied / name).read_bytes() for name in list_files(copied)}
+    for out in (copied, copied / ".." / copied.name):
+        with pytest.raises(ValueError, match="another command"):
+            hand_in([runs / "other"], out)
+    assert len(set(names)) == 1
+    assert {name: (copied / name).read_bytes() for name in list_files(copied)} == before
 
 
 @pytest.mark.parametrize(
