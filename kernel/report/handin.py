@@ -64,11 +64,11 @@ def hand_in(
 ) -> Path:
     """Write what is handed in into one folder, which can be moved and published.
 
-    It holds report.ipynb, executed, with the training code of the first run that has its
-    kernel; report.html; the kernel; data/ with the files that the notebook reads; README.md;
-    CHECKLIST.md; leaderboard.png if there is one. The author's own words are kept, as is a
-    README.md or CHECKLIST.md that the author changed. One command at a time writes a folder;
-    what one that was killed has left is completed by the next.
+    It holds report.ipynb, executed, with the training code of the first run or, where its kernel
+    is not at hand, of the first other that trained; report.html; the kernel; data/ with the files
+    that the notebook reads; README.md; CHECKLIST.md; leaderboard.png if there is one. The
+    author's own words are kept, as is a README.md or CHECKLIST.md that the author changed. One
+    command at a time writes a folder; what one that was killed has left is completed by the next.
 
     Args:
         folders: Paths of runs, as for `write_report`; studies and explorations may stand
@@ -178,18 +178,21 @@ def write_draft(draft: Path, runs: list, cells: list, words: dict, repository: s
     code = "\n".join(cell.source for cell in cells if cell.is_code)
     for run in runs:
         copy_data(run, draft / run.place, code)
-    pages = [(run, page) for run in runs if (page := find_page(run))]
-    for run, page in pages[:1]:  # of the other runs, the kernel is a file
-        cells = [*cells, *tell_appendix(page, run.record["build_id"])]
-    for run, page in pages[1:]:
-        write_text(draft / run.place / KERNEL, page)
+    trained = None  # the run whose kernel the notebook has; of the others, it is a file
+    for run in runs:
+        page = find_page(run)
+        if page and trained is None and (run.oof is not None or run.study is not None):
+            trained = run
+            cells = [*cells, *tell_appendix(page, run.label, run.record["build_id"])]
+        elif page:
+            write_text(draft / run.place / KERNEL, page)
     board = next((run for run in runs if run.has(PICTURE)), None)
     if board:
         shutil.copyfile(board.folder / PICTURE, draft / PICTURE)
     publish(cells, draft, runs[0].name)  # the notebook writes the kernel
     parts = check_rubric(runs, cells, words, repository, board)
     write_text(draft / "CHECKLIST.md", render_checklist(parts))
-    write_text(draft / "README.md", render_readme(runs[0], bool(pages), board is not None))
+    write_text(draft / "README.md", render_readme(runs[0], trained, board is not None))
     return parts
 
 
@@ -201,8 +204,8 @@ def copy_data(run: ReportRun, folder: Path, code: str) -> None:
             shutil.copyfile(run.folder / name, folder / name)
 
 
-def render_readme(run: ReportRun, has_kernel: bool, has_picture: bool) -> str:
-    """The README.md of a hand-in."""
+def render_readme(run: ReportRun, trained: ReportRun | None, has_picture: bool) -> str:
+    """The README.md of a hand-in; `trained` is the run whose kernel is in it."""
     scores = []
     if "oof_auc" in run.record:
         scores.append(f"ROC AUC {float(run.record['oof_auc']):.4f} out of fold")
@@ -210,9 +213,12 @@ def render_readme(run: ReportRun, has_kernel: bool, has_picture: bool) -> str:
         if score := run.scores.get(f"{board}_score"):
             scores.append(f"{score} on the {board} leaderboard")
     code = retrain = more = ""
-    if has_kernel:
+    if trained:
         code, retrain = ", training code", RETRAIN
-        more += f"| [{KERNEL}]({KERNEL}) | the kernel as it ran: network, training, prediction |\n"
+        more += (
+            f"| [{KERNEL}]({KERNEL}) | the kernel of {trained.label} as it ran: network, training, "
+            "prediction |\n"
+        )
     if has_picture:
         more += f"| [{PICTURE}]({PICTURE}) | the leaderboard |\n"
     told = f"\n**{', '.join(scores)}.**" if scores else ""

@@ -18,12 +18,14 @@ from report_runs import make_exploration, make_run, make_study, read_run_json, w
 
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
-from kernel.report.appendix import tell_appendix
+from kernel.report.appendix import find_page, tell_appendix
 from kernel.report.checklist import check_rubric, render_checklist
 from kernel.report.handin import hand_in, render_readme
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.reading import read_run
 from kernel.report.story import SLOTS
+from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.provenance import compute_build_id
 
 NAME = "Abgabe 'für' \"alle\""  # a folder may be called so
 ABSENT = ("pcam_kaggle", "keras", "tensorflow", "kaggle", "jinja2", "nbconvert")
@@ -155,9 +157,9 @@ def test_a_bare_run_misses_what_other_runs_would_bring(runs):
 def test_the_readme_speaks_of_training_code_only_where_there_is_some(runs):
     run = read_run(runs / "other", runs / "other")
     words = ("training code", "RETRAIN", "kernel.py")
-    for has_kernel in (True, False):
-        readme = render_readme(run, has_kernel, False)
-        assert [word in readme for word in words] == [has_kernel] * 3
+    for trained in (run, None):
+        readme = render_readme(run, trained, False)
+        assert [word in readme for word in words] == [trained is not None] * 3
         assert "{" not in readme and "It reads only `data/`." in readme
 
 
@@ -165,7 +167,7 @@ def test_the_sandbox_s_leaderboard_is_none_of_kaggle_s(runs):
     run = read_run(runs / "other", runs / "other")
     for service, missing in (("Kaggle", []), ("sandbox", ["a screenshot of Kaggle's leaderboard"])):
         board = dataclasses.replace(run, service=service)
-        words, cells = dict.fromkeys(SLOTS, "words"), tell_appendix("x = 1", "0" * 10)
+        words, cells = dict.fromkeys(SLOTS, "words"), tell_appendix("x = 1", "run", "0" * 10)
         parts = check_rubric([run], cells, words, "https://example.org", board)
         assert parts[-1].missing == missing
 
@@ -208,7 +210,7 @@ PAGE = "# %% [markdown]\n# # Title\n\n# %% Settings\n{}\n\n# %% Run\nmain()\n"
 )
 def test_retraining_runs_the_kernel_of_the_cells(tmp_path, body, ends_well):
     page = PAGE.format(body)
-    notebook = build_notebook(tell_appendix(page, "0123456789"))
+    notebook = build_notebook(tell_appendix(page, "run", "0123456789"))
     assert "build `0123456789`" in notebook.cells[0].source
     (switch,) = [cell for cell in notebook.cells if cell.source == "RETRAIN = False"]
     switch.source = "RETRAIN = True"
@@ -222,6 +224,40 @@ def test_retraining_runs_the_kernel_of_the_cells(tmp_path, body, ends_well):
         with pytest.raises(ValueError, match="AssertionError: the kernel failed"):
             execute_notebook(notebook, folder)
     assert (folder / "kernel.py").read_text("utf-8") == page
+
+
+def test_the_kernel_is_the_first_run_s_or_that_of_one_that_trained(runs, tmp_path, monkeypatch):
+    read = [read_run(runs / name, runs) for name in ("other", "pcam-demo-1", "eda")]
+    read = [dataclasses.replace(run, place=run.name) for run in read]
+    pages = {"pcam-demo-1": PAGE.format("2"), "eda": PAGE.format("3")}
+    monkeypatch.setattr(handin, "find_page", lambda run: pages.get(run.name, ""))
+    monkeypatch.setattr(handin, "publish", lambda cells, draft, name: told.extend(cells))
+    for added, name in (({}, "pcam-demo-1"), ({"other": PAGE.format("1")}, "other")):
+        pages |= added
+        told, draft = [], tmp_path / name
+        handin.write_draft(draft, read, [], dict.fromkeys(SLOTS, ""), None)
+        assert f"are the kernel of {name}, build `" in told[0].source
+        assert f"the kernel of {name} as it ran" in (draft / "README.md").read_text("utf-8")
+        others = {n: p for n, p in pages.items() if n != name}
+        assert {p.parent.name: p.read_text() for p in draft.glob("*/kernel.py")} == others
+
+
+def test_only_pages_are_looked_at_for_a_kernel_old_ones_too(runs, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "other", run)
+    text = '# %% [markdown]\n# Text\n\n# %% Settings\nBUILD_ID = ""\n'
+    (run / "a.py").mkdir()
+    if hasattr(os, "mkfifo"):  # not on Windows
+        os.mkfifo(run / "b.py")
+    (run / "c.py").write_text("x = 1")
+    (run / "d.py").write_text(text)
+    (run / "e.py").write_text(text + "#" * 700_000)
+    ids = {short_hash(text): text, compute_build_id(text): text, short_hash("x = 1"): ""}
+    ids[short_hash(text + "#" * 700_000)] = ""
+    assert len(ids) == 4
+    for build_id, page in ids.items():
+        write_record(run, {**read_run_json(run), "build_id": build_id})
+        assert find_page(read_run(run, run)) == page
 
 
 def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
