@@ -18,6 +18,9 @@ TAGS |= {"code", "pre", "kbd"}
 ATTRIBUTES = {"alt", "class", "colspan", "data-label", "id", "open", "rowspan", "scope", "start"}
 ATTRIBUTES |= {"tabindex"}
 PICTURES = re.compile(r"data:image/(png|jpeg|svg\+xml);base64,[\w+/=\s]*")
+# In Markdown, what is neither a plain tag or an address of https nor a path in this folder.
+UNSAFE_TAG = re.compile(rf"<(?=[a-zA-Z/!?])(?!/?(?:{'|'.join(TAGS - {'img'})})\s*/?>|https://)")
+UNSAFE_ADDRESS = re.compile(r"\](?=[(:]\s*<?(?!https://|#|(?!//)[\w./%-]*(?:[\s#?)>]|\Z)))")
 FEW_COLUMNS, MANY_CELLS = 4, 50  # of tables that a phone shows as they are
 NUMBER = re.compile(r"[+\-\u2212]?[\d,.]+( ?%)?|[-\u2013\u2014]?")
 UNSHOWN = {"empty", "kernel"}  # tags of cells: no words yet, the training code
@@ -48,6 +51,15 @@ def render_page(notebook: nbformat.NotebookNode, title: str) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
     return template.render(title=title, body=body) + "\n"
+
+
+def clean_markdown(text: str) -> str:
+    """Markdown that anybody may have written, as it may stand in a notebook.
+
+    HTML but for plain tags is shown as text, as are links and pictures of other addresses than
+    https or a file's path.
+    """
+    return UNSAFE_ADDRESS.sub(r"]\\", UNSAFE_TAG.sub("&lt;", text))
 
 
 def is_allowed(tag: str, name: str, value: str) -> bool:
