@@ -3,7 +3,8 @@
 import contextlib
 import re
 
-from pcam_kaggle.system.provenance import compute_build_id
+from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.provenance import BUILD_ID_LINE, compute_build_id
 
 from ..bundle.page import bundle_kernel
 from ..records import PushRecord, read_record
@@ -11,6 +12,7 @@ from .reading import ReportRun
 from .story import Cell
 
 KERNEL = "kernel.py"
+MAX_BYTES = 700_000  # of a page
 MARK = re.compile(r"(?m)^(?=# %% (?!\[markdown\]))")  # a heading stands above what it heads
 SHOWN = ("# %% recipes/", "# %% models/", "# %% methods/")
 MACHINERY = "# %% [markdown]\n# ## Machinery\n"
@@ -18,12 +20,12 @@ MACHINERY = "# %% [markdown]\n# ## Machinery\n"
 INTRODUCTION = """\
 ## Appendix: the training code
 
-The cells below are the kernel of build `{build_id}`, word for word: first its settings, then the
-program, the network and the rest, one module a cell. They write it to `{kernel}`, and train only
-if `RETRAIN` is true. That needs TensorFlow, Keras and the other packages that it imports, a GPU
-for all but small networks, and the competition's data: in the folder that the environment
-variable `PCAM_INPUT` names, in `data/histopathologic-cancer-detection`, or attached on Kaggle.
-The results go to `working`."""
+The cells below are the kernel of {run}, build `{build_id}`, word for word: first its settings,
+then the program, the network and the rest, one module a cell. They write it to `{kernel}`, and
+train only if `RETRAIN` is true. That needs TensorFlow, Keras and the other packages that it
+imports, a GPU for all but small networks, and the competition's data: in the folder that the
+environment variable `PCAM_INPUT` names, in `data/histopathologic-cancer-detection`, or attached on
+Kaggle. The results go to `working`."""
 
 RUN = """\
 if RETRAIN:
@@ -41,7 +43,9 @@ def find_page(run: ReportRun) -> str:
     text as long as the package is the same. Nothing of it is executed.
     """
     build_id = run.record.get("build_id", "")
-    texts = [path.read_text("utf-8", "replace") for path in sorted(run.folder.glob("*.py"))]
+    paths = [path for path in sorted(run.folder.glob("*.py")) if path.is_file()]  # no pipes
+    paths = [path for path in paths if path.stat().st_size <= MAX_BYTES]
+    texts = [path.read_text("utf-8", "replace") for path in paths]
     pushed = read_record(run.folder, PushRecord)
     if pushed and pushed.kernel:
         hours = {} if pushed.max_hours is None else {"max_hours": pushed.max_hours}
@@ -49,12 +53,29 @@ def find_page(run: ReportRun) -> str:
         changes = {n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()}
         with contextlib.suppress(ValueError):  # a recipe or settings of another version
             texts.append(bundle_kernel(pushed.recipe, changes).source)
-    return next((text for text in texts if compute_build_id(text) == build_id), "")
+    return next((text for text in texts if build_id in list_build_ids(text)), "")
 
 
-def tell_appendix(page: str, build_id: str) -> list[Cell]:
-    """The cells of a kernel, from its text as `find_page` returns it and its build id."""
-    introduction = INTRODUCTION.format(build_id=build_id, kernel=KERNEL)
+def list_build_ids(text: str) -> list[str]:
+    """The build ids that a page may have: over its code, or over all of it as until 2026-11.
+
+    Empty for a text that is no page.
+    """
+    if not BUILD_ID_LINE.search(text):
+        return []
+    whole = BUILD_ID_LINE.sub('BUILD_ID = ""', text, count=1)
+    return [compute_build_id(text), short_hash(whole)]
+
+
+def tell_appendix(page: str, run: str, build_id: str) -> list[Cell]:
+    """The cells of a kernel.
+
+    Args:
+        page: its text, as `find_page` returns it.
+        run: the name of the run that it made, as Markdown.
+        build_id: its build id.
+    """
+    introduction = INTRODUCTION.format(run=run, build_id=build_id, kernel=KERNEL)
     cells = [
         Cell(introduction, is_kernel=True),
         Cell("RETRAIN = False", is_code=True, is_kernel=True),

@@ -5,13 +5,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from pcam_kaggle.system.files import hash_file, read_json, write_json
+from pcam_kaggle.system.files import PARTIAL, hash_file, read_json, short_hash, write_json
 from pcam_kaggle.system.paths import open_output
 
 from ..files import write_text
+from ..folders import RUNS
+from ..locks import locked
 from .appendix import KERNEL, find_page, tell_appendix
 from .checklist import check_rubric, describe_missing, render_checklist
 from .reading import ReportRun, read_run
@@ -19,7 +21,9 @@ from .words import take_words
 from .writer import check_runs, describe_words, find_repository, make_story, publish
 
 PICTURE = "leaderboard.png"
-WRITTEN = "data/handin.json"  # the SHA-256 of every file as it was written
+WRITTEN = "data/handin.json"  # the repository, and every file's SHA-256 as it was written
+DRAFT = f"{PARTIAL}handin-"  # starts the name of the folder that is moved in the end
+LEFT = (f"{DRAFT}*", f"{PARTIAL}{'[0-9a-f]' * 8}-*", f"data/{PARTIAL}{'[0-9a-f]' * 8}-*")
 AUTHORS = ("README.md", "CHECKLIST.md")  # stay as they are where the author changed them
 NAMES = re.compile(r"""["'/](\w+\.(?:csv|json|png))["']""")  # of files, in code
 MADE = ("report.html", KERNEL, PICTURE)
@@ -60,17 +64,18 @@ def hand_in(
 ) -> Path:
     """Write what is handed in into one folder, which can be moved and published.
 
-    It holds report.ipynb, executed, with the training code of the first run that has its
-    kernel; report.html; the kernel; data/ with the files that the notebook reads; README.md;
-    CHECKLIST.md; leaderboard.png if there is one. The author's own words are kept, as is a
-    README.md or CHECKLIST.md that the author changed.
+    It holds report.ipynb, executed, with the training code of the first run or, where its kernel
+    is not at hand, of the first other that trained; report.html; the kernel; data/ with the files
+    that the notebook reads; README.md; CHECKLIST.md; leaderboard.png if there is one. The
+    author's own words are kept, as is a README.md or CHECKLIST.md that the author changed. One
+    command at a time writes a folder; what one that was killed has left is completed by the next.
 
     Args:
         folders: Paths of runs, as for `write_report`; studies and explorations may stand
             anywhere among them.
         out: the folder, which may hold an earlier hand-in.
-        repository: the address of the repository; None for the origin of `out`, if it is a git
-            repository itself.
+        repository: the address of the repository; None for that of the earlier hand-in, or the
+            origin of `out`, if it is a git repository itself.
         say: function that prints a line.
         author: who hands it in, or None.
 
@@ -86,15 +91,17 @@ def hand_in(
     runs.sort(key=lambda run: (run.oof is None, run.study is None))
     check_runs(runs)
     out = open_output(out)
-    written = read_written(out)
-    check_unchanged(out, written)
-    words = take_words(out, runs[0].folder)
-    repository = repository or find_repository(out)
-    cells = make_story(runs, words, repository, author)
-    with tempfile.TemporaryDirectory(dir=out, prefix="partial-") as scratch:
-        draft = Path(scratch)
-        parts = write_draft(draft, runs, cells, words, repository)
-        kept = move(draft, out, written)
+    with locked(RUNS, f"handin-{short_hash(str(out.resolve()))}", say):
+        remove_left(out)
+        written, earlier = read_written(out)
+        check_unchanged(out, written)
+        words = take_words(out, runs[0].folder)
+        repository = repository or earlier or find_repository(out)
+        cells = make_story(runs, words, repository, author)
+        with tempfile.TemporaryDirectory(dir=out, prefix=DRAFT) as scratch:
+            draft = Path(scratch)
+            parts = write_draft(draft, runs, cells, words, repository)
+            kept = move(draft, out, written, repository)
     num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     say(describe_words(words, out))
     for name in kept:
@@ -105,22 +112,42 @@ def hand_in(
     return out
 
 
-def read_written(out: Path) -> dict:
-    """The SHA-256 of the files of an earlier hand-in by name; {} for a new folder.
+def remove_left(out: Path) -> None:
+    """Remove the temporary files and folders of a command that was killed."""
+    for path in (path for pattern in LEFT for path in out.glob(pattern)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def read_written(out: Path) -> tuple[dict, str | None]:
+    """What an earlier hand-in wrote.
+
+    Returns:
+        The SHA-256 of its files by name: a list, of two where a command was killed that replaced
+        the file; {} for a new folder. And the address of the repository, or None.
 
     Raises:
         ValueError: a damaged list, or one of files outside of the folder.
     """
     if not (out / WRITTEN).is_file():
-        return {}
-    written = read_json(out / WRITTEN)
+        return {}, None
+    content = read_json(out / WRITTEN)
+    written, repository = content.get("files"), content.get("repository")
+    is_list = isinstance(written, dict) and all(isinstance(h, list) for h in written.values())
+    if not is_list or not isinstance(repository, str | None):
+        raise ValueError(
+            f"{out / WRITTEN}: expected the list of an earlier hand-in. Received: something else. "
+            "Try: name another folder with --out"
+        )
     outside = [n for n in written if not (out / n).resolve().is_relative_to(out.resolve())]
     if outside:
         raise ValueError(
             f"{out / WRITTEN}: expected files in this folder. Received: {', '.join(outside)}. "
             "Try: name another folder with --out"
         )
-    return written
+    return written, repository
 
 
 def check_unchanged(out: Path, written: dict) -> None:
@@ -132,7 +159,7 @@ def check_unchanged(out: Path, written: dict) -> None:
     names = [name for name in {*written, *MADE} if name not in (*AUTHORS, "report.ipynb")]
     if "report.ipynb" not in written:  # the notebook of an earlier hand-in is looked at by cells
         names.append("report.ipynb")
-    changed = [name for name in sorted(names) if is_changed(out / name, written.get(name))]
+    changed = [name for name in sorted(names) if is_changed(out / name, written.get(name, ()))]
     if changed:
         raise ValueError(
             f"{out}: expected a new folder, or the files of an earlier hand-in as they were "
@@ -141,9 +168,9 @@ def check_unchanged(out: Path, written: dict) -> None:
         )
 
 
-def is_changed(path: Path, digest: str | None) -> bool:
+def is_changed(path: Path, hashes: Collection) -> bool:
     """Whether a file is there with other contents than were written."""
-    return path.exists() and (not path.is_file() or hash_file(path) != digest)
+    return path.exists() and (not path.is_file() or hash_file(path) not in hashes)
 
 
 def write_draft(draft: Path, runs: list, cells: list, words: dict, repository: str | None) -> list:
@@ -151,18 +178,21 @@ def write_draft(draft: Path, runs: list, cells: list, words: dict, repository: s
     code = "\n".join(cell.source for cell in cells if cell.is_code)
     for run in runs:
         copy_data(run, draft / run.place, code)
-    pages = [(run, page) for run in runs if (page := find_page(run))]
-    for run, page in pages[:1]:  # of the other runs, the kernel is a file
-        cells = [*cells, *tell_appendix(page, run.record["build_id"])]
-    for run, page in pages[1:]:
-        write_text(draft / run.place / KERNEL, page)
+    trained = None  # the run whose kernel the notebook has; of the others, it is a file
+    for run in runs:
+        page = find_page(run)
+        if page and trained is None and (run.oof is not None or run.study is not None):
+            trained = run
+            cells = [*cells, *tell_appendix(page, run.label, run.record["build_id"])]
+        elif page:
+            write_text(draft / run.place / KERNEL, page)
     board = next((run for run in runs if run.has(PICTURE)), None)
     if board:
         shutil.copyfile(board.folder / PICTURE, draft / PICTURE)
     publish(cells, draft)  # the notebook writes the kernel
     parts = check_rubric(runs, cells, words, repository, board)
     write_text(draft / "CHECKLIST.md", render_checklist(parts))
-    write_text(draft / "README.md", render_readme(runs[0], bool(pages), board is not None))
+    write_text(draft / "README.md", render_readme(runs[0], trained, board is not None))
     return parts
 
 
@@ -174,8 +204,8 @@ def copy_data(run: ReportRun, folder: Path, code: str) -> None:
             shutil.copyfile(run.folder / name, folder / name)
 
 
-def render_readme(run: ReportRun, has_kernel: bool, has_picture: bool) -> str:
-    """The README.md of a hand-in."""
+def render_readme(run: ReportRun, trained: ReportRun | None, has_picture: bool) -> str:
+    """The README.md of a hand-in; `trained` is the run whose kernel is in it."""
     scores = []
     if "oof_auc" in run.record:
         scores.append(f"ROC AUC {float(run.record['oof_auc']):.4f} out of fold")
@@ -183,29 +213,43 @@ def render_readme(run: ReportRun, has_kernel: bool, has_picture: bool) -> str:
         if score := run.scores.get(f"{board}_score"):
             scores.append(f"{score} on the {board} leaderboard")
     code = retrain = more = ""
-    if has_kernel:
+    if trained:
         code, retrain = ", training code", RETRAIN
-        more += f"| [{KERNEL}]({KERNEL}) | the kernel as it ran: network, training, prediction |\n"
+        more += (
+            f"| [{KERNEL}]({KERNEL}) | the kernel of {trained.label} as it ran: network, training, "
+            "prediction |\n"
+        )
     if has_picture:
         more += f"| [{PICTURE}]({PICTURE}) | the leaderboard |\n"
     told = f"\n**{', '.join(scores)}.**" if scores else ""
     return README.format(scores=told, code=code, retrain=retrain, more=more)
 
 
-def move(draft: Path, out: Path, written: dict) -> list[str]:
+def move(draft: Path, out: Path, written: dict, repository: str | None = None) -> list[str]:
     """Move the files of a hand-in into its folder, and remove what an earlier one left.
+
+    Until all are moved, the list has both hashes of a file: whenever this ends, what is in the
+    folder is known.
 
     Returns:
         The names of the files that the author changed, which stay.
     """
     new = sorted(p.relative_to(draft).as_posix() for p in draft.rglob("*") if p.is_file())
-    kept = [name for name in AUTHORS if is_changed(out / name, written.get(name))]
-    hashes = {name: hash_file(draft / name) for name in new}
+    kept = [name for name in AUTHORS if is_changed(out / name, written.get(name, ()))]
+    hashes = {name: [hash_file(draft / name)] for name in new}
+    hashes |= {name: written.get(name, []) for name in kept}
+    both = {name: [*written.get(name, []), *hashes.get(name, [])] for name in {**written, **hashes}}
+    (out / WRITTEN).parent.mkdir(exist_ok=True)
+    write_json(out / WRITTEN, {"repository": repository, "files": both})
     for name in set(written) - set(new):
         (out / name).unlink(missing_ok=True)
+        for parent in (out / name).parents:
+            if parent == out or not parent.is_dir() or any(parent.iterdir()):
+                break
+            parent.rmdir()
     for name in new:
         if name not in kept:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(draft / name, out / name)
-    write_json(out / WRITTEN, {**hashes, **{name: written.get(name, "") for name in kept}})
+    write_json(out / WRITTEN, {"repository": repository, "files": hashes})
     return kept

@@ -8,6 +8,8 @@ import nbformat
 
 from pcam_kaggle.system.files import short_hash
 
+from .page import clean_markdown
+
 CELL_SECONDS = 300
 JUPYTER_KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 HIDDEN = {"jupyter": {"source_hidden": True}, "_kg_hide-input": True}  # Jupyter's and Kaggle's
@@ -18,9 +20,10 @@ def build_notebook(cells: list) -> nbformat.NotebookNode:
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": JUPYTER_KERNEL})
     for number, cell in enumerate(cells):
         make = nbformat.v4.new_code_cell if cell.is_code else nbformat.v4.new_markdown_cell
-        made = make(cell.source, id=f"cell-{number:03d}")
+        source = clean_markdown(cell.source) if cell.slot else cell.source
+        made = make(source, id=f"cell-{number:03d}")
         if cell.slot:
-            written = {"pcam_written": cell.source, "pcam_words": cell.words}
+            written = {"pcam_written": source, "pcam_words": cell.words}
             made.metadata |= {"pcam_slot": cell.slot, **written}
             made.metadata["tags"] = ["words"] if cell.words else ["empty"]
         if cell.is_kernel:

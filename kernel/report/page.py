@@ -20,6 +20,9 @@ ATTRIBUTES |= {"tabindex"}
 PICTURES = re.compile(r"data:image/(png|jpeg|svg\+xml);base64,[\w+/=\s]*")
 FEW_COLUMNS = 3  # of tables that a phone shows as they are
 LONG_ID, ID_DIGITS = re.compile(r"[0-9a-f]{16,}"), 8
+# In Markdown, what is neither a plain tag or an address of https nor a path in this folder.
+UNSAFE_TAG = re.compile(rf"<(?=[a-zA-Z/!?])(?!/?(?:{'|'.join(TAGS - {'img'})})\s*/?>|https://)")
+UNSAFE_ADDRESS = re.compile(r"\](?=[(:]\s*<?(?!https://|#|(?!//)[\w./%-]*(?:[\s#?)>]|\Z)))")
 NUMBER = re.compile(r"[+\-\u2212]?[\d,.]+( ?%)?|[-\u2013\u2014]?")
 UNSHOWN = {"empty", "kernel"}  # tags of cells: no words yet, the training code
 
@@ -50,6 +53,15 @@ def render_page(notebook: nbformat.NotebookNode) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
     return template.render(title=title, body=body) + "\n"
+
+
+def clean_markdown(text: str) -> str:
+    """Markdown that anybody may have written, as it may stand in a notebook.
+
+    HTML but for plain tags is shown as text, as are links and pictures of other addresses than
+    https or a file's path.
+    """
+    return UNSAFE_ADDRESS.sub(r"]\\", UNSAFE_TAG.sub("&lt;", text))
 
 
 def is_allowed(tag: str, name: str, value: str) -> bool:

@@ -1,8 +1,10 @@
 """The pictures of a finished run, drawn at home from its files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pcam_kaggle.analysis.evaluation import Evaluation
+from pcam_kaggle.system.files import hash_file, read_json, write_json
 
 from .assessment import Assessment
 from .diagrams import plot_stages
@@ -13,14 +15,15 @@ from .reading import ReportRun
 from .score_charts import plot_errors, plot_roc, plot_scores
 
 MIN_TRIALS = 2  # completed ones, for a picture of a study
+DRAWN = "pictures.json"  # the SHA-256 of every picture as it was drawn, and of its data
 
 
 def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> None:
     """Draw what the report shows of its own run, and the studies among the others.
 
-    A picture is drawn only if it is missing or older than its data. Writes curves.png,
-    roc.png, scores.png, errors.png, gradcam.png, study.png and network_NAME.png into the runs'
-    folders.
+    A picture stays if it and its data are what pictures.json says of the last time. Writes that,
+    curves.png, roc.png, scores.png, errors.png, gradcam.png, study.png and network_NAME.png into
+    the runs' folders.
 
     Args:
         runs: list of ReportRun, the report's own first.
@@ -32,8 +35,8 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
         draw_study(run)
     for network in list_networks(runs):
         path = home.folder / network.picture
-        if network.stages and is_outdated(path, "run.json"):
-            plot_stages(network.name, network.stages, network.scale, path)
+        if network.stages:
+            draw(path, ["run.json"], plot_stages, network.name, network.stages, network.scale, path)
     draw_curves(home)
     draw_maps(home, members)
     if assessment is not None:
@@ -43,19 +46,17 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
 def draw_evaluation(run: ReportRun, evaluation: Evaluation) -> None:
     """Draw roc.png, scores.png and errors.png."""
     roc, scores, errors = (run.folder / f"{name}.png" for name in ("roc", "scores", "errors"))
-    if is_outdated(roc, "oof.csv"):
-        plot_roc(run.oof, run.slides, evaluation, roc, name_run(run))
-    if is_outdated(scores, "oof.csv"):
-        plot_scores(run.oof, evaluation, scores, name_run(run))
-    if is_outdated(errors, "oof.csv", "evaluation.json"):
-        plot_errors(evaluation, errors, name_run(run))
+    name, data = name_run(run), ["oof.csv", "evaluation.json"]
+    draw(roc, data[:1], plot_roc, run.oof, run.slides, evaluation, roc, name)
+    draw(scores, data[:1], plot_scores, run.oof, evaluation, scores, name)
+    draw(errors, data, plot_errors, evaluation, errors, name)
 
 
 def draw_curves(run: ReportRun) -> None:
     """Draw curves.png."""
     path = run.folder / "curves.png"
-    if run.history is not None and is_outdated(path, "history.csv"):
-        plot_curves(run.history, path, name_run(run))
+    if run.history is not None:
+        draw(path, ["history.csv"], plot_curves, run.history, path, name_run(run))
 
 
 def draw_study(run: ReportRun) -> None:
@@ -63,13 +64,13 @@ def draw_study(run: ReportRun) -> None:
     path = run.folder / "study.png"
     if run.study is None or len(find_complete(run.study)) < MIN_TRIALS:
         return
-    if is_outdated(path, "study.csv", "run.json"):
-        study = run.record["study"]
-        note = f"{name_run(run)}, fold {study['fold']}"
-        if study.get("within_noise"):
-            numbers = [f"trial {number}" for number in study["within_noise"]]
-            note += f"; not told apart from the highest: {', '.join(numbers)}"
-        plot_study(run.study, study["importance"], path, note)
+    study = run.record["study"]
+    note = f"{name_run(run)}, fold {study['fold']}"
+    if study.get("within_noise"):
+        numbers = [f"trial {number}" for number in study["within_noise"]]
+        note += f"; not told apart from the highest: {', '.join(numbers)}"
+    data = ["study.csv", "run.json"]
+    draw(path, data, plot_study, run.study, study["importance"], path, note)
 
 
 def draw_maps(run: ReportRun, members: list) -> None:
@@ -81,16 +82,24 @@ def draw_maps(run: ReportRun, members: list) -> None:
     found = gather_maps(run, members)
     names = [f"folds/fold{member.fold}_seed{member.seed}.npz" for member in members]
     path = run.folder / "gradcam.png"
-    if found and is_outdated(path, *names):
-        plot_maps(found, path, name_run(run))
+    if found:
+        draw(path, names, plot_maps, found, path, name_run(run))
 
 
-def is_outdated(path: Path, *sources: str) -> bool:
-    """Whether a picture is missing or older than a file in the same folder."""
-    if not path.is_file():
-        return True
-    times = [(path.parent / source).stat().st_mtime for source in sources]
-    return path.stat().st_mtime < max(times)
+def draw(path: Path, data: list, plot: Callable, *arguments: object) -> None:
+    """Draw a picture, unless it is as it was drawn of the same data.
+
+    Args:
+        path: Path of the picture.
+        data: names of the files in the same folder that it shows.
+        plot: function that draws it, called with `arguments`.
+    """
+    notes = path.with_name(DRAWN)
+    drawn = read_json(notes) if notes.is_file() else {}
+    made_of = [hash_file(path.parent / name) for name in data]
+    if not path.is_file() or drawn.get(path.name) != [hash_file(path), *made_of]:
+        plot(*arguments)
+        write_json(notes, {**drawn, path.name: [hash_file(path), *made_of]})
 
 
 def name_run(run: ReportRun) -> str:

@@ -1,7 +1,9 @@
 """What is handed in: a folder that stands alone, and what of its author's work it keeps."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,12 +18,14 @@ from report_runs import make_exploration, make_run, make_study, read_run_json, w
 
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
-from kernel.report.appendix import tell_appendix
+from kernel.report.appendix import find_page, tell_appendix
 from kernel.report.checklist import check_rubric, render_checklist
 from kernel.report.handin import hand_in, render_readme
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.reading import read_run
 from kernel.report.story import SLOTS
+from pcam_kaggle.system.files import short_hash
+from pcam_kaggle.system.provenance import compute_build_id
 
 NAME = "Abgabe 'für' \"alle\""  # a folder may be called so
 ABSENT = ("pcam_kaggle", "keras", "tensorflow", "kaggle", "jinja2", "nbconvert")
@@ -153,9 +157,9 @@ def test_a_bare_run_misses_what_other_runs_would_bring(runs):
 def test_the_readme_speaks_of_training_code_only_where_there_is_some(runs):
     run = read_run(runs / "other", runs / "other")
     words = ("training code", "RETRAIN", "kernel.py")
-    for has_kernel in (True, False):
-        readme = render_readme(run, has_kernel, False)
-        assert [word in readme for word in words] == [has_kernel] * 3
+    for trained in (run, None):
+        readme = render_readme(run, trained, False)
+        assert [word in readme for word in words] == [trained is not None] * 3
         assert "{" not in readme and "It reads only `data/`." in readme
 
 
@@ -163,7 +167,7 @@ def test_the_sandbox_s_leaderboard_is_none_of_kaggle_s(runs):
     run = read_run(runs / "other", runs / "other")
     for service, missing in (("Kaggle", []), ("sandbox", ["a screenshot of Kaggle's leaderboard"])):
         board = dataclasses.replace(run, service=service)
-        words, cells = dict.fromkeys(SLOTS, "words"), tell_appendix("x = 1", "0" * 10)
+        words, cells = dict.fromkeys(SLOTS, "words"), tell_appendix("x = 1", "run", "0" * 10)
         parts = check_rubric([run], cells, words, "https://example.org", board)
         assert parts[-1].missing == missing
 
@@ -206,7 +210,7 @@ PAGE = "# %% [markdown]\n# # Title\n\n# %% Settings\n{}\n\n# %% Run\nmain()\n"
 )
 def test_retraining_runs_the_kernel_of_the_cells(tmp_path, body, ends_well):
     page = PAGE.format(body)
-    notebook = build_notebook(tell_appendix(page, "0123456789"))
+    notebook = build_notebook(tell_appendix(page, "run", "0123456789"))
     assert "build `0123456789`" in notebook.cells[0].source
     (switch,) = [cell for cell in notebook.cells if cell.source == "RETRAIN = False"]
     switch.source = "RETRAIN = True"
@@ -222,6 +226,40 @@ def test_retraining_runs_the_kernel_of_the_cells(tmp_path, body, ends_well):
     assert (folder / "kernel.py").read_text("utf-8") == page
 
 
+def test_the_kernel_is_the_first_run_s_or_that_of_one_that_trained(runs, tmp_path, monkeypatch):
+    read = [read_run(runs / name, runs) for name in ("other", "pcam-demo-1", "eda")]
+    read = [dataclasses.replace(run, place=run.name) for run in read]
+    pages = {"pcam-demo-1": PAGE.format("2"), "eda": PAGE.format("3")}
+    monkeypatch.setattr(handin, "find_page", lambda run: pages.get(run.name, ""))
+    monkeypatch.setattr(handin, "publish", lambda cells, draft, name: told.extend(cells))
+    for added, name in (({}, "pcam-demo-1"), ({"other": PAGE.format("1")}, "other")):
+        pages |= added
+        told, draft = [], tmp_path / name
+        handin.write_draft(draft, read, [], dict.fromkeys(SLOTS, ""), None)
+        assert f"are the kernel of {name}, build `" in told[0].source
+        assert f"the kernel of {name} as it ran" in (draft / "README.md").read_text("utf-8")
+        others = {n: p for n, p in pages.items() if n != name}
+        assert {p.parent.name: p.read_text() for p in draft.glob("*/kernel.py")} == others
+
+
+def test_only_pages_are_looked_at_for_a_kernel_old_ones_too(runs, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "other", run)
+    text = '# %% [markdown]\n# Text\n\n# %% Settings\nBUILD_ID = ""\n'
+    (run / "a.py").mkdir()
+    if hasattr(os, "mkfifo"):  # not on Windows
+        os.mkfifo(run / "b.py")
+    (run / "c.py").write_text("x = 1")
+    (run / "d.py").write_text(text)
+    (run / "e.py").write_text(text + "#" * 700_000)
+    ids = {short_hash(text): text, compute_build_id(text): text, short_hash("x = 1"): ""}
+    ids[short_hash(text + "#" * 700_000)] = ""
+    assert len(ids) == 4
+    for build_id, page in ids.items():
+        write_record(run, {**read_run_json(run), "build_id": build_id})
+        assert find_page(read_run(run, run)) == page
+
+
 def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     path = copied / "report.ipynb"
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
@@ -231,8 +269,9 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     (copied / "README.md").write_text("My own text.\n")
     (copied / ".git").mkdir()
     (copied / "notes.txt").write_text("mine")
+    (copied / "partial-handin-abc" / "data").mkdir(parents=True)  # of one that was killed
     said = []
-    hand_in([runs / "pcam-demo-1", runs / "study"], copied, "https://example.org/us", said.append)
+    hand_in([runs / "pcam-demo-1", runs / "study"], copied, None, said.append)
     assert (copied / "README.md").read_text() == "My own text.\n"
     assert f"kept     {copied / 'README.md'}, which you changed" in said
     assert (copied / "notes.txt").exists() and (copied / ".git").exists()
@@ -242,7 +281,13 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     assert "It is **small**." in words and "Written for the report." in words
     assert not [name for name in list_files(copied) if "data/eda" in name or "data/other" in name]
     assert not list(copied.glob("partial-*"))
-    assert "README.md" in json.loads((copied / "data" / "handin.json").read_text())
+    assert "README.md" in json.loads((copied / "data" / "handin.json").read_text())["files"]
+    assert "<https://example.org/us>" in path.read_text("utf-8")  # as the first time
+    assert {path.name for path in (copied / "data").iterdir()} == {
+        "handin.json",
+        "pcam-demo-1",
+        "study",
+    }
 
 
 @pytest.mark.parametrize("name", ["report.html", "kernel.py", "data/study/study.csv"])
@@ -271,9 +316,75 @@ def test_foreign_and_unusable_folders_are_refused(runs, tmp_path):
     with pytest.raises(OSError, match="cannot write to the output folder"):
         hand_in([runs / "pcam-demo-1"], tmp_path / "report.ipynb")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "handin.json").write_text('{"../../x": "0"}')
+    (tmp_path / "data" / "handin.json").write_text('{"files": {"../../x": ["0"]}}')
     with pytest.raises(ValueError, match=r"expected files in this folder. Received: \.\./\.\./x"):
         hand_in([runs / "pcam-demo-1"], tmp_path)
+    (tmp_path / "data" / "handin.json").write_text('{"files": {"kernel.py": "0"}}')
+    with pytest.raises(ValueError, match="expected the list of an earlier hand-in"):
+        hand_in([runs / "pcam-demo-1"], tmp_path)
+
+
+def write_files(folder, names, text):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{text} {name}")
+    return folder
+
+
+def test_a_hand_in_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch):
+    first = ["README.md", "CHECKLIST.md", "report.html", "report.ipynb", "data/eda/run.json"]
+    second = [*first[:-1], "kernel.py", "data/run/run.json"]
+    replace, killed = os.replace, 0
+
+    def stop_at(step):
+        def replace_or_stop(source, target):
+            nonlocal calls
+            calls += 1
+            if calls == step:
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        calls = 0
+        return replace_or_stop
+
+    for step in range(1, len(second) + 4):
+        place = tmp_path / str(step)
+        out = place / "out"
+        out.mkdir(parents=True)
+        handin.move(write_files(place / "a", first, "old"), out, {}, "https://example.org")
+        draft = write_files(place / "b", second, "new")
+        written, _ = handin.read_written(out)
+        monkeypatch.setattr(os, "replace", stop_at(step))
+        try:
+            handin.move(draft, out, written)
+        except KeyboardInterrupt:
+            killed += 1
+        monkeypatch.setattr(os, "replace", replace)
+        written, _ = handin.read_written(out)
+        handin.check_unchanged(out, written)
+        assert handin.move(write_files(place / "c", second, "new"), out, written) == []
+        assert list_files(out) == {*second, "data/handin.json"}
+        assert {(out / name).read_text() for name in second} == {f"new {name}" for name in second}
+        assert not (out / "data" / "eda").exists()
+    assert killed == len(second) + 2  # a file each, and the list twice
+
+
+def test_one_command_at_a_time_writes_a_folder(runs, copied, monkeypatch):
+    names = []
+
+    @contextlib.contextmanager
+    def refuse(folder, name, say):
+        names.append(name)
+        raise ValueError("another command")
+        yield
+
+    monkeypatch.setattr(handin, "locked", refuse)
+    before = {name: (copied / name).read_bytes() for name in list_files(copied)}
+    for out in (copied, copied / ".." / copied.name):
+        with pytest.raises(ValueError, match="another command"):
+            hand_in([runs / "other"], out)
+    assert len(set(names)) == 1
+    assert {name: (copied / name).read_bytes() for name in list_files(copied)} == before
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import re
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from nbconvert.filters.markdown import markdown2html
 
 from kernel.report.notebook import build_notebook
-from kernel.report.page import render_page
+from kernel.report.page import clean_markdown, render_page
 from kernel.report.story import Cell
 
 HOSTILE = [
@@ -137,3 +138,31 @@ def test_the_training_code_and_empty_words_are_not_on_the_page():
     cells.append(Cell("own words", slot="conclusion", words="own words"))
     text = render_page(build_notebook(cells))
     assert "own words" in text and not re.search("prompt|CODE", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<iframe src=https://example.org>",
+        "<img src=x onerror=alert(1)",
+        "<b onclick=alert(1)>x</b>",
+        "<javascript:alert(1)>",
+        "[x](javascript:alert(1))",
+        "[x](java&#115;cript:alert(1))",
+        "[x]( <javascript:alert(1)>)",
+        "[x]\n\n[x]:\njavascript:alert(1)",
+        "![x](http://example.org/x.png)",
+        "![x](//example.org/x.png)",
+    ],
+)
+def test_unsafe_markdown_is_shown_as_text(text):
+    shown = BeautifulSoup(markdown2html(clean_markdown(text)), "html.parser")
+    assert not shown(["script", "iframe", "img"]) and not shown(onclick=True)
+    assert all(link["href"].startswith(("http", "#")) for link in shown("a", href=True))
+    assert re.search("alert|example", shown.get_text())
+
+
+def test_plain_markdown_stays_as_it_is():
+    text = '> *a* < b & c <b>d</b><br> <https://e.org> [f](https://f.org) ![g](data/g.png "g") [0]'
+    assert clean_markdown(text) == text
