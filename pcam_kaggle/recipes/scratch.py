@@ -1,9 +1,9 @@
-"""A small convolutional network from random weights, without any download.
+"""A small convolutional network from random weights.
 
-Five convolutions with twice the channels of the demo's, trained on random flips, transpositions
-and stains; the test patches are predicted in eight views. `architecture=p4m_densenet` trains a
-D4-equivariant DenseNet (Veeling et al. 2018), whose output is the same in all eight views, and
-`architecture=resnet34` the ResNet-34 of He et al. (2015).
+It needs no download: five convolutions with twice the channels of the demo's, trained on random
+flips, transpositions and stains. The test patches are predicted in eight views.
+`architecture=p4m_densenet` trains a D4-equivariant DenseNet (Veeling et al. 2018), whose output
+is the same in all eight views, and `architecture=resnet34` the ResNet-34 of He et al. (2015).
 """
 
 from ..analysis.gradcam import explain_maps
