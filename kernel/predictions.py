@@ -129,10 +129,14 @@ def read_table(path: Path, columns: list[str], texts: Sequence[str] = ()) -> pd.
         texts: columns of text that may follow.
 
     Raises:
-        ValueError: other columns, an id twice, a number that is not finite, a text missing.
+        ValueError: no table, other columns, an id twice, a number that is not finite, a text
+            missing.
     """
     types = dict.fromkeys(["id", *texts], str)
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])  # a slide "NA"
+    try:
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])  # slide "NA"
+    except ValueError as error:  # of many classes: empty, not a table, not UTF-8
+        raise ValueError(f"{path}: expected a table. Received: {error}") from error
     known = (columns, [*columns, *texts])
     if list(table.columns) not in known or table["id"].duplicated().any():
         raise ValueError(

@@ -80,7 +80,9 @@ def read_member(path: Path) -> Member:
     """
     try:
         member = load_member(path)
-    except (KeyError, TypeError) as error:  # an entry is missing, or another is there
+    except (KeyError, TypeError, ValueError) as error:  # an entry is missing, or another is there
+        if str(path) in str(error):
+            raise
         raise wrong(path, "its arrays", "those of a network", repr(error)) from error
     positions, predictions = member.positions, (member.oof, member.oof_one_view)
     is_whole = positions.dtype.kind in "iu" and positions.ndim == 1

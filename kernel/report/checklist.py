@@ -86,7 +86,9 @@ def list_labels(cells: list, number: int) -> str:
             kind, _, label = cell.label.partition(" ")
             found[kind].append(label)
     names = [
-        f"{kind}{'s' * (len(labels) > 1)} {labels[0]}" + f" to {labels[-1]}" * (len(labels) > 1)
+        f"{kind} {labels[0]}"
+        if len(labels) == 1
+        else f"{kind}s {labels[0]} {'to' if len(labels) > 2 else 'and'} {labels[-1]}"
         for kind, labels in found.items()
         if labels
     ]

@@ -106,11 +106,19 @@ def check_folder(folder: Path) -> None:
     home = folder.resolve()
     for parent, folders, files in os.walk(home):
         for path in (Path(parent, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(home):
+            if path.is_symlink() and not leads_into(path, home):
                 raise ValueError(
-                    f"{path}: expected files of the run. Received: a link out of its folder. "
-                    "Try: remove it, or replace it by a copy"
+                    f"{path}: expected files of the run. Received: a link out of its folder, or "
+                    "in circles. Try: remove it, or replace it by a copy"
                 )
+
+
+def leads_into(link: Path, home: Path) -> bool:
+    """Whether a link leads to something in a folder, not out of it or in circles."""
+    try:
+        return link.resolve().is_relative_to(home)
+    except (OSError, RuntimeError):  # a loop, for Python from 3.13 and before
+        return False
 
 
 def check_content(content: dict, schema: dict, path: Path) -> dict:
@@ -124,15 +132,22 @@ def check_content(content: dict, schema: dict, path: Path) -> dict:
     Raises:
         ValueError: names the file, the entry and what was expected.
     """
-    content = drop_nulls(content)
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft7Validator(schema).iter_errors(content)
-    )
-    if error is not None:
-        expected = f"{error.validator} {reprlib.repr(error.validator_value)}"
-        entry = error.json_path.removeprefix("$.")
-        raise wrong(path, entry, expected, reprlib.repr(error.instance))
-    return escape(content, path)
+    try:
+        content = drop_nulls(content)
+        error = jsonschema.exceptions.best_match(
+            jsonschema.Draft7Validator(schema).iter_errors(content)
+        )
+        if error is None:
+            return escape(content, path)
+    except RecursionError:
+        raise wrong(path, "its entries", "few levels", "too many levels") from None
+    expected, received = f"{error.validator} {reprlib.repr(error.validator_value)}", error.instance
+    entry = error.json_path.removeprefix("$").removeprefix(".")
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        entry, expected = f"{entry}.{missing}".removeprefix("."), "a value"
+        raise wrong(path, entry, expected, "none")
+    raise wrong(path, entry or "its content", expected, reprlib.repr(received))
 
 
 def drop_nulls(value: object) -> object:

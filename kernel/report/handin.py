@@ -17,6 +17,7 @@ from ..locks import locked
 from .appendix import KERNEL, find_page, tell_appendix
 from .checklist import check_rubric, describe_missing, render_checklist
 from .reading import ReportRun, read_run
+from .story import Cell
 from .words import take_words
 from .writer import check_runs, describe_words, find_repository, make_story, publish
 
@@ -26,6 +27,7 @@ DRAFT = f"{PARTIAL}handin-"  # starts the name of the folder that is moved in th
 LEFT = (f"{DRAFT}*", f"{PARTIAL}{'[0-9a-f]' * 8}-*", f"data/{PARTIAL}{'[0-9a-f]' * 8}-*")
 AUTHORS = ("README.md", "CHECKLIST.md")  # stay as they are where the author changed them
 NAMES = re.compile(r"""["'/](\w+\.(?:csv|json|png))["']""")  # of files, in code
+NO_ADDRESS = re.compile(r"\n\nThe code: no address yet[^\n]*")  # what section 6 asks for
 MADE = ("report.html", KERNEL, PICTURE)
 
 README = """\
@@ -46,7 +48,7 @@ conclusion{code} |
 To execute the notebook again, in this folder or a copy of it:
 
 ```
-python -m pip install jupyterlab pandas scikit-learn matplotlib
+python -m pip install jupyterlab pandas scikit-learn
 jupyter lab report.ipynb
 ```
 
@@ -97,7 +99,7 @@ def hand_in(
         check_unchanged(out, written)
         words = take_words(out, runs[0].folder)
         repository = repository or earlier or find_repository(out)
-        cells = make_story(runs, words, repository, author)
+        cells = [drop_prompts(cell) for cell in make_story(runs, words, repository, author)]
         with tempfile.TemporaryDirectory(dir=out, prefix=DRAFT) as scratch:
             draft = Path(scratch)
             parts = write_draft(draft, runs, cells, words, repository)
@@ -194,6 +196,13 @@ def write_draft(draft: Path, runs: list, cells: list, words: dict, repository: s
     write_text(draft / "CHECKLIST.md", render_checklist(parts))
     write_text(draft / "README.md", render_readme(runs[0], trained, board is not None))
     return parts
+
+
+def drop_prompts(cell: Cell) -> Cell:
+    """A cell without what asks its author for something, which CHECKLIST.md does."""
+    if cell.slot and not cell.words:  # a comment is not shown, and can be written over
+        return dataclasses.replace(cell, source=f"<!-- {cell.slot} -->")
+    return dataclasses.replace(cell, source=NO_ADDRESS.sub("", cell.source))
 
 
 def copy_data(run: ReportRun, folder: Path, code: str) -> None:

@@ -20,7 +20,7 @@ def build_notebook(cells: list) -> nbformat.NotebookNode:
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": JUPYTER_KERNEL})
     for number, cell in enumerate(cells):
         make = nbformat.v4.new_code_cell if cell.is_code else nbformat.v4.new_markdown_cell
-        source = clean_markdown(cell.source) if cell.slot else cell.source
+        source = clean_markdown(cell.source) if cell.words else cell.source
         made = make(source, id=f"cell-{number:03d}")
         if cell.slot:
             written = {"pcam_written": source, "pcam_words": cell.words}

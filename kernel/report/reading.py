@@ -129,6 +129,11 @@ def read_run(folder: Path, home: Path) -> ReportRun:
     Raises:
         ValueError: no run.json, or a damaged file.
     """
+    if not (folder / "run.json").is_file() and (folder / "study.log").is_file():
+        raise ValueError(
+            f"{folder}: expected a finished study. Received: no run.json, so it is not finished. "
+            "Try: repeat `python build.py tune`, which keeps its trials"
+        )
     if not (folder / "run.json").is_file():
         raise ValueError(
             f"{folder}: expected a finished run, blend, study or exploration, with "

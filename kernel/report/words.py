@@ -40,7 +40,7 @@ def gather_words(home: Path) -> dict:
             notebook with other changes, which would be lost.
     """
     path, notebook = home / WORDS, home / "report.ipynb"
-    words = parse_words(path.read_text("utf-8")) if path.is_file() else {}
+    words = parse_words(read_words(path)) if path.is_file() else {}
     words = {slot: words.get(slot, "") for slot in SLOTS}
     if notebook.is_file():
         for slot, (edited, before) in read_edited(notebook).items():
@@ -55,6 +55,21 @@ def gather_words(home: Path) -> dict:
     ]
     write_text(path, "\n\n".join([INTRO, *blocks]) + "\n")
     return words
+
+
+def read_words(path: Path) -> str:
+    """The text of words.md.
+
+    Raises:
+        ValueError: it is not UTF-8; names it.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected text in UTF-8. Received: another encoding ({error.reason}). Try: "
+            "save it as UTF-8 in your editor"
+        ) from error
 
 
 def read_edited(path: Path) -> dict:
@@ -77,7 +92,7 @@ def read_edited(path: Path) -> dict:
             "and rename the notebook to keep it"
         )
     return {
-        cell.metadata["pcam_slot"]: (cell.source.strip(), cell.metadata.get("pcam_words"))
+        cell.metadata["pcam_slot"]: (drop_comments(cell.source), cell.metadata.get("pcam_words"))
         for cell in notebook.cells
         if cell.metadata.get("pcam_slot") in SLOTS
         and cell.source != cell.metadata.get("pcam_written")
@@ -88,5 +103,9 @@ def parse_words(text: str) -> dict:
     """The text of words.md as a dict of slots and words, without comments."""
     known = "|".join(map(re.escape, SLOTS))
     parts = re.split(rf"(?m)^## ({known})[ \t]*$", text)
-    texts = (re.sub(r"<!--.*?-->", "", part, flags=re.DOTALL) for part in parts[2::2])
-    return {slot: text.strip() for slot, text in zip(parts[1::2], texts)}
+    return {slot: drop_comments(text) for slot, text in zip(parts[1::2], parts[2::2])}
+
+
+def drop_comments(text: str) -> str:
+    """A text without comments."""
+    return re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL).strip()

@@ -75,7 +75,7 @@ def read_json(path: Path) -> dict:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply
         content = None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object. Received: something else")

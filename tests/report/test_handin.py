@@ -19,11 +19,11 @@ from report_runs import make_exploration, make_run, make_study, read_run_json, w
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
 from kernel.report.appendix import find_page, tell_appendix
-from kernel.report.checklist import check_rubric, render_checklist
+from kernel.report.checklist import check_rubric, list_labels, render_checklist
 from kernel.report.handin import hand_in, render_readme
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.reading import read_run
-from kernel.report.story import SLOTS
+from kernel.report.story import SLOTS, Cell
 from pcam_kaggle.system.files import short_hash
 from pcam_kaggle.system.provenance import compute_build_id
 
@@ -132,6 +132,33 @@ def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(ha
     assert not [line for line in missing if line.startswith(("Results", "Deliverables"))]
     assert "- [x] your analysis: write it below `## results` in words.md" in text
     assert re.search(r"- \[x\] figures such as histograms: Figures 1 to \d+", text)
+
+
+def test_what_is_asked_of_the_author_is_not_handed_in(runs, tmp_path, monkeypatch):
+    told = []
+
+    def keep(draft, runs, cells, words, repository):
+        told.extend(cells)
+        return write_draft(draft, runs, cells, words, repository)
+
+    write_draft = handin.write_draft
+    monkeypatch.setattr(handin, "write_draft", keep)
+    monkeypatch.setattr(handin, "publish", lambda cells, draft, name: None)
+    hand_in([runs / "other"], tmp_path / "out", say=lambda line: None)
+    text = "\n".join(cell.source for cell in told)
+    assert "Your words" not in text and "--repository" not in text
+    assert {cell.slot for cell in told} == {*SLOTS, ""}  # to be written in the notebook
+    assert "## 6. Repository and leaderboard" in text
+    checklist = (tmp_path / "out" / "CHECKLIST.md").read_text("utf-8")
+    assert "repeat with `--repository URL`" in checklist and "matplotlib" not in checklist
+
+
+@pytest.mark.parametrize(
+    "count, shown", [(1, "Figure 1"), (2, "Figures 1 and 2"), (3, "Figures 1 to 3")]
+)
+def test_the_figures_of_a_section_are_listed(count, shown):
+    labels = [Cell("", label=f"Figure {number}") for number in range(1, count + 1)]
+    assert list_labels([Cell("## 1. Data"), *labels, Cell("## 2. More")], 1) == shown
 
 
 def test_a_bare_run_misses_what_other_runs_would_bring(runs):

@@ -21,6 +21,7 @@ from report_runs import (
 )
 
 from kernel.report.assessment import assess_run, read_members
+from kernel.report.checks import RUN, check_content
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.outline import tell
 from kernel.report.reading import read_run
@@ -260,3 +261,76 @@ def test_a_page_of_a_hostile_run_holds_no_script_and_no_foreign_address(tmp_path
     assert all(address.startswith("https://") for address in addresses)
     assert "&lt;script&gt;alert(1)" in text
     nbformat.validate(nbformat.read(page.with_suffix(".ipynb"), nbformat.NO_CONVERT))
+
+
+def nest(run):
+    (run / "run.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+
+
+def link_in_circles(run):
+    (run / "loop").symlink_to("loop")
+
+
+def empty_table(run):
+    (run / "oof.csv").write_text("")
+
+
+def tear_table(run):
+    (run / "submission.csv").write_text('id,label\n"a,1\n')
+
+
+def write_latin(run):
+    (run / "words.md").write_bytes("## results\nGewebe f\u00fcr".encode("latin-1"))
+
+
+def name_fold(run):
+    path = run / "folds" / "fold0_seed0.npz"
+    with np.load(path) as arrays:
+        kept = dict(arrays)
+    np.savez(path, **{**kept, "fold": np.array("first")})
+
+
+def leave_study(run):
+    (run / "run.json").unlink()
+    (run / "study.log").touch()
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (nest, r"run\.json: expected a JSON object"),
+        (link_in_circles, "loop: expected files of the run"),
+        (empty_table, r"oof\.csv: expected a table"),
+        (tear_table, r"submission\.csv: expected a table"),
+        (write_latin, r"words\.md: expected text in UTF-8.*save it as UTF-8"),
+        (name_fold, r"fold0_seed0\.npz: expected 'its arrays'"),
+        (leave_study, "not finished. Try: repeat `python build.py tune`"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, damage, message):
+    run = make_run(tmp_path / "run")
+    damage(run)
+    with pytest.raises(ValueError, match=message):
+        write_report([run])
+
+
+@pytest.mark.parametrize(
+    "content, entry",
+    [
+        ({}, "'recipe' with a value. Received: none"),
+        ({"recipe": "a", "counts": {"train": 3}}, "'counts.positive' with a value. Received: none"),
+        ([], "'its content' with type 'object'"),
+    ],
+)
+def test_entries_are_named_without_the_words_of_a_schema(tmp_path, content, entry):
+    with pytest.raises(ValueError, match=re.escape(entry)) as caught:
+        check_content(content, RUN, tmp_path / "run.json")
+    assert "$" not in str(caught.value)
+
+
+def test_a_file_of_too_many_levels_is_named(tmp_path):
+    deep = []
+    for _ in range(20_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match=r"run\.json: .*too many levels"):
+        check_content({"recipe": "a", "x": deep}, RUN, tmp_path / "run.json")
