@@ -50,6 +50,7 @@ def test_run_is_all_steps_and_each_can_be_repeated_alone(sandbox, runs, capsys):
     text = capsys.readouterr().out
     (run,) = list_runs(runs)
     assert {path.name for path in run.iterdir()} == {
+        f"{run.name}.py",
         "push.json",
         "status.json",
         "run.json",
