@@ -143,7 +143,7 @@ def test_what_is_asked_of_the_author_is_not_handed_in(runs, tmp_path, monkeypatc
 
     write_draft = handin.write_draft
     monkeypatch.setattr(handin, "write_draft", keep)
-    monkeypatch.setattr(handin, "publish", lambda cells, draft, name: None)
+    monkeypatch.setattr(handin, "publish", lambda cells, draft: None)
     hand_in([runs / "other"], tmp_path / "out", say=lambda line: None)
     text = "\n".join(cell.source for cell in told)
     assert "Your words" not in text and "--repository" not in text
