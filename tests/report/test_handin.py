@@ -258,7 +258,7 @@ def test_the_kernel_is_the_first_run_s_or_that_of_one_that_trained(runs, tmp_pat
     read = [dataclasses.replace(run, place=run.name) for run in read]
     pages = {"pcam-demo-1": PAGE.format("2"), "eda": PAGE.format("3")}
     monkeypatch.setattr(handin, "find_page", lambda run: pages.get(run.name, ""))
-    monkeypatch.setattr(handin, "publish", lambda cells, draft, name: told.extend(cells))
+    monkeypatch.setattr(handin, "publish", lambda cells, draft: told.extend(cells))
     for added, name in (({}, "pcam-demo-1"), ({"other": PAGE.format("1")}, "other")):
         pages |= added
         told, draft = [], tmp_path / name
