@@ -137,7 +137,8 @@ def ask_results(runs: list, shown: str) -> Iterator[Answer]:
     text = f"{compared} runs" if compared > 1 else more
     yield Answer("a comparison of runs", text, compared > 1)
     settings = runs[0].settings
-    names = [name for name in ("augmentation", "tta") if settings.get(name, "none") != "none"]
+    known = {"augmentation": "augmentation", "tta": "test-time augmentation"}
+    names = [text for name, text in known.items() if settings.get(name, "none") != "none"]
     num_networks = len(runs[0].record.get("fold_auc", {}))
     used = names + ["the average of several networks"] * (num_networks > 1)
     text = ", ".join(used) or "no augmentation, no test-time views, and one network"

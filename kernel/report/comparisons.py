@@ -160,7 +160,9 @@ def describe_changes(
             continue
         changed = describe_difference(by_name[name], home)
         gain = describe_gain(found.difference, found.interval)
-        verdict = judge(found.interval)
+        verdict, number = judge(found.interval), len(list_changes(by_name[name], home))
+        if number > 1:
+            verdict += f"; {number} settings differ, so that no single one is known to be the cause"
         yield f"{changed}: {gain} AUC, {verdict}{story.point_at('runs')}."
     if assessment is not None:
         if views := assessment.views:
@@ -206,11 +208,15 @@ def describe_difference(run: ReportRun, home: ReportRun) -> str:
     """What a run did otherwise than the report's own, in settings."""
     if not run.settings or not home.settings:
         return f"{run.label} instead of {home.label}"
-    names = [name for name in run.settings if name not in SESSION_SETTINGS]
-    changed = [n for n in names if n in home.settings and run.settings[n] != home.settings[n]]
-    texts = [f"{n} {home.settings[n]} to {run.settings[n]}" for n in changed]
-    if run.recipe != home.recipe:
-        texts.insert(0, f"recipe {home.recipe} to {run.recipe}")
+    texts = list_changes(run, home)
     more = f" and {len(texts) - MAX_CHANGES} more" * (len(texts) > MAX_CHANGES)
     what = ", ".join(texts[:MAX_CHANGES]) or "the same settings"
     return f"{run.label} ({what}{more})"
+
+
+def list_changes(run: ReportRun, home: ReportRun) -> list[str]:
+    """The recipe and the settings of a run that differ from the report's own."""
+    names = [name for name in run.settings if name not in SESSION_SETTINGS]
+    changed = [n for n in names if n in home.settings and run.settings[n] != home.settings[n]]
+    texts = [f"{n} {home.settings[n]} to {run.settings[n]}" for n in changed]
+    return [f"recipe {home.recipe} to {run.recipe}"] * (run.recipe != home.recipe) + texts

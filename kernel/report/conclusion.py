@@ -153,8 +153,8 @@ def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
     if study["importance"]:
         setting, share = max(study["importance"].items(), key=lambda item: item[1])
         yield (
-            f"Of its settings {setting} explains most of the variance of the AUC ({share:.0%})"
-            f"{story.point_at(run.join('study.png'))}."
+            f"Of its settings {setting} explains the largest share of the variance of the AUC "
+            f"({share:.0%}){story.point_at(run.join('study.png'))}."
         )
 
 

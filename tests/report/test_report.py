@@ -318,7 +318,7 @@ def test_a_study_is_told_alone_and_beside_a_run(run):
     study = make_study(run.with_name("study"))
     for text in (story_of(study), story_of(run, study)):
         assert "`epochs=20`" in text and "reached 0.9100 in 2 trials" in text
-        assert "epochs explains most of the variance of the AUC (70%)" in text
+        assert "epochs explains the largest share of the variance of the AUC (70%)" in text
     assert "read('study', \"study.csv\")" in text and (study / "study.png").is_file()
     text = story_of(run, study, make_study(run.with_name("second")))
     known = re.findall(r"\*\*Figure (\d+)\.\*\*", text)

@@ -14,7 +14,7 @@ from kernel.facts.networks import load_networks, load_stages
 from kernel.facts.references import REFERENCES, list_cited
 from kernel.report import architectures
 from kernel.report.architectures import describe_gates, describe_view, tell_code
-from kernel.report.comparisons import describe_difference, judge
+from kernel.report.comparisons import describe_difference, judge, list_changes
 from kernel.report.conclusion import conclude_training, list_limits, list_steps
 from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
@@ -205,6 +205,7 @@ def test_a_change_is_named_by_its_settings():
     assert describe_difference(make(), make()) == "run (the same settings)"
     many = make({"settings": {name: f"{value}x" for name, value in SETTINGS.items()}})
     assert re.search(r"and \d+ more\)$", describe_difference(many, make()))
+    assert len(list_changes(other, make())) == 1 < len(list_changes(many, make()))
 
 
 @pytest.mark.parametrize(
