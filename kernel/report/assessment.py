@@ -9,9 +9,9 @@ import pandas as pd
 from pcam_kaggle.analysis.agreement import correlate_members, measure_seeds, score_one_view
 from pcam_kaggle.analysis.evaluation import Evaluation, StainScores, evaluate_predictions
 from pcam_kaggle.analysis.scores import Comparison, compare_auc
+from pcam_kaggle.system.files import write_json
 from pcam_kaggle.system.records import Member, load_member
 
-from ..files import update_json
 from ..predictions import compare_oof
 from .checks import make_record, wrong
 from .reading import ReportRun
@@ -141,10 +141,7 @@ def list_positions(members: list) -> np.ndarray:
 
 
 def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
-    """Evaluate a run's out-of-fold predictions, and write evaluation.json.
-
-    The file is written only if it changes, so that its time tells when it changed.
-    """
+    """Evaluate a run's out-of-fold predictions, and write evaluation.json."""
     known = None
     if stains is not None:
         known = stains.reindex(run.oof.index).fillna(-1).astype(int).to_numpy()
@@ -155,5 +152,5 @@ def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
         rows = run.record.get("evaluation", {}).get("by_stain", [])
         by_stain = tuple(make_record(StainScores, row) for row in rows)
         evaluation = dataclasses.replace(evaluation, by_stain=by_stain)
-    update_json(run.folder / "evaluation.json", evaluation)
+    write_json(run.folder / "evaluation.json", evaluation)
     return evaluation
