@@ -5,7 +5,7 @@ import re
 
 from ..facts.networks import Stage
 from .appendix import find_page
-from .diagrams import CENTER, PATCH
+from .diagrams import CENTER, PATCH, describe_input
 from .methods import describe_method, describe_several
 from .networks import ATTENTION, Shown, list_networks, make_rows
 from .reading import ReportRun
@@ -20,13 +20,10 @@ def tell_architectures(story: Story, runs: list) -> None:
     rows = {}
     for run in runs:
         for name, row in make_rows(run).items():
-            rows.setdefault(name, row)  # that of the first run that has it
+            rows[f"{name} in {run.name}" if name in rows else name] = row
     if rows:
         text = pprint.pformat(rows, sort_dicts=False, width=96)
-        caption = (
-            "The networks. A rate or a time is that of the training in the run of this report, on "
-            "its device."
-        )
+        caption = "The networks as they were trained; rates and times are those of the runs."
         story.table("networks", f"table = pd.DataFrame({text}).T", caption)
     told = set()
     for network in networks:
@@ -62,8 +59,9 @@ def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> No
             f"stages of {network.name}",
             f"table = pd.DataFrame({text}).T",
             f"The layers of {network.name} by the stride of their maps; channels are those of the "
-            "widest map. Normalization, activation and dropout are not listed; their parameters "
-            f"count.{describe_gates(stages)}",
+            "widest map, receptive fields in pixels on the patch's scale. Normalization, "
+            "activation and dropout are not listed; their parameters count."
+            f"{describe_gates(stages)}",
         )
         story.figure(
             home,
@@ -88,37 +86,32 @@ def capitalize(text: str) -> str:
 
 
 def describe_view(network: Shown) -> str:
-    """How much of a patch a network sees, compared with the center that decides."""
+    """How much of a patch a network gets and sees, compared with the center that decides."""
+    given = f"Of a patch, it gets {describe_input(network.crop, network.size)}."
     if network.name in ATTENTION:
-        return (
-            "Attention relates all parts of the input, so that its first layer already sees the "
-            f"{CENTER} pixels of the center and all that surrounds it."
-        )
-    counted = network.run.record.get("num_parameters", 0)
-    stages = [stage for stage in network.stages if stage.stride]
-    if not stages:
+        return f"{given} Attention relates all parts from the first layer on."
+    counted, fields = network.run.record.get("num_parameters", 0), network.fields
+    if not fields:
         return (
             f"The run counted {counted:,} parameters, the network of this package has "
             f"{network.known.num_parameters:,}: its code was another one, so its layers are not "
             "listed."
         )
-    fields = [(stage.stride, stage.receptive_field * network.scale) for stage in stages]
-    last = fields[-1][1]
+    last, crop = fields[-1][1], network.crop
     covering = [(stride, field) for stride, field in fields if field >= CENTER]
     if not covering:
         return (
-            f"A unit of its last map has a receptive field of {last:.0f} pixels of the patch "
-            f"(Araujo et al. 2019), less than the {CENTER}-pixel center that decides."
+            f"{given} A unit of its last map has a receptive field of {last:.0f} pixels, on the "
+            f"patch's scale (Araujo et al. 2019): less than the {CENTER}-pixel center that decides."
         )
     stride, field = covering[0]
     text = (
-        f"From stride {stride} on, a unit's receptive field ({field:.0f} pixels of the patch; "
-        f"Araujo et al. 2019) covers the {CENTER}-pixel center that decides"
+        f"{given} From stride {stride} on, a unit's receptive field of {field:.0f} pixels, on the "
+        f"patch's scale (Araujo et al. 2019), covers the {CENTER}-pixel center that decides"
     )
-    if len(fields) > 1 and stride != fields[-1][0]:
-        more = "more" if last > PATCH else "less" if last < PATCH else "as many"
-        compared = "as the patch has" if last == PATCH else f"than the patch's {PATCH}"
-        text += f"; in the last stage it has {last:,.0f} pixels, {more} {compared}"
+    if stride != fields[-1][0]:
+        seen = f"{last:.0f} of these {crop}" if last < crop else f"all of these {crop}"
+        text += f"; in the last stage it covers {seen} pixels"
     return f"{text}."
 
 
@@ -134,7 +127,7 @@ def describe_stage(stage: Stage, network: Shown) -> dict:
         is_known = network.settings.get("input_size") == PATCH  # the sides in stages.csv are of it
         side = f"{stage.side}x{stage.side}, " if is_known else ""
         row["map"] = f"{side}{stage.channels:,} channels"
-        row["receptive field"] = f"{stage.receptive_field * network.scale:,.0f} pixels"
+        row["receptive field"] = f"{dict(network.fields)[stage.stride]:,.0f}"
     return {**row, "parameters": f"{stage.num_parameters:,}"}
 
 

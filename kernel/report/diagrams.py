@@ -14,22 +14,23 @@ LINE, GAP = 0.24, 0.34  # inches
 BOX, ICON = 4.4, 1.0  # widths in inches
 
 
-def plot_stages(name: str, stages: list, scale: float, path: Path) -> None:
+def plot_stages(name: str, stages: list, crop: int, size: int, path: Path) -> None:
     """Draw the stages of a network from top to bottom.
 
     Args:
         name: the network's name.
         stages: list of Stage, the head last.
-        scale: pixels of the patch to a pixel of the network's input.
+        crop: side of the part of the patch that the network gets, in pixels.
+        size: side to which that part is resized.
         path: the PNG to write.
     """
-    blocks = [("input: a patch, RGB", [], 0.0)]
+    blocks = [("input, RGB", [describe_input(crop, size)], 0.0)]
     for stage in stages:
         lines = wrap_layers(stage.layers)
         title = f"stride {stage.stride}: {stage.channels:,} channels" if stage.stride else "head"
         if not stage.stride:
             lines = wrap_layers(f"pooling or flattening, {stage.layers}")
-        blocks.append((title, lines, stage.receptive_field * scale))
+        blocks.append((title, lines, stage.receptive_field * crop / size))
     heights = [max((1 + len(lines)) * LINE + 0.16, ICON * 0.9 * bool(f)) for _, lines, f in blocks]
     total = sum(heights) + GAP * (len(blocks) - 1)
     seen = blocks[-2][2]
@@ -43,11 +44,17 @@ def plot_stages(name: str, stages: list, scale: float, path: Path) -> None:
         for number, ((heading, lines, field), height) in enumerate(zip(blocks, heights)):
             draw_block(axes, heading, lines, top, height)
             if field:
-                draw_patch(axes, field, top - height / 2)
+                draw_patch(axes, field, crop, top - height / 2)
             if number < len(blocks) - 1:
                 ends = (BOX / 2, top - height - GAP), (BOX / 2, top - height)
                 axes.annotate("", *ends, arrowprops={"arrowstyle": "-|>", "color": "0.3"})
             top -= height + GAP
+
+
+def describe_input(crop: int, size: int) -> str:
+    """What a network gets of a patch, such as "the central 64x64 pixels, resized to 96x96"."""
+    part = f"the central {crop}x{crop} pixels" if crop < PATCH else f"all {PATCH}x{PATCH} pixels"
+    return part if crop == size else f"{part}, resized to {size}x{size}"
 
 
 def wrap_layers(text: str) -> list[str]:
@@ -68,11 +75,11 @@ def draw_block(axes: Axes, title: str, lines: list, top: float, height: float) -
         axes.text(*place, line, ha="center", va="center", fontsize=11, fontweight=weight)
 
 
-def draw_patch(axes: Axes, field: float, middle: float) -> None:
-    """Draw a patch, its center, and the part of it that a receptive field covers."""
+def draw_patch(axes: Axes, field: float, crop: int, middle: float) -> None:
+    """Draw a patch, its center, and what a receptive field covers of the part that is used."""
     side, left = ICON * 0.78, BOX + 0.3
     for pixels, style in (
-        (min(field, PATCH), {"fc": COLORS[4], "ec": "none", "alpha": 0.6}),
+        (min(field, crop), {"fc": COLORS[4], "ec": "none", "alpha": 0.6}),
         (PATCH, {"fc": "none", "ec": "black"}),
         (CENTER, {"fc": "none", "ec": "black", "linestyle": (0, (2, 1.5))}),
     ):

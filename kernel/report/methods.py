@@ -58,9 +58,8 @@ def describe_several(run: ReportRun) -> str:
     settings, lines = run.settings, []
     for name in run.members:
         own = gather_settings(settings, name)
-        known = load_networks().get(own.get("architecture", name))
-        parts = [f"**{name}**: {known.text}" if known else f"**{name}**"]
-        parts.append(f"from {name_weights(own)}")
+        network = own.get("architecture", name)
+        parts = [f"**{name}**: {f'{network} ' * (network != name)}from {name_weights(own)}"]
         parts += [f"{own['input_size']} pixels"] if "input_size" in own else []
         parts.append(describe_fit(own) or "trained as its settings say")
         left_out = "" if name in run.methods else " **Left out**: see the warnings of the run."
@@ -113,10 +112,9 @@ def describe_method(run: ReportRun) -> str:
 def describe_network(run: ReportRun) -> str:
     """A run's network in a sentence, or the networks that a study compares; "" if unknown."""
     name, compared = find_network(run), list_compared(run)
-    known = load_networks().get(name)
     if compared:
         return f"The study compares {join_names(compared)}."
-    return f"The network is {name}{f', {known.text}' if known else ''}." if name else ""
+    return f"The network is {name}." if name else ""
 
 
 def join_names(names: list[str]) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 
 from ..facts.networks import Network, Stage, load_networks, load_stages
-from .diagrams import PATCH
+from .diagrams import PATCH, describe_input
 from .methods import find_network, gather_settings, list_compared, name_weights
 from .reading import ReportRun
 
@@ -40,10 +40,20 @@ class Shown:
         return load_stages().get(self.name, [])
 
     @property
-    def scale(self) -> float:
-        """Pixels of the patch to a pixel of the network's input."""
-        crop, size = (self.settings.get(name, PATCH) for name in ("crop_size", "input_size"))
-        return crop / size if size else 1.0
+    def crop(self) -> int:
+        """Side of the part of the patch that the network gets, in pixels of the patch."""
+        return self.settings.get("crop_size", PATCH)
+
+    @property
+    def size(self) -> int:
+        """Side to which that part is resized, in pixels of the network's input."""
+        return self.settings.get("input_size", PATCH) or PATCH
+
+    @property
+    def fields(self) -> list[tuple[int, float]]:
+        """The stride of each stage, and its receptive field in pixels of the patch."""
+        scale = self.crop / self.size
+        return [(s.stride, s.receptive_field * scale) for s in self.stages if s.stride]
 
 
 def is_alone(run: ReportRun) -> bool:
@@ -88,14 +98,12 @@ def make_rows(run: ReportRun) -> dict:
             counts = [count if mine is None else mine for mine, count in zip(own, counts)]
         if counts[0] is None and known is None:
             continue
-        row = {"what it is": known.text if known else "-"}
-        row["parameters"], row["trained"] = (
-            "-" if count is None else f"{count:,}" for count in counts
-        )
+        texts = ["-" if count is None else f"{count:,}" for count in counts]
+        row = dict(zip(("parameters", "trained"), texts))
         if "weights" in settings:
             row["starts from"] = name_weights(settings)
         if "input_size" in settings:
-            row["input"] = f"{settings['input_size']} pixels"
+            row["input"] = describe_input(settings.get("crop_size", PATCH), settings["input_size"])
         rows[label] = {**row, **measure_cost(run, name)}
     return rows
 

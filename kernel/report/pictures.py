@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pcam_kaggle.analysis.evaluation import Evaluation
-from pcam_kaggle.system.files import hash_file, read_json, write_json
+from pcam_kaggle.system.files import hash_file, read_json, short_hash, write_json
 
 from .assessment import Assessment
 from .diagrams import plot_stages
@@ -15,7 +15,7 @@ from .reading import ReportRun
 from .score_charts import plot_errors, plot_roc, plot_scores
 
 MIN_TRIALS = 2  # completed ones, for a picture of a study
-DRAWN = "pictures.json"  # the SHA-256 of every picture as it was drawn, and of its data
+DRAWN = "pictures.json"  # the hashes of every picture as it was drawn, its words and its data
 
 
 def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> None:
@@ -36,7 +36,8 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
     for network in list_networks(runs):
         path = home.folder / network.picture
         if network.stages:
-            draw(path, ["run.json"], plot_stages, network.name, network.stages, network.scale, path)
+            seen = network.crop, network.size
+            draw(path, [], plot_stages, network.name, network.stages, *seen, path)
     draw_curves(home)
     draw_maps(home, members)
     if assessment is not None:
@@ -87,7 +88,7 @@ def draw_maps(run: ReportRun, members: list) -> None:
 
 
 def draw(path: Path, data: list, plot: Callable, *arguments: object) -> None:
-    """Draw a picture, unless it is as it was drawn of the same data.
+    """Draw a picture, unless it is as it was drawn of the same data with the same words.
 
     Args:
         path: Path of the picture.
@@ -96,7 +97,8 @@ def draw(path: Path, data: list, plot: Callable, *arguments: object) -> None:
     """
     notes = path.with_name(DRAWN)
     drawn = read_json(notes) if notes.is_file() else {}
-    made_of = [hash_file(path.parent / name) for name in data]
+    words = [part for part in arguments if isinstance(part, str | int | dict)]
+    made_of = [short_hash(repr(words)), *(hash_file(path.parent / name) for name in data)]
     if not path.is_file() or drawn.get(path.name) != [hash_file(path), *made_of]:
         plot(*arguments)
         write_json(notes, {**drawn, path.name: [hash_file(path), *made_of]})

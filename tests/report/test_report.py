@@ -299,7 +299,8 @@ def test_a_run_of_an_older_version_is_told(run):
     shutil.copy(make_old(run) / "oof.csv", run / "gradcam.png")
     text = story_of(run)
     assert "# Histopathologic Cancer Detection: seed_resnet34" in text
-    assert "is course_resnet34, the notebook's" in text and "resnet34_seed" not in text
+    assert "The network is course_resnet34." in text and "resnet34_seed" not in text
+    assert text.count('The notebook\'s "ResNet34": its zip()') == 1
     assert "78% (no tumor) and 95% (tumor)" in text
     assert EXPLORE not in text  # it has both
     assert '"gradcam.png"' in text  # stays, since it cannot be drawn again
@@ -393,7 +394,7 @@ def test_a_study_of_several_networks_names_them(run):
     text = story_of(study)
     assert "The study compares my_vgg16 and vgg16. The study searches architecture and" in text
     assert "'starts from'" not in text and "It starts from" not in text
-    assert "'my_vgg16': {'what it is'" in text
+    assert "'my_vgg16': {'parameters'" in text
 
 
 def test_a_study_of_heads_says_nothing_that_one_of_them_lacks(run):

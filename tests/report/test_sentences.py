@@ -116,9 +116,21 @@ def test_what_a_network_sees_depends_on_its_input():
         (network,) = list_networks([make({"settings": {**SETTINGS, **settings}})])
         return describe_view(network)
 
-    assert view().startswith("From stride 4 on, a unit's receptive field (59 pixels of the")
+    given = "Of a patch, it gets"
+    whole = view()
+    assert whole.startswith(f"{given} all 96x96 pixels. From stride 4 on, a unit's receptive field")
+    assert "of 59 pixels, on the patch's" in whole and whole.endswith(
+        "it covers all of these 96 pixels."
+    )
     enlarged = view(input_size=192)
-    assert enlarged.startswith("From stride 8 on, a unit's receptive field (128 pixels of the")
+    assert enlarged.startswith(f"{given} all 96x96 pixels, resized to 192x192. From stride 8 on,")
+    assert "of 128 pixels, on the patch's scale" in enlarged
+    cropped = view(architecture="small_cnn", crop_size=64)
+    assert cropped.startswith(f"{given} the central 64x64 pixels, resized to 96x96. From stride 16")
+    assert "of 53 pixels, on the patch's scale" in cropped
+    cropped = view(architecture="small_cnn", crop_size=80, input_size=80)
+    assert cropped.startswith(f"{given} the central 80x80 pixels. From stride 8")
+    assert cropped.endswith("in the last stage it covers 79 of these 80 pixels.")
     other = make({"num_parameters": 5})
     (network,) = list_networks([other])
     assert describe_view(network).startswith("The run counted 5 parameters") and not network.stages
@@ -147,8 +159,8 @@ def test_a_diagram_says_whether_the_center_is_seen(tmp_path, monkeypatch):
 
     monkeypatch.setitem(plot_stages.__globals__, "draw_figure", note)
     stages = load_stages()["small_cnn"]
-    plot_stages("small_cnn", stages, 1.0, tmp_path / "one.png")
-    plot_stages("small_cnn", stages, 0.25, tmp_path / "two.png")
+    plot_stages("small_cnn", stages, 96, 96, tmp_path / "one.png")
+    plot_stages("small_cnn", stages, 48, 192, tmp_path / "two.png")
     assert [re.search("sees (more|less)", title)[1] for title in titles] == ["more", "less"]
 
 
