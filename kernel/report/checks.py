@@ -36,7 +36,7 @@ STUDY = describe(
     {"fold": COUNT, "trials": COUNT, "overrides": {"type": "object"}, "importance": each(RATE)},
     **{"highest": COUNT, "highest_auc": RATE, "winner": COUNT, "winner_auc": RATE},
     **{"space": TEXT, "missing": COUNT, "second": SECOND},
-    **{"within_noise": {"type": "array", "items": COUNT}},
+    **{"num_patches": COUNT, "within_noise": {"type": "array", "items": COUNT}},
     **{"not_compared": {"type": "array", "items": COUNT}},
 )
 ERRORS = describe({"ece": NUMBER})

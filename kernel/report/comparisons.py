@@ -11,6 +11,7 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
 from .checks import make_record
+from .names import describe_budget, name_setting, name_settings, name_trials, name_value
 from .reading import ReportRun
 from .story import Story
 
@@ -37,9 +38,13 @@ table = pd.DataFrame(rows).T"""
 STUDY = """\
 study = read({name!r}, "study.csv")
 study["number"] = [f"trial {{number}}" for number in study["number"]]
-names = {{"value": "validation AUC", "epochs_trained": "epochs trained"}}
+study["state"] = study["state"].str.lower()
 best = study.sort_values("value", ascending=False).set_index("number").head(20)
+for name in best.select_dtypes("float").columns.drop("value"):
+    best[name] = best[name].map("{{:.3g}}".format)
+names = {names}
 table = best.rename(columns=names)"""
+TRIAL = {"value": "validation AUC", "epochs_trained": "epochs trained"}
 MAX_CHANGES = 4  # settings named of a run that differs in more
 
 
@@ -109,8 +114,8 @@ def describe_second(study: dict, num_completed: int) -> str:
     far = make_record(Comparison, second).describe()
     text = f"Trial {second['trial']}, the second, is below it by {far}."
     if study.get("within_noise"):
-        numbers = ", ".join(map(str, study["within_noise"]))
-        text += f" No significant difference from it on these patches: trials {numbers}."
+        numbers = name_trials(study["within_noise"])
+        text += f" No significant difference from it on these patches: {numbers}."
     return text
 
 
@@ -118,14 +123,14 @@ def tell_study(story: Story, run: ReportRun) -> None:
     """The trials of a study."""
     study, states = run.record["study"], run.study["state"]
     num_completed = int((states == "COMPLETE").sum())
-    words = " ".join(f"{name}={value}" for name, value in study["overrides"].items())
-    chosen = f": `{words}`" if words else ""
+    chosen = f" ({name_settings(study['overrides'])})" * bool(study["overrides"])
     has_range = "Range(" in str(study.get("space", ""))  # choices alone are all tried, in order
     sampler = ", proposed by Optuna's TPE (Bergstra et al. 2011)" if has_range else ""
+    several, were = "s" * (len(states) != 1), "were" if num_completed != 1 else "was"
     text = (
-        f"### Tuning: {run.recipe}\n\n{len(states)} trials on fold {study['fold']}{sampler}, of "
-        f"which {num_completed} were completed. Trial {study['highest']} has the highest "
-        f"validation AUC, {study['highest_auc']:.4f}{chosen}. "
+        f"### Tuning: {run.label}\n\n{len(states)} trial{several} on fold {study['fold']}{sampler}"
+        f"{describe_budget(run)}; {num_completed} {were} completed. Trial {study['highest']} has "
+        f"the highest validation AUC, {study['highest_auc']:.4f}{chosen}. "
         f"{describe_second(study, num_completed)}"
     )
     if num_completed > 1:
@@ -134,14 +139,15 @@ def tell_study(story: Story, run: ReportRun) -> None:
             "judge its settings by a run of their own."
         )
     story.text(text)
+    names = {name: name_setting(name) for name in run.study} | TRIAL
     story.table(
         f"trials of {run.name}",
-        STUDY.format(name=run.name),
+        STUDY.format(name=run.name, names=pprint.pformat(names, sort_dicts=False, width=90)),
         f"The trials of {run.name} with the highest AUC"
-        f"{' (20 of them)' if len(states) > 20 else ''}.",
+        f"{' (20 of them)' if len(states) > 20 else ''}{describe_budget(run)}.",
     )
     caption, alt = "The study's trials", "Validation AUC by trial"
-    if study["importance"]:
+    if run.importance:
         caption += (
             ", and how much of the AUC's variance each setting explains (fANOVA; Hutter et al. "
             "2014)"
@@ -218,5 +224,8 @@ def list_changes(run: ReportRun, home: ReportRun) -> list[str]:
     """The recipe and the settings of a run that differ from the report's own."""
     names = [name for name in run.settings if name not in SESSION_SETTINGS]
     changed = [n for n in names if n in home.settings and run.settings[n] != home.settings[n]]
-    texts = [f"{n} {home.settings[n]} to {run.settings[n]}" for n in changed]
-    return [f"recipe {home.recipe} to {run.recipe}"] * (run.recipe != home.recipe) + texts
+    texts = [
+        f"{name_setting(n)}: {name_value(n, home.settings[n])} to {name_value(n, run.settings[n])}"
+        for n in changed
+    ]
+    return [f"recipe: {home.recipe} to {run.recipe}"] * (run.recipe != home.recipe) + texts

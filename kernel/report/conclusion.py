@@ -8,6 +8,7 @@ from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
 from .learning_charts import average_networks, describe_curves, find_trend, split_methods
 from .methods import gather_settings, is_augmented
+from .names import describe_budget, name_setting
 from .reading import ReportRun
 from .story import Story
 from .submission import name_board
@@ -140,8 +141,9 @@ def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
     """What a study shows."""
     study = run.record["study"]
     yield (
-        f"The study {run.recipe} reached {study['highest_auc']:.4f} in {len(run.study)} trials"
-        f"{story.point_at(f'trials of {run.name}')}."
+        f"The highest validation AUC of {run.label} is {study['highest_auc']:.4f}, of "
+        f"{len(run.study)} trial{'s' * (len(run.study) != 1)}{describe_budget(run)}: not "
+        f"comparable with that of a run{story.point_at(f'trials of {run.name}')}."
     )
     if study.get("within_noise"):
         number = len(study["within_noise"])
@@ -150,10 +152,10 @@ def conclude_study(story: Story, run: ReportRun) -> Iterator[str]:
             f"other{'s' * (number > 1)} on the patches of its fold"
             f"{story.point_at(f'trials of {run.name}')}."
         )
-    if study["importance"]:
-        setting, share = max(study["importance"].items(), key=lambda item: item[1])
+    setting, share = max(run.importance.items(), key=lambda item: item[1], default=("", 0))
+    if share > 0.5:
         yield (
-            f"Of its settings {setting} explains the largest share of the variance of the AUC "
+            f"Of its settings, {name_setting(setting)} explains most of the variance of the AUC "
             f"({share:.0%}){story.point_at(run.join('study.png'))}."
         )
 

@@ -16,8 +16,10 @@ from ..folders import RUNS
 from ..locks import locked
 from .appendix import KERNEL, find_page, tell_appendix
 from .checklist import check_rubric, describe_missing, render_checklist
+from .names import name_runs
 from .reading import ReportRun, read_run
 from .story import Cell
+from .submission import name_board
 from .words import take_words
 from .writer import check_runs, describe_words, find_repository, make_story, publish
 
@@ -92,6 +94,7 @@ def hand_in(
     runs = [dataclasses.replace(run, place=f"data/{run.name}") for run in runs]
     runs.sort(key=lambda run: (run.oof is None, run.study is None))
     check_runs(runs)
+    runs = name_runs(runs)
     out = open_output(out)
     with locked(RUNS, f"handin-{short_hash(str(out.resolve()))}", say):
         remove_left(out)
@@ -220,7 +223,7 @@ def render_readme(run: ReportRun, trained: ReportRun | None, has_picture: bool) 
         scores.append(f"ROC AUC {float(run.record['oof_auc']):.4f} out of fold")
     for board in ("public", "private"):
         if score := run.scores.get(f"{board}_score"):
-            scores.append(f"{score} on the {board} leaderboard")
+            scores.append(f"{score} on {name_board(run, board).strip(',')}")
     code = retrain = more = ""
     if trained:
         code, retrain = ", training code", RETRAIN

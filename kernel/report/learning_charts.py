@@ -10,6 +10,8 @@ from matplotlib.ticker import PercentFormatter
 
 from pcam_kaggle.analysis.style import COLORS, draw_figure, label_axes
 
+from .names import name_setting, name_trials
+
 MAX_SHOWN = 1.5  # early losses in the hundreds would flatten the other values
 LEARNING_CURVES = {"auc": "ROC AUC", "loss": "binary cross-entropy", "accuracy": "accuracy"}
 NOTABLE = 0.002  # of AUC; single epochs differ by less without a trend
@@ -161,8 +163,8 @@ def plot_study(trials: pd.DataFrame, importance: dict, path: Path, note: str) ->
         upper.xaxis.get_major_locator().set_params(integer=True)
         upper.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False)
         if importance:
-            names = list(importance)[::-1]
-            lower[0].barh(names, [importance[name] for name in names], color=COLORS[2])
+            names = [name_setting(name) for name in importance][::-1]
+            lower[0].barh(names, [*importance.values()][::-1], color=COLORS[2])
             lower[0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             title = f"importance (fANOVA), estimated from {len(complete)} trials"
             label_axes(lower[0], "share of the variance of the AUC", "", title)
@@ -177,6 +179,5 @@ def describe_study(trials: pd.DataFrame) -> str:
     """Which trial is highest among how many, in a sentence."""
     complete = find_complete(trials)
     highest = complete["value"].max()
-    numbers = complete.loc[complete["value"] == highest, "number"].astype(str)
-    name = f"trial{'s' * (len(numbers) > 1)} {' and '.join(numbers)}"
+    name = name_trials(complete.loc[complete["value"] == highest, "number"])
     return f"Highest validation AUC of {len(complete)} completed trials: {highest:.4f}, {name}"

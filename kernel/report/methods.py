@@ -4,6 +4,7 @@ import pathlib
 
 from ..bundle.recipes import RENAMED_NETWORKS
 from ..facts.networks import load_networks
+from .names import name_setting
 from .reading import ReportRun
 
 OF_ONE_HEAD = ("epochs", "optimizer", "batch_size")  # logistic regression has none of them
@@ -97,7 +98,7 @@ def describe_method(run: ReportRun) -> str:
         subject = "It" if find_network(run) else "The network"
         parts.append(f"{subject} starts from {name_weights(settings)}.")
     if searched:
-        parts.append(f"The study searches {join_names(searched)}.")
+        parts.append(f"The study searches {join_names([*map(name_setting, searched)])}.")
     if "num_folds" in settings:
         varied = {*searched, *(OF_ONE_HEAD if "head" in searched else ())}
         fixed = {name: value for name, value in settings.items() if name not in varied}

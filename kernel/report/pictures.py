@@ -10,6 +10,7 @@ from .assessment import Assessment
 from .diagrams import plot_stages
 from .learning_charts import find_complete, plot_curves, plot_study
 from .maps import gather_maps, plot_maps
+from .names import describe_budget, name_trials
 from .networks import list_networks
 from .reading import ReportRun
 from .score_charts import plot_errors, plot_roc, plot_scores
@@ -19,7 +20,7 @@ DRAWN = "pictures.json"  # the hashes of every picture as it was drawn, its word
 
 
 def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> None:
-    """Draw what the report shows of its own run, and the studies among the others.
+    """Draw what the report shows of its own run, and the learning and studies of the others.
 
     A picture stays if it and its data are what pictures.json says of the last time. Writes that,
     curves.png, roc.png, scores.png, errors.png, gradcam.png, study.png and network_NAME.png into
@@ -33,12 +34,12 @@ def draw_pictures(runs: list, members: list, assessment: Assessment | None) -> N
     home = runs[0]
     for run in runs:
         draw_study(run)
+        draw_curves(run)
     for network in list_networks(runs):
         path = home.folder / network.picture
         if network.stages:
             seen = network.crop, network.size
             draw(path, [], plot_stages, network.name, network.stages, *seen, path)
-    draw_curves(home)
     draw_maps(home, members)
     if assessment is not None:
         draw_evaluation(home, assessment.evaluation)
@@ -66,12 +67,11 @@ def draw_study(run: ReportRun) -> None:
     if run.study is None or len(find_complete(run.study)) < MIN_TRIALS:
         return
     study = run.record["study"]
-    note = f"{name_run(run)}, fold {study['fold']}"
-    if study.get("within_noise"):
-        numbers = [f"trial {number}" for number in study["within_noise"]]
-        note += f"; not told apart from the highest: {', '.join(numbers)}"
+    note = f"{name_run(run)}, fold {study['fold']}{describe_budget(run)}"
+    if numbers := study.get("within_noise"):
+        note += f"; not significantly below the highest: {name_trials(numbers)}"
     data = ["study.csv", "run.json"]
-    draw(path, data, plot_study, run.study, study["importance"], path, note)
+    draw(path, data, plot_study, run.study, run.importance, path, note)
 
 
 def draw_maps(run: ReportRun, members: list) -> None:
@@ -106,4 +106,4 @@ def draw(path: Path, data: list, plot: Callable, *arguments: object) -> None:
 
 def name_run(run: ReportRun) -> str:
     """How pictures name their run."""
-    return f"{run.recipe}, build {run.record.get('build_id', 'unknown')}"
+    return f"{run.recipe.replace('_', ' ')}, build {run.record.get('build_id', 'unknown')}"

@@ -25,6 +25,7 @@ from .checks import (
 
 HISTORY = ("fold", "seed", "epoch", "accuracy", "auc", "val_accuracy", "val_auc")
 PATCHES = ("label", "brightness", "tissue", "stain")  # columns of patches.csv
+TRIALS_PER_SETTING = 10  # completed ones, below which a study cannot tell what matters
 OLD_CLASSES = {"no tumour": "no tumor", "tumour": "tumor"}
 
 
@@ -34,7 +35,7 @@ class ReportRun:
 
     Attributes:
         folder: its folder.
-        name: the folder's name.
+        name: the folder's name; in a report, that of `name_runs`.
         place: the folder relative to the report's, as the notebook finds it.
         record: its run.json, as `read_result` returns it; all texts escaped for Markdown, and
             without entries that are null.
@@ -61,7 +62,7 @@ class ReportRun:
 
     @property
     def label(self) -> str:
-        """The folder's name, escaped for Markdown."""
+        """Its name, escaped for Markdown."""
         return escape(self.name)
 
     @property
@@ -114,6 +115,16 @@ class ReportRun:
         return self.record.get("study", {}).get("fold")
 
     @property
+    def importance(self) -> dict:
+        """The share of the AUC's variance that each setting of a study explains.
+
+        The largest first; {} if there are too few completed trials to estimate it.
+        """
+        shares = self.record["study"]["importance"]
+        is_enough = sum(self.study["state"] == "COMPLETE") >= TRIALS_PER_SETTING * len(shares)
+        return shares if is_enough else {}
+
+    @property
     def recipe(self) -> str:
         """The recipe's name, or "blend"."""
         return self.record["recipe"] or "blend"
@@ -140,9 +151,7 @@ def read_run(folder: Path, home: Path) -> ReportRun:
             "run.json. Received: none. Try: python build.py output or train first"
         )
     check_folder(folder)
-    pushed, record, study = read_record(folder, PushRecord), read_run_json(folder), None
-    if "study" in record:
-        study = read_csv(folder / "study.csv", ("number", "value"), ("state",))
+    pushed, record = read_record(folder, PushRecord), read_run_json(folder)
     path = folder / "submit.json"
     return ReportRun(
         folder=folder,
@@ -154,7 +163,7 @@ def read_run(folder: Path, home: Path) -> ReportRun:
         exploration=read_exploration(folder),
         patches=read_patches(folder / "patches.csv"),
         history=read_csv(folder / "history.csv", HISTORY),
-        study=study,
+        study=read_study(folder / "study.csv") if "study" in record else None,
         oof=read_scores(folder / "oof.csv"),
     )
 
@@ -181,6 +190,13 @@ def read_run_json(folder: Path) -> dict:
         if None in (study["highest"], study["highest_auc"]):
             raise wrong(path, "study", "highest and highest_auc", str(sorted(study)))
     return record
+
+
+def read_study(path: Path) -> pd.DataFrame | None:
+    """study.csv, or None; older ones lack times and epochs."""
+    study = read_csv(path, ("number", "value"), ("state",))
+    more = () if study is None else study.columns.intersection(["seconds", "epochs_trained"])
+    return read_csv(path, ("number", "value", *more), ("state",))
 
 
 def read_scores(path: Path) -> pd.DataFrame | None:

@@ -26,7 +26,7 @@ names = {
 }"""
 
 LOG = """\
-history = read(HOME, "history.csv")
+history = read({name!r}, "history.csv")
 keys = [name for name in ("member", "fold", "seed") if name in history]
 first = history.groupby(keys, sort=False).ngroup() == 0
 columns = ["epoch", *(name for name in names if name in history)]
@@ -67,9 +67,10 @@ def tell_results(
     story.text("## 4. Results and analysis")
     if any("oof_auc" in run.record for run in runs):
         tell_runs(story, runs, comparisons)
-    if home.history is not None:
-        tell_training(story, home)
-    elif home.settings and home.oof is not None:
+    for run in runs:
+        if run.history is not None:
+            tell_training(story, run)
+    if home.history is None and home.settings and home.oof is not None:
         story.text("This run has no `history.csv`, so its training is not shown.")
     if assessment is not None:
         story.table("folds", OOF_AUC, "ROC AUC on each fold, computed from oof.csv.")
@@ -90,24 +91,28 @@ def tell_results(
     story.slot("results")
 
 
-def tell_training(story: Story, home: ReportRun) -> None:
-    """The learning curves, the log of a network, and the last epoch of each."""
-    story.text("### Training")
+def tell_training(story: Story, run: ReportRun) -> None:
+    """The learning curves of a run, the log of a network, and the last epoch of each."""
+    story.text(f"### Training: {run.label}")
     story.figure(
-        home,
+        run,
         "curves.png",
-        f"Learning by epoch{describe_augmented(home)}.",
-        "Learning curves: accuracy, loss and ROC AUC by epoch, in training and validation",
+        f"Learning by epoch of {run.label}{describe_augmented(run)}.",
+        f"Learning curves of {run.name}: accuracy, loss and ROC AUC by epoch, in training and "
+        "validation",
     )
-    keys = [name for name in ("member", "fold", "seed") if name in home.history]
-    which = ", ".join(f"{name} {escape(str(home.history[name].iloc[0]))}" for name in keys)
-    story.table("log", f"{NAMES}\n{LOG}", f"The training log of the first network ({which}).")
-    story.table("epochs", LAST_EPOCHS, "The last epoch of each network.")
+    keys = [name for name in ("member", "fold", "seed") if name in run.history]
+    which = ", ".join(f"{name} {escape(str(run.history[name].iloc[0]))}" for name in keys)
+    source = f"{NAMES}\n{LOG.format(name=run.name)}"
+    story.table(f"log of {run.name}", source, f"The training log of {run.name}, {which}.")
+    if len(run.history.drop_duplicates(keys)) > 1:
+        caption = f"The last epoch of each network of {run.name}."
+        story.table(f"epochs of {run.name}", LAST_EPOCHS, caption)
 
 
-def describe_augmented(home: ReportRun) -> str:
+def describe_augmented(run: ReportRun) -> str:
     """That the training patches of the curves are augmented, "" if they are not."""
-    settings = [gather_settings(home.settings, name) for name in home.members] or [home.settings]
+    settings = [gather_settings(run.settings, name) for name in run.members] or [run.settings]
     is_any = any(is_augmented(own) for own in settings)
     return "; those of training are on augmented patches" if is_any else ""
 
@@ -191,18 +196,21 @@ def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
 
 def tell_gains(story: Story, assessment: Assessment) -> None:
     """What test-time augmentation and further seeds add, and how alike the networks are."""
-    seeds, rows = assessment.seed_aucs, {}
-    if assessment.auc_one_view is not None:
-        rows["one view, all networks"] = assessment.auc_one_view
+    seeds, rows, added = assessment.seed_aucs, {}, []
+    if assessment.auc_one_view not in (None, assessment.evaluation.auc):
+        rows["one view of each patch"] = assessment.auc_one_view
+        added.append("test-time augmentation")
     if len(seeds) > 1:
         rows["one network per fold"] = statistics.mean(seeds)
+        added.append("further seeds")
     if rows:
-        rows["all views, all networks"] = assessment.evaluation.auc
+        rows["as submitted"] = assessment.evaluation.auc
         rows = {name: f"{auc:.4f}" for name, auc in rows.items()}
         text = (
             f'table = pd.DataFrame({{"AUC out of fold": {pprint.pformat(rows, sort_dicts=False)}}})'
         )
-        story.table("gains", text, "What test-time augmentation and further seeds add.")
+        without = " and without ".join(added)
+        story.table("gains", text, f"The AUC out of fold without {without}, and as submitted.")
     if len(seeds) > 1:
         story.text(
             f"One network per fold was trained from each of {len(seeds)} random seeds. Their "

@@ -6,6 +6,7 @@ import pprint
 from pcam_kaggle.system.settings import SESSION_SETTINGS, name_settings
 
 from ..bundle.recipes import RENAMED, read_recipe
+from .names import name_setting
 from .reading import ReportRun
 from .story import Story
 
@@ -16,31 +17,33 @@ USERS = {  # the parts of `best` that serve some of its methods
     "training": {"midnight", "efficientnet", "densenet"},
 }
 
+TABLE = """\
+values = pd.Series({text: run["settings"][name] for name, text in names.items()}, dtype=object)
+values = values.map(lambda value: ", ".join(map(str, value)) if type(value) is list else str(value))
+table = pd.DataFrame({"value": values})"""
+
 
 def tell_settings(story: Story, run: ReportRun) -> None:
     """The table of the settings that differ from the defaults, or of all settings."""
     parts = find_parts(run.recipe)
     if not parts:
-        source = (
-            'table = pd.DataFrame({"value": pd.Series(run["settings"], dtype=object).map(str)})'
-        )
+        source = f'names = {{name: name.replace("_", " ") for name in run["settings"]}}\n{TABLE}'
         story.table("settings", source, "The settings of the run.")
         return
     unused = list_unused(run)
-    names = [
-        name
+    names = {
+        name: name_setting(name)
         for name, (part, field) in parts.items()
         if name in run.settings and name not in SESSION_SETTINGS and part not in unused
         if run.settings[name] != (list(field.default) if is_list(field) else field.default)
-    ]
+    }
     if not names:
         story.text("All settings that affect predictions are the defaults.")
         return
-    listed = pprint.pformat(names, width=90, compact=True)
+    text = pprint.pformat(names, width=90, sort_dicts=False)
     story.table(
         "settings",
-        f"names = {listed}\n"
-        'table = pd.DataFrame({"value": {name: str(run["settings"][name]) for name in names}})',
+        f"names = {text}\n{TABLE}",
         "The settings that affect predictions and differ from the defaults.",
     )
 

@@ -13,6 +13,7 @@ from pcam_kaggle.system.files import write_beside
 from ..files import write_text
 from ..predictions import read_table
 from .assessment import assess_run, evaluate_run, read_members
+from .names import name_runs
 from .notebook import build_notebook, execute_notebook
 from .outline import tell
 from .page import render_page
@@ -51,6 +52,7 @@ def write_report(
     home = folders[0]
     runs = [read_run(folder, home) for folder in folders]
     check_runs(runs)
+    runs = name_runs(runs)
     words = gather_words(home)
     cells = make_story(runs, words, repository or find_repository(home), author)
     page = publish(cells, home)

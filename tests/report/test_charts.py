@@ -296,4 +296,4 @@ def test_a_study_is_drawn_however_its_trials_ended(tmp_path, drawn, states):
     assert len(lower) == bool(importance)
     for axes in lower:
         assert axes.get_title("left") == "importance (fANOVA), estimated from 2 trials"
-        assert [label.get_text() for label in axes.get_yticklabels()] == ["batch_size", "epochs"]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["batch size", "epochs"]

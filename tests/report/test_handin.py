@@ -112,6 +112,8 @@ def test_the_folder_holds_what_is_handed_in_and_no_more(runs, handed):
     assert linked >= {"report.ipynb", "kernel.py", "leaderboard.png"}
     assert all((out / name).exists() for name in linked)
     assert "0.81234 on the public leaderboard" in readme
+    board = dataclasses.replace(read_run(runs / "pcam-demo-1", runs), service="sandbox")
+    assert "on the sandbox's public leaderboard, which is not" in render_readme(board, None, True)
     notebook = (out / "report.ipynb").read_text("utf-8")
     assert str(runs) not in notebook and "This run was submitted" not in notebook
     conclusion = notebook.partition("## 5. Conclusion")[2].partition("## 6.")[0]

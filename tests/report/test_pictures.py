@@ -95,8 +95,8 @@ def test_the_trials_within_noise_are_named(tmp_path, drawn):
     draw_all(make_study(tmp_path / "first", highest=1, highest_auc=0.91, within_noise=[0]))
     draw_all(make_study(tmp_path / "second", highest=1, highest_auc=0.91, within_noise=[]))
     notes = [figure.get_supxlabel() for figure in drawn.figures]
-    assert "not told apart from the highest: trial 0" in " ".join(notes[0].split())
-    assert "told apart" not in notes[1]
+    assert "not significantly below the highest: trial 0" in " ".join(notes[0].split())
+    assert "significantly" not in notes[1]
 
 
 def test_networks_that_explain_nothing_leave_no_maps(run):

@@ -131,7 +131,9 @@ def test_a_report_is_a_page_and_an_executed_notebook(run, other, explored):
     assert re.findall(r"<h2[^>]*>(.+?)</h2>", text) == SECTIONS
     auc = json.loads((run / "evaluation.json").read_text())["auc"]
     assert f"AUC out of fold is {auc:.4f}" in text
-    assert "0.81234" in text and 'scope="row">other</th>' in text and blend.name in text
+    assert "0.81234" in text and blend.name not in text
+    assert all(f'scope="row">{name}</th>' in text for name in ("fast (1)", "fast (2)", "blend"))
+    assert "The members of blend, and how much each adds" in text
 
     images = re.findall(r"<img ([^>]*)>", re.sub(r"base64,[\w+/=\s]+", "", text))
     num_pictures = len([*run.glob("*.png"), *explored.glob("*.png")])
@@ -318,8 +320,8 @@ def test_a_blend_is_told_as_a_run_is(run, other):
 def test_a_study_is_told_alone_and_beside_a_run(run):
     study = make_study(run.with_name("study"))
     for text in (story_of(study), story_of(run, study)):
-        assert "`epochs=20`" in text and "reached 0.9100 in 2 trials" in text
-        assert "epochs explains the largest share of the variance of the AUC (70%)" in text
+        assert "validation AUC, 0.9100 (epochs 20). " in text and "variance" not in text
+        assert "AUC of study is 0.9100, of 2 trials: not comparable with that of a run" in text
     assert "read('study', \"study.csv\")" in text and (study / "study.png").is_file()
     text = story_of(run, study, make_study(run.with_name("second")))
     known = re.findall(r"\*\*Figure (\d+)\.\*\*", text)
@@ -346,7 +348,7 @@ def test_a_study_says_how_far_the_second_is_below(run):
     far = "Trial 0, the second, is below it by 0.0200 (95 % interval of the difference"
     assert f"{far} -0.0100 to +0.0300; 1,234 patches, by patch: too narrow" in texts[0]
     assert "slides): no more than the choice of these patches explains; other seeds" in texts[0]
-    assert "No significant difference from it on these patches: trials 0." in texts[0]
+    assert "No significant difference from it on these patches: trial 0." in texts[0]
     assert "no significant difference between its highest trial and 1 other on the" in texts[0]
     assert "slides): more than the choice of these patches explains; other seeds" in texts[1]
     assert "No other trial was completed." in texts[2]
@@ -364,7 +366,13 @@ def test_a_study_says_nothing_of_an_unknown_network_and_predicts_and_submits_not
     record |= {"recipe": "demo_study", "counts": counts}
     record["settings"] = {**record["settings"], "weights": "none"}
     del record["settings"]["architecture"]
-    record["study"] |= {"importance": {}, "space": "{'epochs': (1, 2), 'batch_size': (8, 32)}"}
+    rows = ["number,state,value,epochs_trained", "0,COMPLETE,0.9,2", "1,COMPLETE,0.91,1"]
+    (study / "study.csv").write_text("\n".join(rows))
+    record["study"] |= {
+        "num_patches": 20,
+        "importance": {},
+        "space": "{'epochs': (1, 2), 'batch_size': (8, 32)}",
+    }
     write_record(study, record)
     text = story_of(study)
     assert "This study used 60 labeled patches, all in its folder of data. Of these, 20 (33" in text
@@ -375,11 +383,16 @@ def test_a_study_says_nothing_of_an_unknown_network_and_predicts_and_submits_not
     record["study"]["space"] = "{'learning_rate': Range(low=0.0001, high=0.01, log=True)}"
     write_record(study, record)
     text = story_of(study)
-    assert "trials on fold 0, proposed by Optuna's TPE (Bergstra et al. 2011), of which" in text
+    assert (
+        "trials on fold 0, proposed by Optuna's TPE (Bergstra et al. 2011), each trained on" in text
+    )
     assert "- Bergstra et al. 2011: Algorithms" in text
     assert "predict" not in text.partition("## 2.")[0].partition("This study")[2]
     assert "A study submits nothing." in text and "build.py submit" not in text
     assert "fANOVA" not in text and "The study's trials." in text
+    budget = ", each trained on 40 patches for up to 2 epochs"
+    assert f"2011){budget}; 2 were completed." in text and f"highest AUC{budget}." in text
+    assert f"of 2 trials{budget}: not comparable" in text
     assert (study / "study.png").is_file()
 
 
@@ -392,7 +405,7 @@ def test_a_study_of_several_networks_names_them(run):
     )
     write_record(study, record)
     text = story_of(study)
-    assert "The study compares my_vgg16 and vgg16. The study searches architecture and" in text
+    assert "The study compares my_vgg16 and vgg16. The study searches network and" in text
     assert "'starts from'" not in text and "It starts from" not in text
     assert "'my_vgg16': {'parameters'" in text
 

@@ -4,28 +4,34 @@ import ast
 import csv
 import dataclasses
 import re
+import types
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from report_runs import SETTINGS
 
+from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.facts.networks import load_networks, load_stages
 from kernel.facts.references import REFERENCES, list_cited
 from kernel.report import architectures
 from kernel.report.architectures import describe_gates, describe_view, tell_code
+from kernel.report.assessment import Assessment
 from kernel.report.comparisons import describe_difference, judge, list_changes
-from kernel.report.conclusion import conclude_training, list_limits, list_steps
+from kernel.report.conclusion import conclude_study, conclude_training, list_limits, list_steps
 from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
 from kernel.report.learning_charts import describe_curves
 from kernel.report.methods import describe_fit
+from kernel.report.names import name_runs, name_setting, name_trials
 from kernel.report.networks import list_networks, make_rows, measure_cost
 from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, plan_patches
 from kernel.report.reading import ReportRun
+from kernel.report.results import tell_gains, tell_training
 from kernel.report.settings_table import tell_settings
 from kernel.report.story import SLOTS, Story
 from kernel.report.submission import name_board
+from pcam_kaggle.system.settings import name_settings
 
 
 def make(record=None, **parts):
@@ -213,11 +219,70 @@ def test_a_change_helped_only_where_its_interval_says_so(interval, verdict):
 
 def test_a_change_is_named_by_its_settings():
     other = make({"settings": {**SETTINGS, "epochs": 9}}, name="other")
-    assert describe_difference(other, make()) == "other (epochs 3 to 9)"
+    assert describe_difference(other, make()) == "other (epochs: 3 to 9)"
     assert describe_difference(make(), make()) == "run (the same settings)"
     many = make({"settings": {name: f"{value}x" for name, value in SETTINGS.items()}})
     assert re.search(r"and \d+ more\)$", describe_difference(many, make()))
     assert len(list_changes(other, make())) == 1 < len(list_changes(many, make()))
+
+
+def test_runs_and_settings_have_names_that_people_read():
+    wide = {"settings": {**SETTINGS, "architecture": "wide_cnn", "num_images": 600}}
+    runs = [make(name="a"), make(wide, name="b"), make({"recipe": "fast_study"}, name="c")]
+    runs += [make({"recipe": "", "members": ["a", "x"]}, name="d"), make(wide, name="e")]
+    names = [run.name for run in name_runs(runs)]
+    many = "fast, network wide_cnn, patches 600"
+    assert names[1:] == [f"{many} (1)", "fast study", "blend", f"{many} (2)"]
+    assert names[0] == "fast, network densenet121, patches all"
+    assert name_runs(runs)[3].record["members"] == [names[0], "x"]
+    assert name_setting("densenet.num_folds") == "densenet: folds"
+    assert [name_trials(numbers) for numbers in ([3], [0, 2], [0, 1, 2])] == [
+        "trial 3",
+        "trials 0 and 2",
+        "trials 0, 1 and 2",
+    ]
+    for recipe in list_recipes():
+        parts = read_recipe(recipe).parts
+        words = [name_setting(name) for name in name_settings(parts)]
+        assert len(set(words)) == len(words), recipe
+
+
+@pytest.mark.parametrize(
+    "count, share, is_told", [(20, 0.6, True), (19, 0.6, False), (20, 0.5, False)]
+)
+def test_what_matters_in_a_study_is_told_of_enough_trials_alone(count, share, is_told):
+    study = {"importance": {"epochs": share, "batch_size": 1 - share}, "highest_auc": 0.9}
+    states = ["COMPLETE"] * count + ["PRUNED"] * 9
+    run = make({"study": study}, study=pd.DataFrame({"state": states}))
+    assert ("epochs explains most" in "".join(conclude_study(story(), run))) == is_told
+    assert bool(run.importance) == (count == 20)
+
+
+def test_each_run_s_training_is_told_and_the_last_epochs_of_several_networks(tmp_path):
+    told = story()
+    rows = {"fold": [0, 0], "seed": [0, 0], "epoch": [1, 2]}
+    for name, folds in (("one", [0, 0]), ("two", [0, 1])):
+        history = pd.DataFrame({**rows, "fold": folds})
+        tell_training(told, make(name=name, folder=tmp_path, history=history))
+    assert [*told.tables] == ["log of one", "log of two", "epochs of two"]
+    assert "read('two', \"history.csv\")" in told.cells[-2].source
+
+
+@pytest.mark.parametrize(
+    "one_view, seeds, without",
+    [
+        (0.8, (), "test-time augmentation"),
+        (0.9, (0.8, 0.7), "further seeds"),
+        (None, (), None),
+        (0.8, (0.8, 0.7), "test-time augmentation and without further seeds"),
+    ],
+)
+def test_the_gains_are_of_what_a_run_has(one_view, seeds, without):
+    told, evaluation = story(), types.SimpleNamespace(auc=0.9)
+    tell_gains(told, Assessment(evaluation, auc_one_view=one_view, seed_aucs=seeds))
+    shown = "".join(cell.source for cell in told.cells).replace('"\n    "', "")
+    assert ("Table 1." in shown) == (without is not None)
+    assert without is None or f"The AUC out of fold without {without}, and as submitted." in shown
 
 
 @pytest.mark.parametrize(
