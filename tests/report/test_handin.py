@@ -1,6 +1,5 @@
 """What is handed in: a folder that stands alone, and what of its author's work it keeps."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +15,7 @@ import pytest
 from conftest import run_python
 from report_runs import make_exploration, make_run, make_study, read_run_json, write_record
 
+from kernel import locks
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
 from kernel.report.appendix import find_page, tell_appendix
@@ -397,20 +397,14 @@ def test_a_hand_in_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeyp
 
 
 def test_one_command_at_a_time_writes_a_folder(runs, copied, monkeypatch):
-    names = []
-
-    @contextlib.contextmanager
-    def refuse(folder, name, say):
-        names.append(name)
-        raise ValueError("another command")
-        yield
-
-    monkeypatch.setattr(handin, "locked", refuse)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0)  # of waiting
     before = {name: (copied / name).read_bytes() for name in list_files(copied)}
-    for out in (copied, copied / ".." / copied.name):
-        with pytest.raises(ValueError, match="another command"):
-            hand_in([runs / "other"], out)
-    assert len(set(names)) == 1
+    name, said = f"handin-{short_hash(str(copied.resolve()))}", []
+    with locks.locked(handin.RUNS, name):
+        for out in (copied, copied / ".." / copied.name):
+            with pytest.raises(ValueError, match=f"another command has worked on {name}"):
+                hand_in([runs / "other"], out, say=said.append)
+    assert said == [f"another command is working on {name}; waiting for it"] * 2
     assert {name: (copied / name).read_bytes() for name in list_files(copied)} == before
 
 
