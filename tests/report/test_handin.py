@@ -119,6 +119,22 @@ def test_the_folder_holds_what_is_handed_in_and_no_more(runs, handed):
     assert said[-1].startswith(f"wrote    {out} (")
 
 
+def test_tables_are_read_from_the_data_and_explained(handed):
+    kept = json.loads((handed[0] / "data" / "pcam-demo-1" / "tables.json").read_text("utf-8"))
+    assert "densenet121" in kept["networks"] and "runs" in kept
+    shown = {}
+    for cell in nbformat.read(handed[0] / "report.ipynb", nbformat.NO_CONVERT).cells:
+        assert not re.search(r"pd\.DataFrame\(\{'", cell.source)
+        if caption := re.search(r'"Table \d+\. (.*)"', cell.source):
+            shown[caption[1]] = cell.outputs[-1].data["text/html"]
+    statistics = shown["Statistics of patches.csv, without its categories."]
+    assert "brightness" in statistics and "label" not in statistics and "stain" not in statistics
+    assert "share of its pixels that are tissue, not glass" in shown["The columns of patches.csv."]
+    counts = shown["The categories of patches.csv: patches, and how many have tumor."]
+    assert "label 1" in counts and "blank (empty)" in counts and "stain 0" in counts
+    assert "33.3%" in shown["The numbers of the plan, computed from patches.csv."]
+
+
 def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(handed):
     out, said = handed
     text = (out / "CHECKLIST.md").read_text("utf-8")
