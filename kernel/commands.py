@@ -227,7 +227,7 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
                 break
     rows = find_rows(runs)
     shown = [describe_run(run, rows) for run, _ in pairs]
-    home = [run.name for run in list_home(runs)]
+    home = [run.relative_to(runs).as_posix() for run in list_home(runs)]
     if args.json:
         print_json({"runs": shown, "home": home, "unreached": unreached and str(unreached)})
         return

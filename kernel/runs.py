@@ -77,25 +77,35 @@ def is_own(record: PushRecord, client: object) -> bool:
 def find_folder(name: str, runs: Path = RUNS) -> Path:
     """The folder of a run, pushed or made at home: its path or name, or a build id.
 
-    The runs of the demo are in a folder of their own in `runs`. A path of a folder without
-    run.json is returned too: whoever reads it says what is missing.
+    A path of a folder without run.json is returned too: whoever reads it says what is missing.
+
+    Raises:
+        ValueError: no such run; names those that there are.
     """
     home = list_home(runs)
-    own = [run for run in home if run.name.split("-")[-2:] == [name, "home"]]  # the build id
-    for folder in (runs / name, pathlib.Path(name), runs / "demo" / name, *own):
+    own = [run for run in home if run.name == name or run.name.split("-")[-2:] == [name, "home"]]
+    for folder in (runs / name, pathlib.Path(name), *own):
         if (folder / "run.json").is_file():
             return folder
     if pathlib.Path(name).is_dir():
         return pathlib.Path(name)
-    if home and not list_runs(runs):
-        raise ValueError(unknown("run", name, [run.name for run in home]))
-    return find_run(name, runs)
+    try:
+        return find_run(name, runs)
+    except ValueError:
+        if not home:
+            raise
+    known = [run.relative_to(runs).as_posix() for run in (*list_runs(runs), *home)]
+    raise ValueError(unknown("run", name, known))
 
 
 def list_home(runs: Path = RUNS) -> list[Path]:
-    """Folders of the runs that were made at home; blends are among what `list_runs` returns."""
-    made = (path.parent for path in runs.glob("*/run.json"))
-    return sorted(run for run in made if not (run / "push.json").exists())
+    """Folders of the runs that were made at home, then those of the demo and other subfolders.
+
+    Blends are among what `list_runs` returns.
+    """
+    made = sorted(path.parent for path in runs.glob("*/run.json"))
+    own = [run for run in made if not (run / "push.json").exists()]
+    return own + sorted(path.parent for path in runs.glob("*/*/run.json"))
 
 
 def check_kernel(run: Path, client: object) -> PushRecord:

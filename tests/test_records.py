@@ -111,6 +111,13 @@ def test_a_run_under_an_old_name_is_listed_and_found(old_run, monkeypatch, capsy
     assert list_runs(runs) == [old_run]
     for name in ("pcam-seed-resnet34-folds-0", "0123456789", str(old_run)):
         assert find_folder(name, runs) == old_run
+    demo = runs / "demo" / "pcam-demo-9876543210"
+    demo.mkdir(parents=True)
+    (demo / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"Known: {old_run.name}, demo/{demo.name}"):
+        find_folder("fast", runs)
+    assert build.main(["runs"]) == 0
+    assert f"made at home, in {runs}: demo/{demo.name}" in capsys.readouterr().out
 
 
 def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
@@ -121,8 +128,10 @@ def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
         (folder / "run.json").write_text("{}")
     for name in (home.name, "0123456789", str(home)):
         assert find_folder(name, runs) == home
-    assert find_folder(demo.name, runs) == demo
-    with pytest.raises(ValueError, match="unknown run 'fast'.*pcam-fast-0123456789-home"):
+    for name in (demo.name, f"demo/{demo.name}", str(demo)):
+        assert find_folder(name, runs) == demo
+    known = f"{home.name}, demo/{demo.name}"
+    with pytest.raises(ValueError, match=f"unknown run 'fast'.* Known: {known}"):
         find_folder("fast", runs)
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()

@@ -30,10 +30,10 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
             "Try: python build.py output downloads it again"
         )
     if found.build_id != record.build_id or found.edited:
-        state = f"{found.build_id}{', edited since' if found.edited else ''}"
+        edited = ", edited since (an added cell of a notebook counts)" * found.edited
         raise KaggleError(
             f"this output is of another build. Expected: build {record.build_id}, as pushed. "
-            f"Received: build {state}"
+            f"Received: build {found.build_id}{edited}"
         )
     return found
 

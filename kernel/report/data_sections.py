@@ -19,19 +19,71 @@ PROBLEM = (
     "an RGB image of 96x96 pixels with values from 0 to 255, in a TIFF file."
 )
 LABELS = """\
-labels = pd.Series(read({name!r}, "exploration.json")["labels"])
-labels = labels.rename({{"0": {0!r}, "1": {1!r}}})
+labels = {counts}
+labels = labels.rename({{0: {0!r}, 1: {1!r}}})
 shares = (labels / labels.sum()).map("{{:.1%}}".format)
 table = pd.DataFrame({{"patches": labels, "share": shares}})"""
+COUNT_LABELS = 'read({!r}, "patches.csv")["label"].value_counts().sort_index()'
+READ_LABELS = 'pd.Series(read({!r}, "exploration.json")["labels"]).rename(int)'  # of old versions
 HEAD = """\
 patches = read({name!r}, {file!r})
 display(patches.shape)
 table = patches.head()"""
 INFO = """\
-table = pd.DataFrame({"type": patches.dtypes.astype(str), "not empty": patches.count()})
-table["different values"] = patches.nunique()"""
+meanings = {{
+{meanings}
+}}
+table = pd.DataFrame({{"type": patches.dtypes.astype(str), "not empty": patches.count()}})
+table["different values"] = patches.nunique()
+table["meaning"] = [meanings.get(name, "-") for name in patches]"""
 DESCRIBE = """\
-table = patches.describe().drop("count").map("{:.3f}".format)"""
+categories = {categories}  # their values are names: they are counted, not averaged
+table = patches.drop(columns=categories).describe().drop("count").map("{{:.3f}}".format)"""
+COUNTS = """\
+rows = {
+    f"{name} {value}": {"patches": f"{len(part):,}", "with tumor": f"{part['label'].mean():.1%}"}
+    for name in categories
+    for value, part in patches.fillna(dict.fromkeys(categories, "(empty)")).groupby(name)
+}
+table = pd.DataFrame(rows).T"""
+PLAN = """\
+patches = read({name!r}, "patches.csv")
+labels = patches["label"]
+numbers = {{
+    "patches with tumor": f"{{labels.mean():.1%}}",
+    "accuracy of the more frequent label": f"{{max(labels.mean(), 1 - labels.mean()):.1%}}",
+    "AUC of brightness alone, darker as tumor": roc_auc_score(labels, -patches["brightness"]),
+    "AUC of tissue alone, more as tumor": roc_auc_score(labels, patches["tissue"]),
+    "black or white patches": patches["blank"].isin(["black", "white"]).sum(),
+    "near-empty patches": (patches["blank"] == "near-empty").sum(),
+}}
+for stain, rows in patches[patches["stain"] >= 0].groupby("stain"):
+    numbers[f"tumor in group of hue {{stain + 1}}"] = f"{{rows['label'].mean():.1%}}"
+shown = {{name: f"{{n:.3f}}" if isinstance(n, float) else str(n) for name, n in numbers.items()}}
+table = pd.DataFrame({{"value": shown}})"""
+MEANINGS = {  # of the columns, by file
+    "patches.csv": {
+        "id": "name of the patch; its image is train/ID.tif",
+        "label": "1: the center of the patch contains tumor, 0: it does not",
+        "brightness": "mean of all its values, from 0 to 255",
+        "tissue": "share of its pixels that are tissue, not glass",
+        "blank": "black, white or near-empty (below 5 % tissue); empty for all other patches",
+        "hash": "perceptual hash: patches that look the same have nearly the same digits",
+        **{
+            name: f"mean optical density in {name}: 0 for white, higher for more stain"
+            for name in ("red", "green", "blue")
+        },
+        "stain": "group of hue: 0 the larger, 1 the other; -1: no stain",
+    },
+    "oof.csv": {
+        "id": "name of the patch; its image is train/ID.tif",
+        "label": "1: the center of the patch contains tumor, 0: it does not",
+        "fold": "fold that holds the patch out; networks trained on the others predict it",
+        "prediction": "probability of tumor that these networks predict",
+        "slide": "slide that the patch was cut from",
+    },
+}
+CATEGORIES = {"patches.csv": ["label", "blank", "stain"], "oof.csv": ["label", "fold"]}
 
 
 def tell_problem(story: Story, runs: list) -> None:
@@ -79,8 +131,13 @@ def tell_tables(story: Story, home: ReportRun, explored: ReportRun | None) -> No
         return
     source = HEAD.format(name=run.name, file=file)
     story.table("head", source, f"The first rows of {file}: {about}.")
-    story.table("info", INFO, f"The columns of {file}.")
-    story.table("describe", DESCRIBE, f"Statistics of {file}.")
+    columns = (run.patches if file == "patches.csv" else run.oof.reset_index()).columns
+    known = {name: text for name, text in MEANINGS[file].items() if name in columns}
+    meanings = "\n".join(f'    "{name}": "{text}",' for name, text in known.items())
+    story.table("info", INFO.format(meanings=meanings), f"The columns of {file}.")
+    source = DESCRIBE.format(categories=CATEGORIES[file])
+    story.table("describe", source, f"Statistics of {file}, without its categories.")
+    story.table("counts", COUNTS, f"The categories of {file}: patches, and how many have tumor.")
 
 
 def tell_exploration(story: Story, runs: list) -> None:
@@ -94,11 +151,14 @@ def tell_exploration(story: Story, runs: list) -> None:
         tell_oddities(story, run)
     if cleaning := describe_cleaning(home):
         story.text(f"**Cleaning.** {cleaning}")
+    if run and run.patches is not None and run.patches["label"].nunique() == 2:
+        source = PLAN.format(name=run.name)
+        story.table("plan", source, "The numbers of the plan, computed from patches.csv.")
     lines = [*plan_labels(story, home, run), *plan_folds(home, run)]
     lines += [] if run is None else [*plan_patches(home, run), *plan_colors(story, home, run)]
     if lines:
         bullets = "\n".join(f"- {line}" for line in lines)
-        story.text(f"**Plan.** What the data ask for, and what this run does.\n\n{bullets}")
+        story.text(f"**Plan.** What the data show, and what this run does about it.\n\n{bullets}")
     story.slot("exploration")
 
 
@@ -106,7 +166,8 @@ def tell_classes(story: Story, run: ReportRun) -> None:
     """The two classes: how many patches each has, and how their pixels differ."""
     found = run.exploration
     share = found["positive_share"]
-    source = LABELS.format(*CLASSES, name=run.name)
+    counts = READ_LABELS if run.patches is None else COUNT_LABELS
+    source = LABELS.format(*CLASSES, counts=counts.format(run.name))
     story.table("labels", source, "Labels of the training patches.")
     tissue = compare_classes(found["tissue"], "{:.0%}")
     story.figure(

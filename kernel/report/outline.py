@@ -66,7 +66,7 @@ def tell(
     words: dict,
     repository: str | None,
     author: str | None = None,
-) -> list:
+) -> Story:
     """Tell a report.
 
     Args:
@@ -77,7 +77,7 @@ def tell(
         author: who hands the report in, or None.
 
     Returns:
-        List of Cell.
+        The Story.
     """
     home, story = runs[0], Story(words)
     title = f"# Histopathologic Cancer Detection: {home.recipe}"
@@ -92,7 +92,7 @@ def tell(
     tell_conclusion(story, runs, assessment, comparisons)
     tell_hand_in(story, home, repository)
     tell_references(story)
-    return story.cells
+    return story
 
 
 def describe_origin(run: ReportRun, author: str | None) -> str:

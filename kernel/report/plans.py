@@ -11,6 +11,7 @@ from .reading import ReportRun
 from .story import Story
 
 FEW = 0.05  # a share of tumor this near to a half is called balanced
+CLEANED = ("black", "white")  # the blank patches that clean=blank leaves out
 
 
 def describe_cleaning(home: ReportRun) -> str:
@@ -26,19 +27,18 @@ def describe_cleaning(home: ReportRun) -> str:
 
 
 def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterator[str]:
-    """What follows from the balance of the classes and from what one number can tell."""
+    """How runs are judged, which follows from the balance of the classes, and what they beat."""
     counts = home.record.get("counts")
     if counts or run:
         known = run.exploration["positive_share"] if run else counts["positive"] / counts["train"]
         trivial = max(known, 1 - known)
         answer = CLASSES[known > 0.5]
-        if abs(known - 0.5) < FEW:
-            text = f"The classes are nearly balanced ({known:.1%} tumor). "
-        else:
-            text = f"The classes are not balanced ({known:.1%} tumor). "
+        is_balanced = abs(known - 0.5) < FEW
         yield (
-            f"{text}Calling every patch {answer!r} has an accuracy of {trivial:.1%} and an AUC of "
-            f"0.5, so runs are judged by AUC{story.point_at('labels')}."
+            f"The classes are {'nearly' if is_balanced else 'not'} balanced ({known:.1%} tumor), "
+            f"and calling every patch {answer!r} has an accuracy of {trivial:.1%} and an AUC of "
+            "0.5. So runs are judged by AUC, which does not depend on the balance, and the loss "
+            f"is not weighted{story.point_at('labels')}."
         )
     if run and run.patches is not None and run.patches["label"].nunique() == 2:
         labels, measured = run.patches["label"], run.patches[["brightness", "tissue"]]
@@ -46,68 +46,108 @@ def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterato
         name = max(aucs, key=lambda name: abs(aucs[name] - 0.5))
         auc = max(aucs[name], 1 - aucs[name])
         what = {"brightness": "mean brightness", "tissue": "share of tissue"}[name]
+        reached, verdict = home.record.get("oof_auc"), ""
+        if reached is not None:
+            is_above = f"{'above' if reached > auc else 'not above'} it"
+            verdict = f": the AUC out of fold of this run, {reached:.3f}, is {is_above}"
         yield (
-            f"The {what} of a patch alone reaches an AUC of {auc:.3f} on the patches explored. A "
-            "network has to do better than that."
+            f"The {what} of a patch alone reaches an AUC of {auc:.3f} on the patches explored. So "
+            f"this is the baseline for every network{verdict}{story.point_at('plan')}."
         )
 
 
 def plan_folds(home: ReportRun, run: ReportRun | None) -> Iterator[str]:
-    """What the folds do not share."""
+    """How the folds are drawn, and what that means for the scores."""
     grouping, settings = home.record.get("grouping"), home.settings
     slides = run.exploration.get("slides", {}).get("slides") if run else None
-    known = ""
+    known = "Patches of a slide are alike, and the slides are not known"
     if slides:
-        known = f"The patches come from {slides:,} slides, and those of a slide are alike. "
+        known = f"The patches come from {slides:,} slides, and those of a slide are alike"
     if grouping == "patch":
         yield (
-            f"{known}The {settings.get('num_folds', '')} folds are stratified by label and drawn "
-            "by patch, so they may share slides, which may raise the AUC out of fold."
+            f"{known}. The {settings.get('num_folds', '')} folds, stratified by label and drawn by "
+            "patch, may share slides, so the AUC out of fold may be too high: it serves to compare "
+            "runs on the same patches."
         )
     elif grouping:
-        yield f"{known}The folds are grouped by {grouping}: no {grouping} is in two of them."
+        yield (
+            f"{f'{known}. ' * bool(slides)}The folds are grouped by {grouping}: no {grouping} is "
+            "in two of them, so that no network is scored on one that it has seen."
+        )
 
 
 def plan_patches(home: ReportRun, run: ReportRun) -> Iterator[str]:
-    """What follows from duplicates, blank patches and the test patches."""
-    found, clean = run.exploration, home.settings.get("clean", [])
-    copies, blank = found["duplicates"], sum(p["patches"] for p in found["blank"].values())
+    """What a run does about duplicates, blank patches and the light of the test patches."""
+    found, settings = run.exploration, home.settings
+    if not settings:
+        return
+    copies = found["duplicates"]
     pairs = copies["exact_pairs"] + copies["near_pairs"]
-    for number, kind, text in (
+    blank = {k: part["patches"] for k, part in found["blank"].items() if k in CLEANED}
+    number = sum(blank.values())
+    kinds = " and ".join(f"{count:,} {kind}" for kind, count in blank.items() if count)
+    for count, kind, text in (
         (
             pairs,
             "duplicates",
             f"{pairs:,} pair{'s' * (pairs != 1)} of duplicates or near-duplicates may put the "
             f"same tissue in two folds, and {copies['label_conflicts']:,} contradict each other",
         ),
-        (blank, "blank", f"{blank:,} blank patch{'es' * (blank != 1)} show next to no tissue"),
+        (number, "blank", f"{kinds} patch{'es' * (number != 1)} show no tissue"),
     ):
-        if number and home.settings:
-            does = "leaves them out" if kind in clean else "keeps them"
-            yield f"{text[0].upper()}{text[1:]}: this run {does}."
-    if test := found.get("test"):
-        counts, by_class = found["labels"], found["brightness"]
-        numbers = [counts[label] for label, name in zip("01", CLASSES) if name in by_class]
-        values = [by_class[name] for name in CLASSES if name in by_class]
-        if "brightness" in test and sum(numbers):
-            train = sum(n * v for n, v in zip(numbers, values)) / sum(numbers)
-            gap = test["brightness"] - train
-            yield (
-                f"The test patches are on average {abs(gap):.1f} gray levels "
-                f"{'brighter' if gap > 0 else 'darker'} (of 256) than the training patches."
-            )
+        if count:
+            yield f"{text}: {describe_kept(settings, kind)}."
+    test = found.get("test", {})
+    if "brightness" in test and (gap := measure_gap(found, test["brightness"])) is not None:
+        yield (
+            f"The test patches are on average {abs(gap):.1f} gray levels (of 256) "
+            f"{'brighter' if gap > 0 else 'darker'} than the training patches: "
+            f"{describe_light(settings, abs(gap))}."
+        )
+
+
+def describe_kept(settings: dict, kind: str) -> str:
+    """What a run does with a kind of patches that its setting clean can leave out."""
+    if kind in settings.get("clean", ()):
+        return f"this run leaves them out (clean={kind})"
+    if "clean" in settings:
+        return f"this run keeps them (clean={kind} would leave them out)"
+    return "this run keeps them; its recipe has no setting to leave them out"
+
+
+def measure_gap(found: dict, brightness: float) -> float | None:
+    """How much brighter the test patches are than the training patches; None if unknown."""
+    counts, by_class = found["labels"], found["brightness"]
+    numbers = {name: counts[label] for label, name in zip("01", CLASSES) if name in by_class}
+    total = sum(numbers.values())
+    if not total:
+        return None
+    return brightness - sum(n * by_class[name] for name, n in numbers.items()) / total
+
+
+def describe_light(settings: dict, gap: float) -> str:
+    """How a run's change of brightness in training compares with a gap in gray levels."""
+    largest = 255 * settings.get("brightness", 0)
+    if not largest:
+        return "this run does not vary the brightness in training"
+    compared = "more" if largest > gap else "not more"
+    return (
+        f"this run varies the brightness in training by up to {largest:.1f} "
+        f"(brightness={settings['brightness']:g}), {compared} than that"
+    )
 
 
 def plan_colors(story: Story, home: ReportRun, run: ReportRun) -> Iterator[str]:
-    """What follows from the spread of the stains."""
+    """What a run does about the spread of the stains."""
     stains = [s for s in run.exploration["stains"] if "positive_share" in s]
     if len(stains) < 2 or not home.settings:
         return
     shares = " and ".join(f"{stain['positive_share']:.1%}" for stain in stains)
     varied = {name: home.settings[name] for name in COLOR_SETTINGS if home.settings.get(name)}
-    settings = ", ".join(f"{name} {value:g}" for name, value in varied.items())
+    settings = ", ".join(f"{name}={value:g}" for name, value in varied.items())
     does = f"varies the colors in training ({settings})" if varied else "does not vary the colors"
+    shown = story.point_at(run.join("data_stains.png"))
     yield (
-        f"The groups of hue contain {shares} tumor. A network that learns the color of a group "
-        f"learns this share, too. This run {does}{story.point_at(run.join('data_stains.png'))}."
+        f"The groups of hue contain {shares} tumor, and a network that learns the color of a "
+        f"group learns this share, too: this run {does}{shown}."
     )

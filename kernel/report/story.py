@@ -1,5 +1,6 @@
 """The story of a report: cells in order, figures and tables numbered as they come."""
 
+import ast
 import dataclasses
 import json
 import textwrap
@@ -13,6 +14,7 @@ SLOTS = {  # the author's own words: a slot's name and what belongs there
     "results": "Which changes helped, which did not, and why?",
     "conclusion": "What did you learn? What would you try next?",
 }
+TABLES = "tables.json"  # values of tables that no other file of a run has
 HOW_TO_EXPLORE = "`python build.py eda --data DIR`, then `python build.py report RUN runs/eda`"
 
 
@@ -44,6 +46,12 @@ class Story:
 
     Args:
         words: dict of slots and the author's own words.
+
+    Attributes:
+        cells: list of Cell, in order.
+        figures: dict of the paths of figures, and their names, to their numbers.
+        tables: dict of the names of tables to their numbers.
+        kept: dict of the names of tables to their rows, for tables.json.
     """
 
     def __init__(self, words: dict):
@@ -51,6 +59,7 @@ class Story:
         self.cells = []
         self.figures = {}
         self.tables = {}
+        self.kept = {}
 
     def text(self, text: str) -> None:
         """Add a paragraph of Markdown."""
@@ -77,15 +86,30 @@ class Story:
 
         Args:
             name: what `point_at` finds it by.
-            source: code that assigns `table`, a DataFrame.
+            source: code that assigns `table`, a DataFrame. Rows typed into it, a dict of dicts,
+                are kept for tables.json, which the cell reads instead.
             caption: plain text.
         """
+        source = self.keep(name, source)
         self.tables[name] = number = len(self.tables) + 1
         lines = textwrap.wrap(f"Table {number}. {caption}", 90, break_on_hyphens=False)
         parts = [json.dumps(f"{line} ") for line in lines[:-1]] + [json.dumps(lines[-1])]
         text = "".join(f"    {part}\n" for part in parts)
         source = f"{source}\nshow_table(\n    table,\n{text})"
         self.cells.append(Cell(source, is_code=True, label=f"Table {number}"))
+
+    def keep(self, name: str, source: str) -> str:
+        """Code that reads its rows from tables.json instead of holding them."""
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Dict) and any(isinstance(v, ast.Dict) for v in node.values):
+                try:
+                    rows = ast.literal_eval(node)
+                except ValueError:  # computed ones
+                    continue
+                self.kept[name] = rows
+                text = ast.get_source_segment(source, node)
+                return source.replace(text, f"read(HOME, {TABLES!r})[{name!r}]", 1)
+        return source
 
     def slot(self, name: str) -> None:
         """Add the author's own words, or a note of what belongs there."""

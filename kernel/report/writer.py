@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from pcam_kaggle.system.files import write_beside
+from pcam_kaggle.system.files import write_beside, write_json
 
 from ..files import write_text
 from ..predictions import read_table
@@ -19,6 +19,7 @@ from .outline import tell
 from .page import render_page
 from .pictures import draw_pictures
 from .reading import find_stains, read_run
+from .story import TABLES
 from .words import WORDS, gather_words
 
 
@@ -115,6 +116,8 @@ def check_competition(runs: list) -> None:
 def make_story(runs: list, words: dict, repository: str | None, author: str | None) -> list:
     """Assess runs, draw their pictures where they need it, and tell the report.
 
+    Writes tables.json into the folder of the first.
+
     Args:
         runs: list of ReportRun, checked, the report's own first.
         words: dict of slots and the author's own words.
@@ -132,7 +135,9 @@ def make_story(runs: list, words: dict, repository: str | None, author: str | No
         if run.oof is not None:
             evaluate_run(run, find_stains(runs))  # the table of runs shows their intervals
     draw_pictures(runs, members, assessment)
-    return tell(runs, assessment, words, repository, author)
+    story = tell(runs, assessment, words, repository, author)
+    write_json(runs[0].folder / TABLES, story.kept)
+    return story.cells
 
 
 def publish(cells: list, home: Path) -> Path:

@@ -110,11 +110,11 @@ def plot_labels(exploration: Exploration, path: Path) -> None:
     with draw_figure(path, title, 6) as figure:
         upper, lower = figure.subplots(2, 1, height_ratios=(1, 2.2))
         bars = upper.barh(CLASSES, counts, color=CLASS_COLORS.values(), height=0.6)
-        upper.bar_label(bars, [f"{n:,}" for n in counts], padding=3)
+        upper.bar_label(bars, [f"{n:,}" for n in counts], padding=5, backgroundcolor="white")
         upper.set_xlim(0, 1.15 * max(counts))
         label_axes(upper, "patches", "")
         edges = np.linspace(0, 1, 26)
-        for label, name in enumerate(CLASSES):
+        for label, name in reversed([*enumerate(CLASSES)]):  # dashes on the solid line
             rows = patches.loc[patches["label"] == label, "tissue"]
             if rows.empty:
                 continue
@@ -182,7 +182,7 @@ def plot_means(exploration: Exploration, path: Path) -> None:
     title = f"Mean patch: only {names[0]}"
     if len(names) == 2:
         center, all_sides = difference[CENTER].mean(), difference.mean()
-        title = f"Tumor minus no tumor: {all_sides:+.1f} gray levels, in the center {center:+.1f}"
+        title = f"Tumor differs by {all_sides:+.1f} gray levels, center by {center:+.1f}"
     with draw_figure(path, title, 3.6) as figure:
         grid = figure.subplots(1, 3)
         for axes in grid:
@@ -193,6 +193,6 @@ def plot_means(exploration: Exploration, path: Path) -> None:
                 axes.set_title(name)
         if len(names) == 2:
             picture = grid[2].imshow(difference, cmap="cividis")
-            grid[2].set_title("difference")
-            bar = {"location": "bottom", "shrink": 0.6, "label": "gray levels (of 255)"}
+            grid[2].set_title("tumor - no tumor")
+            bar = {"location": "bottom", "shrink": 0.6, "label": "difference in gray levels"}
             figure.colorbar(picture, ax=grid, **bar)

@@ -93,7 +93,7 @@ def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> N
     shown = [(images[i], CLASSES[labels[i]]) for i in pairs.ravel()]
     rows += make_rows("copies: each pair side by side", shown)
     num_blank = (patches["blank"] != "").sum()
-    title = f"{num_blank:,} blank patches and {len(twins):,} pairs of copies among {len(patches):,}"
+    title = f"Of {len(patches):,} patches, blank: {num_blank:,}; pairs of copies: {len(twins):,}"
     with draw_figure(path, title, 0.9 + 1.9 * len(rows)) as figure:
         if rows:
             draw_patches(figure, rows)

@@ -15,7 +15,7 @@ from ..data.decode import IMAGE_SHAPE
 PATCHES_PER_PART = 1_000
 THUMBNAIL = 32  # pixels per side; averaging 3x3 pixels keeps colors and removes noise
 GLASS_FROM = 220  # stained tissue is darker in some channel: optical density 0.15
-BLACK_UP_TO = 30  # brightest value of a black patch
+BLACK_UP_TO, BLACK_SHARE = 60, 0.7  # brightest channel; share of such pixels in a black patch
 NEAR_EMPTY_TISSUE = 0.05  # share of tissue below which a patch is near-empty
 HASH_SIDE = 8
 HASH_BANDS = 4  # two hashes that differ in up to 3 bits agree in one of 4 bands
@@ -34,8 +34,9 @@ def measure_patches(images: np.ndarray) -> pd.DataFrame:
     Returns:
         DataFrame of n rows: `brightness` (mean, 0 to 255), `tissue` (share of pixels
         whose optical density exceeds 0.15 in some channel, the threshold by which Macenko et
-        al. 2009 separate tissue from glass), `blank` ("", "black", "white" or "near-empty"),
-        `hash` (uint64, perceptual) and the mean optical density of each channel (`red`,
+        al. 2009 separate tissue from glass), `blank` ("white": no tissue, "near-empty": below
+        5 %, "black": 70 % of black pixels; 14 of 22,078 in PCam had 81 % or more, others up to
+        56 %; or ""), `hash` (uint64, perceptual) and each channel's mean optical density (`red`,
         `green`, `blue`).
     """
     starts = range(0, len(images), PATCHES_PER_PART)
@@ -50,7 +51,7 @@ def measure_patch_part(images: np.ndarray) -> pd.DataFrame:
     """`measure_patches` for one part of the patches."""
     small = shrink_patches(images)
     table = pd.DataFrame({"brightness": small.mean(axis=(1, 2, 3))})
-    is_black = small.max(axis=(1, 2, 3)) <= BLACK_UP_TO
+    is_black = (small.max(axis=3) <= BLACK_UP_TO).mean(axis=(1, 2)) >= BLACK_SHARE
     table["tissue"] = (small.min(axis=3) < GLASS_FROM).mean(axis=(1, 2))
     table["blank"] = np.select(
         [is_black, table["tissue"] == 0, table["tissue"] < NEAR_EMPTY_TISSUE],

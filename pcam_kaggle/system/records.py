@@ -134,15 +134,15 @@ def read_arrays(path: Path, fingerprint: str | None = None) -> dict:
 
 
 def refuse_other(path: Path, found: str, fingerprint: str) -> None:
-    """Refuse a file that another run left.
+    """Refuse another run's file.
 
     Raises:
         ValueError: the fingerprints differ.
     """
     if found != fingerprint:
         raise ValueError(
-            f"{path} is from another run (its code, settings or data differ). Expected: an empty "
-            f"output folder or this run's own. Received: fingerprint {found}, not {fingerprint}"
+            f"{path} is from another run: other code (an added cell counts), settings or data. "
+            f"Expected: no files, or this run's. Received: fingerprint {found}, not {fingerprint}"
         )
 
 

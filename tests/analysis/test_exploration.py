@@ -186,7 +186,7 @@ def test_the_difference_of_the_means_uses_all_colors(training, tmp_path, drawn):
     drawn.check_frame()
     *grid, bar = drawn.figures[0].axes
     title = drawn.figures[0].get_suptitle().replace("\n", " ")
-    assert title == "Tumor minus no tumor: -9.0 gray levels, in the center -9.0"
+    assert title == "Tumor differs by -9.0 gray levels, center by -9.0"
     assert grid[2].images[0].get_clim() == (-12, -9)
     tops = [axes.get_position().y1 for axes in grid]
     assert max(tops) - min(tops) < 0.001  # in one line
@@ -200,7 +200,7 @@ def test_columns_stand_below_each_other_whatever_the_names(training, tmp_path, d
     plot_oddities(images, found, tmp_path / "oddities.png")
     drawn.check_frame()
     (figure,) = drawn.figures
-    assert figure.get_suptitle() == "1 blank patches and 3 pairs of copies among 10"
+    assert figure.get_suptitle() == "Of 10 patches, blank: 1; pairs of copies: 3"
     lefts = np.array([axes.get_position().x0 for axes in figure.axes]).reshape(-1, 4)
     assert len(lefts) == 3 and np.ptp(lefts, axis=0).max() < 0.002
     assert np.ptp(np.diff(lefts[0])) < 0.01

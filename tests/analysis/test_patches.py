@@ -33,8 +33,12 @@ def test_blank_patches_are_recognized(tissue):
     glass = flat(240)
     nearly = glass.copy()
     nearly[:12, :20] = tissue[0][:12, :20]  # 2.6 % of the patch
-    table = measure_patches(np.stack([flat(0), flat(255), glass, nearly, tissue[0]]))
-    assert table["blank"].tolist() == ["black", "white", "white", "near-empty", ""]
+    edge, half = flat(40), flat(40)  # of a slide: dark gray, with some glass or tissue
+    edge[:12] = 255
+    half[:48] = tissue[0][:48]
+    images = [flat(0), flat(255), glass, nearly, tissue[0], edge, half]
+    table = measure_patches(np.stack(images))
+    assert table["blank"].tolist() == ["black", "white", "white", "near-empty", "", "black", ""]
     assert table["brightness"].tolist()[:3] == [0, 255, 240]
     assert table["tissue"][4] == (shrink_patches(tissue[:1]).min(axis=3) < 220).mean()
 

@@ -1,6 +1,5 @@
 """What is handed in: a folder that stands alone, and what of its author's work it keeps."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +15,7 @@ import pytest
 from conftest import run_python
 from report_runs import make_exploration, make_run, make_study, read_run_json, write_record
 
+from kernel import locks
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
 from kernel.report.appendix import find_page, tell_appendix
@@ -119,6 +119,22 @@ def test_the_folder_holds_what_is_handed_in_and_no_more(runs, handed):
     conclusion = notebook.partition("## 5. Conclusion")[2].partition("## 6.")[0]
     assert re.search(r"The AUC out of fold is [^\n]* \(Figure \d+\)\.", conclusion)
     assert said[-1].startswith(f"wrote    {out} (")
+
+
+def test_tables_are_read_from_the_data_and_explained(handed):
+    kept = json.loads((handed[0] / "data" / "pcam-demo-1" / "tables.json").read_text("utf-8"))
+    assert "densenet121" in kept["networks"] and "runs" in kept
+    shown = {}
+    for cell in nbformat.read(handed[0] / "report.ipynb", nbformat.NO_CONVERT).cells:
+        assert not re.search(r"pd\.DataFrame\(\{'", cell.source)
+        if caption := re.search(r'"Table \d+\. (.*)"', cell.source):
+            shown[caption[1]] = cell.outputs[-1].data["text/html"]
+    statistics = shown["Statistics of patches.csv, without its categories."]
+    assert "brightness" in statistics and "label" not in statistics and "stain" not in statistics
+    assert "share of its pixels that are tissue, not glass" in shown["The columns of patches.csv."]
+    counts = shown["The categories of patches.csv: patches, and how many have tumor."]
+    assert "label 1" in counts and "blank (empty)" in counts and "stain 0" in counts
+    assert "33.3%" in shown["The numbers of the plan, computed from patches.csv."]
 
 
 def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(handed):
@@ -399,20 +415,14 @@ def test_a_hand_in_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeyp
 
 
 def test_one_command_at_a_time_writes_a_folder(runs, copied, monkeypatch):
-    names = []
-
-    @contextlib.contextmanager
-    def refuse(folder, name, say):
-        names.append(name)
-        raise ValueError("another command")
-        yield
-
-    monkeypatch.setattr(handin, "locked", refuse)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0)  # of waiting
     before = {name: (copied / name).read_bytes() for name in list_files(copied)}
-    for out in (copied, copied / ".." / copied.name):
-        with pytest.raises(ValueError, match="another command"):
-            hand_in([runs / "other"], out)
-    assert len(set(names)) == 1
+    name, said = f"handin-{short_hash(str(copied.resolve()))}", []
+    with locks.locked(handin.RUNS, name):
+        for out in (copied, copied / ".." / copied.name):
+            with pytest.raises(ValueError, match=f"another command has worked on {name}"):
+                hand_in([runs / "other"], out, say=said.append)
+    assert said == [f"another command is working on {name}; waiting for it"] * 2
     assert {name: (copied / name).read_bytes() for name in list_files(copied)} == before
 
 

@@ -30,7 +30,7 @@ from kernel.report.networks import make_rows
 from kernel.report.notebook import build_notebook
 from kernel.report.outline import tell
 from kernel.report.reading import read_run
-from kernel.report.story import SLOTS, Cell
+from kernel.report.story import SLOTS, Story
 from kernel.report.words import gather_words, parse_words
 from kernel.report.writer import check_runs, find_repository, write_report
 
@@ -112,8 +112,8 @@ def story_of(*folders):
     """All that a report says, without executing its notebook."""
     runs = [read_run(folder, folders[0]) for folder in folders]
     check_runs(runs)
-    cells = tell(runs, draw(runs), dict.fromkeys(SLOTS, ""), None)
-    text = "\n".join(cell.source for cell in cells)
+    story = tell(runs, draw(runs), dict.fromkeys(SLOTS, ""), None)
+    text = "\n".join([*(cell.source for cell in story.cells), str(story.kept)])
     return text.replace('"\n    "', "")  # the lines of a caption
 
 
@@ -451,7 +451,7 @@ def test_the_author_s_words_are_kept_wherever_they_were_written(run):
     kept = gather_words(run)
     assert kept["results"] == words
     runs = [read_run(run, run)]
-    notebook = build_notebook(tell(runs, draw(runs), kept, None))
+    notebook = build_notebook(tell(runs, draw(runs), kept, None).cells)
 
     # As Jupyter saves it.
     (cell,) = [c for c in notebook.cells if c.metadata.get("pcam_slot") == "problem"]
@@ -511,8 +511,9 @@ def test_a_run_given_twice_is_refused(run):
 
 def test_a_notebook_that_fails_leaves_the_report_as_it_was(run, monkeypatch):
     (run / "report.html").write_text("before")
-    cells = [Cell("1 / 0", is_code=True)]
-    monkeypatch.setattr(writer, "tell", lambda *arguments: cells)
+    story = Story({})
+    story.code("1 / 0")
+    monkeypatch.setattr(writer, "tell", lambda *arguments: story)
     with pytest.raises(ValueError, match="notebook failed.*ZeroDivisionError"):
         write_report([run], say=lambda line: None)
     assert (run / "report.html").read_text() == "before"

@@ -86,23 +86,31 @@ def test_the_plan_follows_from_the_patches():
         {"label": [0, 0, 1, 1], "brightness": [9, 8, 1, 2], "tissue": [1, 2, 1, 2]}
     )
     dark = dataclasses.replace(explored(), patches=patches)
-    assert "The mean brightness of a patch alone reaches an AUC of 1.000" in "".join(
-        plan_labels(story(), make(), dark)
-    )
+    for auc, verdict in ((0.9, "0.900, is not above it."), (None, "for every network.")):
+        text = [*plan_labels(story(), make({"oof_auc": auc}), dark)][1]
+        assert text.startswith("The mean brightness of a patch alone reaches an AUC of 1.000")
+        assert text.endswith(verdict)
 
     assert not [*plan_patches(make(), explored())]
     copies = {"exact_pairs": 1, "near_pairs": 0, "label_conflicts": 0}
-    found = explored(duplicates=copies, test={"brightness": 180.0})
-    (pairs, light) = plan_patches(make(), found)
+    blank = {"black": {"patches": 2}, "white": {"patches": 0}, "near-empty": {"patches": 9}}
+    found = explored(duplicates=copies, blank=blank, test={"brightness": 180.0})
+    (pairs, black, light) = plan_patches(make(), found)
     assert pairs.startswith("1 pair of duplicates or near-duplicates may")
-    assert pairs.endswith("this run keeps them.")
-    assert light.startswith("The test patches are on average 10.0 gray levels darker (of 256)")
-    cleaned = make({"settings": {"clean": ["duplicates"]}})
-    assert next(plan_patches(cleaned, found)).endswith("this run leaves them out.")
+    assert pairs.endswith("this run keeps them; its recipe has no setting to leave them out.")
+    assert black.startswith("2 black patches show no tissue: this run keeps them")
+    assert light.startswith("The test patches are on average 10.0 gray levels (of 256) darker")
+    assert light.endswith("does not vary the brightness in training.")
+    for brightness, compared in ((0.1, "by up to 25.5 (brightness=0.1), more than"), (0.01, "not")):
+        settings = {"clean": ["duplicates"], "brightness": brightness}
+        (pairs, black, light) = plan_patches(make({"settings": settings}), found)
+        assert pairs.endswith("this run leaves them out (clean=duplicates).")
+        assert black.endswith("this run keeps them (clean=blank would leave them out).")
+        assert compared in light
 
     stains = [{"patches": 9, "positive_share": share} for share in (0.2, 0.5)]
     plain, varied = make(place="."), make({"settings": {"stain_jitter": 0.1}})
-    for run, text in ((plain, "does not vary the colors"), (varied, "(stain_jitter 0.1)")):
+    for run, text in ((plain, "does not vary the colors"), (varied, "(stain_jitter=0.1)")):
         (line,) = plan_colors(story(), run, explored(stains=stains))
         assert "20.0% and 50.0% tumor" in line and text in line
     assert not [*plan_colors(story(), plain, explored(stains=stains[:1]))]

@@ -65,7 +65,7 @@ def tell_all(*places, known=None):
     if runs[0].oof is not None:
         assessment = known.get(places[0]) or assess_run(runs[0], read_members(runs[0]), None)
         known[places[0]] = assessment
-    return tell(runs, assessment, dict.fromkeys(SLOTS, ""), None, author=MARKUP)
+    return tell(runs, assessment, dict.fromkeys(SLOTS, ""), None, author=MARKUP).cells
 
 
 def check_cells(cells):
