@@ -115,7 +115,7 @@ def add_remote_commands(add: Callable) -> None:
         action="store_true",
         help="blend although the AUC is below that of the best run, or few predictions are common",
     )
-    command = add("predict", "predict patches with the networks that a run kept", "predict")
+    command = add("predict", "predict patches or a larger image with a run's networks", "predict")
     add_predict(command)
     add_report(add("report", "a run as a notebook and a page", "home"))
     command = add(
@@ -266,13 +266,20 @@ def add_send_anyway(command: argparse.ArgumentParser) -> None:
 
 
 def add_predict(command: argparse.ArgumentParser) -> None:
-    """RUN IMAGES [--tta VIEWS] [--out FILE]"""
+    """RUN IMAGES [--mpp MICROMETERS] [--tta VIEWS] [--out FILE]"""
     command.add_argument("name", metavar="RUN", help="a run here, with its networks")
     command.add_argument(
         "source",
         type=Path,
         metavar="IMAGES",
-        help="patches of 96x96 pixels (TIFF, PNG, JPEG): a folder, a file, or a CSV path,id",
+        help="patches of 96x96 pixels (TIFF, PNG, JPEG): a folder, a file, or a CSV path,id; or "
+        "one larger image, which is cut into tiles and becomes a heat map, for research only",
+    )
+    command.add_argument(
+        "--mpp",
+        type=float,
+        metavar="MICROMETERS",
+        help="per pixel of a larger image (default: what its file says, or PCam's 0.97)",
     )
     command.add_argument(
         "--tta", choices=("none", "flip", "dihedral"), help="test-time views (default: the run's)"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pcam_kaggle.data.tiles import HIGHEST_MPP, LOWEST_MPP, is_large, name_maps
 from pcam_kaggle.system.files import hash_file, short_hash
 
 from .folders import ROOT
@@ -16,6 +17,7 @@ from .records import read_result
 from .runs import find_folder
 
 PROGRAM = "pcam_kaggle.methods.predict_files"
+TILES_PROGRAM = "pcam_kaggle.methods.predict_tiles"
 NETWORKS = "folds/*fold*_seed*.keras"
 # As on a page: TensorFlow's errors are exceptions, and its notes are not for readers.
 ENVIRONMENT = {
@@ -28,12 +30,15 @@ ENVIRONMENT = {
 def predict(args: argparse.Namespace, runs: Path) -> None:
     """Write the probability of tumor of every patch, with the spread over the networks.
 
-    The framework runs in a process of its own, which ends with this one.
+    A larger image is cut into tiles, and drawn with their probabilities over it. The framework
+    runs in a process of its own, which ends with this one.
 
     Raises:
         ValueError: the run has no networks or damaged ones, some files are no patches, or
             nothing can be predicted.
     """
+    is_tiled = args.mpp is not None or is_large(args.source)
+    check_scale(args.source, args.mpp)
     folder = Path(args.name)
     if folder.is_dir() and not (folder / "run.json").is_file():
         raise ValueError(
@@ -44,17 +49,54 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
     out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
     request = make_request(run, args.source, out, args.tta)
     with locked(runs, f"predict-{short_hash(str(out.absolute()))}"):
-        answer = ask_program(request)
+        if is_tiled:
+            answer = ask_program({**request, "mpp": args.mpp}, TILES_PROGRAM)
+        else:
+            answer = ask_program(request)
     if "error" in answer:
         raise ValueError(answer["error"])
-    print(f"patches   {answer['rows']:,}")
+    if is_tiled:
+        print_tiles(answer, out)
+    else:
+        print(f"patches   {answer['rows']:,}")
     print(f"networks  {len(request['networks'])} from {run}")
     print(f"results   {out}")
-    if answer["failed"]:
+    if is_tiled and answer["failed"] == answer["rows"]:
+        raise ValueError(
+            f"{args.source} is all glass. Expected: tissue in the center of a tile, and in 5 % of "
+            f"the tile. Received: {answer['rows']:,} tiles without. They have no probability"
+        )
+    if answer["failed"] and not is_tiled:
         raise ValueError(
             f"{answer['failed']:,} of {answer['rows']:,} files are not patches of 96x96 pixels. "
             f"Their rows in {out} have no probability"
         )
+
+
+def check_scale(source: Path, mpp: float | None) -> None:
+    """Refuse a scale that no image has, or one of several patches.
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    if mpp is None:
+        return
+    if not LOWEST_MPP <= mpp <= HIGHEST_MPP:
+        raise ValueError(
+            f"--mpp: expected {LOWEST_MPP} to {HIGHEST_MPP} micrometers per pixel. Received: {mpp}"
+        )
+    if not source.is_file() or source.suffix.lower() == ".csv":
+        raise ValueError(
+            f"--mpp: expected one TIFF, PNG or JPEG. Received: {source}. Try: one image at a time"
+        )
+
+
+def print_tiles(answer: dict, out: Path) -> None:
+    """Print what became of an image, and what it is not."""
+    print(f"tiles     {answer['rows']:,}, {answer['failed']:,} of them glass: not predicted")
+    for name, path in zip(("map", "picture"), name_maps(out)):
+        print(f"{name:8}  {path}")
+    print("use       research only: no diagnosis of a slide (.github/kaggler.md, Predict)")
 
 
 def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
@@ -134,11 +176,11 @@ def find_maps(run: Path, record: dict, networks: dict) -> list | None:
     return [maps[name] for name in names] if maps else None
 
 
-def ask_program(request: dict) -> dict:
-    """Run the program that predicts, and return its answer."""
+def ask_program(request: dict, program: str = PROGRAM) -> dict:
+    """Run a program that predicts, and return its answer."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", PROGRAM]
+    command = [sys.executable, "-m", program]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, **pipes) as process:
         process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
@@ -147,7 +189,7 @@ def ask_program(request: dict) -> dict:
         process.wait()
     if process.returncode or not lines:
         raise ValueError(
-            f"{PROGRAM} failed. Expected: a line of JSON. Received: exit code "
+            f"{program} failed. Expected: a line of JSON. Received: exit code "
             f"{process.returncode}. Try: see its message above"
         )
     return json.loads(lines[-1])

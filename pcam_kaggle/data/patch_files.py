@@ -176,12 +176,22 @@ def decode_patch(path: Path) -> np.ndarray:
     """
     content, *_ = read_file(path)
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        bits = (8,)
-        if image.format == "TIFF":
-            bits = image.tag_v2.get(BITS_PER_SAMPLE, (1,))
-        elif image.format == "PNG":
-            bits = (content[PNG_BITS],)
-        found = f"{image.width}x{image.height} {image.mode}, bits per channel {max(bits)}"
+        found = describe_image(image, content)
         if found != "96x96 RGB, bits per channel 8":
             raise ValueError(found)
         return np.asarray(image)
+
+
+def describe_image(image: Image.Image, content: bytes) -> str:
+    """The size, the mode and the bits per channel of an image that is open.
+
+    Args:
+        image: PIL.Image.Image, a TIFF, PNG or JPEG.
+        content: the first bytes of its file.
+    """
+    bits = (8,)
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(BITS_PER_SAMPLE, (1,))
+    elif image.format == "PNG":
+        bits = (content[PNG_BITS],)
+    return f"{image.width}x{image.height} {image.mode}, bits per channel {max(bits)}"

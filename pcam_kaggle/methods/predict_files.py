@@ -58,13 +58,13 @@ class Request:
     maps: list | None
 
 
-def main() -> None:
-    """Answer the request on the standard input."""
+def answer_request(request_class: type, predict: Callable) -> None:
+    """Answer the request on the standard input by `predict_files` or a function like it."""
     logging.getLogger("tensorflow").setLevel("ERROR")  # not its advice on retracing
-    request = Request(**json.loads(sys.stdin.readline()))
+    request = request_class(**json.loads(sys.stdin.readline()))
     threading.Thread(target=end_with_input, daemon=True).start()
     try:
-        num_rows, num_failed = predict_files(request, functools.partial(print, file=sys.stderr))
+        num_rows, num_failed = predict(request, functools.partial(print, file=sys.stderr))
         answer = {"rows": num_rows, "failed": num_failed}
     except (ValueError, OSError, ImportError) as error:
         answer = {"error": str(error)}
@@ -98,21 +98,15 @@ def predict_files(request: Request, say: Callable = print) -> tuple:
         OSError: a file cannot be written.
     """
     files, out = list_patches(Path(request.source), say), Path(request.out)
-    if out.exists():
-        raise ValueError(
-            f"{out} is there already. Expected: a new file. Try: --out FILE, or delete it"
-        )
+    check_new(out)
     part = out.with_name(f"{out.name}.part")
     state = {**dataclasses.asdict(request), "source": files.hash(), "out": out.name}
-    num_done, num_failed = resume_rows(part, json.loads(json.dumps(state)))
+    num_done, num_failed = resume_rows(part, state, COLUMNS)
     if num_done:
         say(f"{num_done:,} of {len(files.names):,} patches were finished before")
     if num_done < len(files.names):
         num_failed += add_rows(part, files, num_done, request, say)
-    with write_beside(out) as partial, open(part, "rb") as rows, open(partial, "wb") as target:
-        rows.readline()
-        shutil.copyfileobj(rows, target)
-    part.unlink()
+    finish_rows(part, out)
     return len(files.names), num_failed
 
 
@@ -142,8 +136,13 @@ def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: C
     return num_failed
 
 
-def resume_rows(part: Path, state: dict) -> tuple:
+def resume_rows(part: Path, state: dict, columns: list) -> tuple:
     """Open the rows of an earlier call, without one that was cut off, or start new ones.
+
+    Args:
+        part: the file, which starts with a line of what its rows are of and one of the columns.
+        state: what they are of, as JSON takes it.
+        columns: names of the columns; the last two are empty where nothing was predicted.
 
     Returns:
         The number of finished rows, and of those without a probability.
@@ -151,7 +150,7 @@ def resume_rows(part: Path, state: dict) -> tuple:
     Raises:
         ValueError: the rows are of another run, other views or other files.
     """
-    head = (json.dumps(state) + "\n" + ",".join(COLUMNS) + "\n").encode("ascii")
+    head = (json.dumps(state) + "\n" + ",".join(columns) + "\n").encode("ascii")
     if not part.exists():
         part.parent.mkdir(parents=True, exist_ok=True)
         with write_beside(part) as partial:
@@ -170,6 +169,26 @@ def resume_rows(part: Path, state: dict) -> tuple:
                 end += len(line)
         file.truncate(end)
     return num_rows, num_failed
+
+
+def check_new(path: Path) -> None:
+    """Refuse to write over a file.
+
+    Raises:
+        ValueError: it is there.
+    """
+    if path.exists():
+        raise ValueError(
+            f"{path} is there already. Expected: a new file. Try: --out FILE, or delete it"
+        )
+
+
+def finish_rows(part: Path, out: Path) -> None:
+    """Write the CSV, without the first line of the part, and remove the part."""
+    with write_beside(out) as partial, open(part, "rb") as rows, open(partial, "wb") as target:
+        rows.readline()
+        shutil.copyfileobj(rows, target)
+    part.unlink()
 
 
 def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
@@ -289,4 +308,4 @@ def average(predictions: np.ndarray, request: Request, members: list) -> tuple:
 
 
 if __name__ == "__main__":
-    main()
+    answer_request(Request, predict_files)
