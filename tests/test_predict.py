@@ -84,6 +84,32 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, capf
         run_program(run, tmp_path)
 
 
+def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
+    """All of it glass here, so that no network is read."""
+    image = tmp_path / "image.png"
+    Image.new("RGB", (200, 96), "white").save(image)
+    assert build.main(["predict", str(run), str(image)]) == 1
+    text, errors = capfd.readouterr()
+    out = run / "predictions-image.csv"
+    assert "tiles     21, 21 of them glass: not predicted\n" in text
+    assert f"picture   {run / 'predictions-image-map.png'}\nuse       research only" in text
+    assert len(out.read_text("utf-8").splitlines()) == 22
+    assert f"{image} has no scale: PCam's is assumed, 0.97 micrometers per pixel" in errors
+    assert f"build.py: error: {image} is all glass. Expected: tissue" in errors
+
+
+@pytest.mark.parametrize(
+    "name, mpp, message",
+    [
+        ("patches", "0.5", "--mpp: expected one TIFF, PNG or JPEG. Received: "),
+        ("patches/patch0.png", "25", "--mpp: expected 0.1 to 2.0 micrometers per pixel. Received"),
+    ],
+)
+def test_a_scale_that_cannot_be_is_refused(run, tmp_path, capsys, name, mpp, message):
+    assert build.main(["predict", str(run), str(tmp_path / name), "--mpp", mpp]) == 1
+    assert message in capsys.readouterr().err
+
+
 def run_program(run, folder):
     """The program alone, as the command starts it."""
     from kernel.predict import ask_program
