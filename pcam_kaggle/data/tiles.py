@@ -12,8 +12,8 @@ from PIL import Image
 from .decode import IMAGE_SHAPE
 from .patch_files import FORMATS, PNG_BITS, describe_image
 
-PCAM_MPP = 0.97  # micrometers per pixel; its two scanners, 0.243 and 0.226 at full size, differ
-SAME_SCALE = 0.07  # a relative difference that is left as it is; between the scanners it is 7 %
+PCAM_MPP = 0.97  # micrometers per pixel; a quarter of 0.243; its other scanner has 0.226
+SAME_SCALE = 0.07  # a relative difference that is left as it is: that of the two scanners
 LOWEST_MPP, HIGHEST_MPP = 0.1, 2.0  # of an image; a resolution outside is a printer's or a screen's
 SIDE = IMAGE_SHAPE[0]
 CENTER = 32  # pixels: what a label is about, and the step between tiles
@@ -160,8 +160,8 @@ def is_close(first: float, second: float) -> bool:
 def choose_zoom(mpp: float) -> float:
     """By how much to shrink an image, so that its scale is PCam's.
 
-    A whole number is preferred, by which blocks of pixels are averaged: PCam and the levels of
-    slides were made so, and 0.25 or 0.5 micrometers per pixel become 1.0.
+    A whole number is preferred, since blocks of pixels can then be averaged, as for the levels of a
+    slide: 0.25 and 0.5 micrometers per pixel become 1.0.
     """
     whole = max(1, round(PCAM_MPP / mpp))
     return float(whole) if is_close(mpp * whole, PCAM_MPP) else PCAM_MPP / mpp
