@@ -117,6 +117,12 @@ def add_remote_commands(add: Callable) -> None:
     )
     command = add("predict", "predict patches or a larger image with a run's networks", "predict")
     add_predict(command)
+    text = "a run's model card, and its networks as a Kaggle model"
+    command = add("card", text, "card.write")
+    command.add_argument("name", metavar="RUN", help="a run here, with its networks")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="the model's folder (default: runs/models/RUN)"
+    )
     add_report(add("report", "a run as a notebook and a page", "home"))
     command = add(
         "handin", "all that is handed in, as one folder with a checklist", "home", "hand_in"

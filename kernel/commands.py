@@ -194,6 +194,10 @@ def do_output(client: Client, run: Path, runs: Path, only: Sequence[str] = ()) -
     num_files = download_output(client, run, runs, only)
     came = f"{num_files} files in" if num_files else "already in"
     print(f"output  {came} {run}", flush=True)
+    if num_files:
+        from .card.write import write_own_card  # pandas: a second to import
+
+        write_own_card(run, runs)
 
 
 def do_submit(client: Client, run: Path, args: argparse.Namespace, runs: Path) -> SubmissionRecord:

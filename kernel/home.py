@@ -56,7 +56,10 @@ def build(args: argparse.Namespace, runs: Path) -> None:
 
 def train(args: argparse.Namespace, runs: Path) -> None:
     """Build the kernel and run the built file on a folder of data."""
-    run_here(args, f"{make_slug(args.recipe, args.overrides)}-{{}}-home", runs)
+    from .card.write import write_own_card  # pandas: a second to import
+
+    slug = make_slug(args.recipe, args.overrides)
+    write_own_card(run_here(args, f"{slug}-{{}}-home", runs), runs)
 
 
 def tune(args: argparse.Namespace, runs: Path) -> None:
@@ -92,8 +95,8 @@ def hand_in(args: argparse.Namespace, runs: Path) -> None:
     handin.hand_in(folders, args.out or runs / "handin", args.repository, author=args.author)
 
 
-def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:
-    """Build a kernel, run it as Kaggle does, and print where its results are.
+def run_here(args: argparse.Namespace, folder: str, runs: Path) -> Path:
+    """Build a kernel, run it as Kaggle does, and print where its results are: the folder.
 
     Args:
         args: with recipe, overrides, data, out and, for `train`, resume. Without data or
@@ -120,6 +123,7 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> None:
     write_text(script, bundle.source)
     run_script(script, Path(given or found), out)
     print(f"results   {out}")
+    return out
 
 
 def check_resume(out: Path) -> None:

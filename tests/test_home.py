@@ -37,6 +37,7 @@ def test_train_runs_the_built_file_keeps_its_results_and_resumes(
     run = json.loads((out / "run.json").read_text())
     assert run["edited"] is False and run["settings"]["epochs"] == TINY["epochs"]
     assert len(read_rows(out / "submission.csv")) == 16
+    assert "python build.py predict RUN" in (out / "MODEL_CARD.md").read_text("utf-8")
     built = out / f"pcam-demo-{run['build_id']}.py"
     assert compute_build_id(built.read_text("utf-8")) == run["build_id"]
     assert script.read_bytes() == pushed

@@ -14,6 +14,7 @@ KERNEL = ROOT / "kernel"
 # From top to bottom: the folders of kernel/ and the modules beside them.
 KERNEL_LAYERS = (
     ("arguments", "commands", "home"),
+    ("card",),
     ("report", "remote", "sandbox"),
     ("blend", "predict"),
     ("predictions", "stacking"),

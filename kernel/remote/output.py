@@ -25,7 +25,8 @@ LOG = "kernel.log"  # written by a download of all files, after them
 ATTEMPTS = 3  # with a new listing: a URL expires, a listing may lack files for a while
 PAUSE_SECONDS = 10
 # What this program writes into a run's folder; a kernel's files of these names get a prefix.
-OWN = {*FILES.values(), LOG, "sample_submission.csv", "leaderboard.png"} - {"run.json"}
+OWN = {*FILES.values(), LOG, "sample_submission.csv", "leaderboard.png", "model_card.md"}
+OWN -= {"run.json"}
 PREFIX = "kernel-"
 MAX_NAME = 200  # bytes of a part of a name, with room for those of temporary files
 

@@ -60,5 +60,5 @@ def test_demo_is_the_whole_loop_and_says_sandbox(tmp_path):
     (run,) = (copy / "runs" / "demo").glob("pcam-demo-*")
     record = json.loads((run / "run.json").read_text())
     assert record["edited"] is False and len(read_rows(run / "submission.csv")) == 400
-    for name in ("leaderboard.png", "oof.csv", "history.csv"):
+    for name in ("leaderboard.png", "oof.csv", "history.csv", "MODEL_CARD.md"):
         assert (run / name).is_file()

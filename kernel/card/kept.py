@@ -1,0 +1,61 @@
+"""The networks that a run kept: their files, and the facts that these hold."""
+
+import dataclasses
+import fnmatch
+import json
+import zipfile
+from pathlib import Path
+
+from ..predict import NETWORKS
+from ..records import read_result
+
+FACTS, CONFIG = "pcam.json", "config.json"  # in the archive of a network
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A network that a run kept.
+
+    Attributes:
+        path: its file.
+        size: bytes.
+        member: the method of a run of several that it belongs to, "" for a run of one.
+        tta: the test-time views of its run.
+        is_head: whether it takes the features of a frozen transformer, not pixels.
+        needs: the package besides Keras that has its layers, "" for none.
+    """
+
+    path: Path
+    size: int
+    member: str
+    tta: str
+    is_head: bool
+    needs: str
+
+
+def list_kept(run: Path) -> list[Path]:
+    """The files of a run's networks, as run.json lists them; [] if it lists none."""
+    listed = read_result(run).get("manifest") or {}
+    return [run / name for name in sorted(fnmatch.filter(listed, NETWORKS))]
+
+
+def read_kept(path: Path) -> Kept:
+    """What a network's file says about it, without loading the network.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, or not one that a run kept.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            facts, config = json.loads(archive.read(FACTS)), archive.read(CONFIG)
+        is_head = bool(facts["backbone"])
+        needs = "pcam_kaggle" if is_head or b'"pcam_kaggle>' in config else ""
+        needs = needs or "keras_hub" * (b'"keras_hub' in config)
+        member, tta = facts.get("member", ""), facts["tta"]
+        return Kept(path, path.stat().st_size, member, tta, is_head, needs)
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected a network that a run kept, with {FACTS} in it. Received: {error}. "
+            f"Try: delete it; then python build.py output {path.parent.parent.name}"
+        ) from error

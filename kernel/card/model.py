@@ -1,0 +1,176 @@
+"""The folder that Kaggle's client uploads as a model: metadata, card, networks, an example."""
+
+import io
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+from slugify import slugify
+
+from pcam_kaggle.system.files import PARTIAL, write_json
+from pcam_kaggle.system.paths import open_output
+
+from ..credentials import find_owner
+from ..files import write_text
+from ..folders import ROOT
+from ..report.reading import ReportRun
+from .bases import Base
+from .kept import Kept
+from .text import find_needs
+
+TEMPLATES = Path(__file__).with_name("templates")
+SHIPPED = ROOT / "kernel" / "sandbox" / "patches" / "train_1.zip"  # its first patch is the example
+NO_OWNER = "INSERT_OWNER_SLUG_HERE"  # which Kaggle's client refuses by name
+LICENSES = {"": "MIT", "MIT": "MIT", "Apache-2.0": "Apache 2.0"}  # by those of kernel/facts
+SOURCES = [
+    "https://www.kaggle.com/c/histopathologic-cancer-detection",
+    "https://github.com/basveeling/pcam",
+]
+VARIATION = "networks"
+MAX_SLUG = 50
+OVERVIEW = (
+    "Keras networks that estimate whether the center of a patch of lymph node tissue contains "
+    "tumor. Research use only, not for diagnosis."
+)
+USAGE = """\
+Research use only, not for diagnosis: see MODEL_CARD.md.
+
+```
+python ${PATH}/example.py PATCH
+```
+
+predicts patches of 96x96 pixels (TIFF, PNG, JPEG). The networks are the files `*.keras`, in \
+Keras's own format."""
+
+
+def write_model(
+    out: Path, run: ReportRun, kept: list[Kept], bases: list[Base], request: dict, text: str
+) -> Iterator[str]:
+    """Lay out the folder of a model, whole or not at all.
+
+    All files lie in the folder itself: Kaggle's client leaves folders in it out.
+
+    Args:
+        out: the folder, new or empty.
+        run: ReportRun.
+        kept: its networks, checked.
+        bases: what they started from.
+        request: as `make_request` makes it.
+        text: the card.
+
+    Returns:
+        The lines that say what was written and what to do next.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: there is something else.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(
+            f"{out} is there already. Expected: a new or empty folder. Received: one with files, "
+            "which may be yours. Try: --out DIR, or delete it"
+        )
+    owner, parent = find_owner() or NO_OWNER, open_output(out.parent)
+    license_name = find_license(bases)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f"{PARTIAL}model-") as scratch:
+        draft = Path(scratch) / "model"
+        draft.mkdir()
+        slug = make_slug(run.name)
+        write_json(draft / "model-metadata.json", describe_model(owner, slug, text))
+        variation = describe_variation(owner, slug, license_name, bases)
+        write_json(draft / "model-instance-metadata.json", variation)
+        write_text(draft / "MODEL_CARD.md", text)
+        write_networks(draft, run, kept, request)
+        if out.exists():
+            out.rmdir()
+        draft.rename(out)
+    sizes = [path.stat().st_size for path in out.iterdir()]
+    yield f"model     {out} ({len(sizes)} files, {sum(sizes) / 1e6:.1f} MB), private"
+    if owner == NO_OWNER:
+        yield "owner     no Kaggle credentials found: enter your user name in both metadata files"
+    if not license_name:
+        yield "license   not known: enter licenseName in model-instance-metadata.json"
+    yield f"upload    kaggle models create -p {out}"
+    yield f"then      kaggle models instances create -p {out}"
+
+
+def make_slug(name: str) -> str:
+    """A run's name as the slug of a model; "pcam" where nothing of it can be in one."""
+    return slugify(name, max_length=MAX_SLUG) or "pcam"
+
+
+def describe_model(owner: str, slug: str, text: str) -> dict:
+    """model-metadata.json."""
+    return {
+        "ownerSlug": owner.lower() if owner != NO_OWNER else owner,
+        "title": re.sub("^pcam", "PCam", slug.replace("-", " ")),
+        "slug": slug,
+        "subtitle": "Tumor in the center of lymph node patches; research use only",
+        "isPrivate": True,
+        "description": text,
+        "publishTime": "",
+        "provenanceSources": "\n".join(SOURCES),
+    }
+
+
+def describe_variation(owner: str, slug: str, license_name: str, bases: list[Base]) -> dict:
+    """model-instance-metadata.json."""
+    addresses = list(filter(None, (base.address for base in bases)))
+    is_variant = len(bases) == len(addresses) == 1
+    return {
+        "ownerSlug": owner.lower() if owner != NO_OWNER else owner,
+        "modelSlug": slug,
+        "instanceSlug": VARIATION,
+        "framework": "keras",
+        "overview": OVERVIEW,
+        "usage": USAGE,
+        "licenseName": license_name,
+        "fineTunable": True,
+        "trainingData": SOURCES,
+        "modelInstanceType": "ExternalVariant" if is_variant else "Unspecified",
+        "baseModelInstance": "",
+        "externalBaseModelUrl": addresses[0] if is_variant else "",
+    }
+
+
+def find_license(bases: list[Base]) -> str:
+    """Kaggle's name of the one license of all weights; "", which the client refuses, else."""
+    found = {LICENSES.get(base.license, "") for base in bases}
+    return found.pop() if len(found) == 1 else ""
+
+
+def write_networks(draft: Path, run: ReportRun, kept: list[Kept], request: dict) -> None:
+    """Copy the networks, with model.json, the example, and the patch that it predicts."""
+    maps = request["maps"] or [None] * len(kept)
+    hashes = request["networks"].values()
+    entries = [
+        {
+            "file": network.path.name,
+            "sha256": sha256,
+            "member": network.member,
+            "tta": network.tta,
+            "map": pair,
+        }
+        for network, sha256, pair in zip(kept, hashes, maps, strict=True)
+    ]
+    for network in kept:
+        shutil.copyfile(network.path, draft / network.path.name)
+    needs = find_needs(kept)
+    model = {
+        "schema": 1,
+        "fingerprint": request["fingerprint"],
+        "average": request["average"],
+        "needs": needs,
+        "networks": entries,
+    }
+    write_json(draft / "model.json", model)
+    template = "example_package.py.txt" if needs == "pcam_kaggle" else "example.py.txt"
+    write_text(draft / "example.py", (TEMPLATES / template).read_text("utf-8"))
+    with zipfile.ZipFile(SHIPPED) as archive:
+        content = archive.read(min(archive.namelist()))
+    with Image.open(io.BytesIO(content)) as image:
+        image.convert("RGB").save(draft / "patch.tif")

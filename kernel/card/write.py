@@ -1,0 +1,93 @@
+"""The model card of a run: written beside its networks, and into the folder of a Kaggle model."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from ..files import write_text
+from ..predict import make_request
+from ..records import read_result
+from ..report.methods import find_network
+from ..report.reading import ReportRun, read_patches, read_run
+from ..runs import find_folder
+from .bases import Base, find_bases
+from .kept import Kept, list_kept, read_kept
+from .measures import Measures, measure
+from .model import write_model
+from .text import make_text
+
+CARD = "MODEL_CARD.md"
+
+
+def write_own_card(folder: Path, runs: Path, say: Callable = print) -> None:
+    """Write MODEL_CARD.md into a run's folder, if it has networks; else do nothing.
+
+    Raises nothing for a run that no card can be made of: a line says why.
+    """
+    try:
+        paths = list_kept(folder)
+        if not paths or not all(path.is_file() for path in paths):
+            return
+        run, kept = read_run(folder, folder), [read_kept(path) for path in paths]
+        write_card(run, kept, find_own_bases(run), *measure_run(run, runs))
+    except (OSError, ValueError) as error:
+        say(f"no card  {error}")
+    else:
+        say(f"card      {folder / CARD}")
+
+
+def card(args: argparse.Namespace, runs: Path) -> None:
+    """Write a run's model card, and lay out the folder that Kaggle's client uploads as a model.
+
+    Raises:
+        OSError: a folder that cannot be written.
+        ValueError: a run without networks, or with other ones than run.json lists; a folder
+            that is not empty.
+    """
+    folder = find_folder(args.name, runs)
+    request = make_request(folder, Path(), Path(), None)
+    kept = [read_kept(Path(path)) for path in request["networks"]]
+    run = read_run(folder, folder)
+    bases, (measures, explored) = find_own_bases(run), measure_run(run, runs)
+    out = args.out or runs / "models" / run.name
+    text = make_text(run, kept, bases, measures, explored, is_flat=True)
+    for line in write_model(out, run, kept, bases, request, text):
+        print(line)
+    write_card(run, kept, bases, measures, explored)
+    print(f"card      {folder / CARD}")
+
+
+def write_card(
+    run: ReportRun, kept: list[Kept], bases: list[Base], measures: Measures | None, explored: str
+) -> None:
+    """Write MODEL_CARD.md into the folder of a run."""
+    text = make_text(run, kept, bases, measures, explored, is_flat=False)
+    write_text(run.folder / CARD, text)
+
+
+def find_own_bases(run: ReportRun) -> list[Base]:
+    """What the networks of a run started from; its settings as they are, not escaped."""
+    settings = read_result(run.folder)["settings"] or {}
+    return find_bases(settings, run.methods or [find_network(run)])
+
+
+def measure_run(run: ReportRun, runs: Path) -> tuple[Measures | None, str]:
+    """The measures of a run, and the exploration that knows the hues of its patches, or "".
+
+    That is the exploration in `runs`, if it has all patches of the run.
+    """
+    if run.oof is None:
+        return None, ""
+    stains = find_hues(run, runs / "eda")
+    return measure(run, stains), "" if stains is None else "eda"
+
+
+def find_hues(run: ReportRun, explored: Path) -> pd.Series | None:
+    """The group of hue of each patch by its id, or None if an exploration lacks a patch."""
+    patches = read_patches(explored / "patches.csv")
+    if patches is None:
+        return None
+    stains = patches.set_index("id")["stain"]
+    return stains if run.oof.index.isin(stains.index).all() else None
