@@ -188,7 +188,7 @@ def describe_training(run: ReportRun) -> str:
 
 
 def describe_averaged(run: ReportRun, kept: list[Kept]) -> str:
-    """That new patches are predicted by more networks than those out of fold, "" if they are not."""
+    """That more networks predict a new patch than one out of fold, "" if they are the same."""
     names = [network.path.stem for network in kept]  # such as vit_fold0_seed0
     folds = collections.Counter(re.sub(".*fold(.*)_seed.*", r"\1", name) for name in names)
     fewest, most = min(folds.values()), max(folds.values())

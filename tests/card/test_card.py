@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import re
+import runpy
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -16,17 +18,13 @@ import build
 from kernel.card.bases import find_bases
 from kernel.card.kept import Kept
 from kernel.card.measures import measure
-from kernel.card.model import find_license
+from kernel.card.model import TEMPLATES, find_license
 from kernel.card.text import make_text
 from kernel.card.write import find_own_bases, measure_run, write_own_card
+from kernel.predict import make_request
 from kernel.report.reading import read_run
+from pcam_kaggle.methods.predict_files import Request, predict_files
 
-WITHOUT_PACKAGE = """
-import runpy, sys
-sys.modules["pcam_kaggle"] = None
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0])
-"""
 MARKUP = "<img src=x onerror=alert(1)> [a](javascript:alert(2)) ${PATH} http://evil.example | #"
 FILES = {"MODEL_CARD.md", "model-metadata.json", "model-instance-metadata.json", "model.json"}
 FILES |= {"example.py", "patch.tif", "fold0_seed0.keras", "fold1_seed1.keras"}
@@ -62,32 +60,45 @@ def keep(folder, **changes):
     return dataclasses.replace(made, **changes)
 
 
-def test_the_model_predicts_alone_as_the_run_does(run, tmp_path, home, capfd):
-    """By maps, log-odds and eight views, without the package."""
+def test_the_model_predicts_alone_as_the_run_does(run, tmp_path, home, capsys, monkeypatch):
+    """By maps, log-odds, four and eight views; the example for layers of ours does, too."""
     maps = {"fold0_seed0": [1.3, 0.2], "fold1_seed1": [0.8, -0.1]}
     settings = {**read_run_json(run)["settings"], "ensemble": "logit"}
     change(run, settings=settings, calibration={"before": {"ece": 0.1, "brier": 0.1}, "maps": maps})
     out = tmp_path / "model"
     out.mkdir()
     assert make_card(run, "--out", out) == 0
-    text = capfd.readouterr().out
+    text = capsys.readouterr().out
     assert f"model     {out} (8 files" in text and "no Kaggle credentials found" in text
     assert {path.name for path in out.iterdir()} == FILES
+    monkeypatch.setattr(sys, "argv", ["example.py"])
+    example = out / "package.py"
+    shutil.copyfile(TEMPLATES / "example_package.py.txt", example)
+    runpy.run_path(example)
+    expected = capsys.readouterr().out.splitlines()[-1].split(",")
+    assert expected[0] == "patch"
+    check_example(out, expected[1:], capsys, monkeypatch)
+
+    request = make_request(run, out / "patch.tif", tmp_path / "predicted.csv", "dihedral")
+    predict_files(Request(**request))
     model = json.loads((out / "model.json").read_text("utf-8"))
     assert [entry["tta"] for entry in model["networks"]] == ["flip", "flip"]
     model["networks"] = [{**entry, "tta": "dihedral"} for entry in model["networks"]]
     (out / "model.json").write_text(json.dumps(model), "utf-8")
-    result = run_python(["-c", WITHOUT_PACKAGE, out / "example.py"])
-    assert result.returncode == 0, result.stderr
-    shown = re.fullmatch(
-        r"patch\.tif: ([\d.]+), spread over the networks ([\d.]+)\n", result.stdout
-    )
-    table = tmp_path / "predicted.csv"
-    words = ["predict", run, out / "patch.tif", "--tta", "dihedral", "--out", table]
-    assert build.main([*map(str, words)]) == 0
-    expected = pd.read_csv(table).iloc[0]
-    values = [float(value) for value in shown.groups()]
-    np.testing.assert_allclose(values, expected[["probability", "spread"]].astype(float), atol=1e-4)
+    capsys.readouterr()
+    expected = pd.read_csv(tmp_path / "predicted.csv").iloc[0, 1:]
+    check_example(out, expected, capsys, monkeypatch)
+
+
+def check_example(folder, expected, capsys, monkeypatch):
+    """Run the example of a model without the package: the probability and the spread."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pcam_kaggle", None)
+        runpy.run_path(folder / "example.py")
+    line = r"patch\.tif: ([\d.]+), spread over the networks ([\d.]+)\n"
+    shown = re.fullmatch(line, capsys.readouterr().out)
+    for value, number in zip(shown.groups(), expected):
+        assert float(value) == pytest.approx(float(number), abs=1e-4)
 
 
 def test_kaggles_client_accepts_the_folder_up_to_its_request(run, tmp_path, sandbox):
