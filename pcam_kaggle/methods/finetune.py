@@ -15,6 +15,7 @@ from ..inference.views import NUM_VIEWS, VIEWED, predict_views
 from ..system.device import Device
 from ..system.records import Explanation
 from ..system.settings import Part
+from ..system.weights import load_file
 from ..training.callbacks import ThrottledCallbacks
 from ..training.checkpoint import Checkpoint
 from ..training.epoch_log import EpochLog, name_memory_error
@@ -34,6 +35,7 @@ class Finetune:
         network, augmentation, training: the settings of each.
         tta: test-time views, "none", "flip" or "dihedral".
         explainer, compiler: functions like `explain_maps` and `compile_model`, or None.
+        starts: dict of random seeds and files of weights, or None; see `warm_start`.
     """
 
     builder: Callable
@@ -44,6 +46,7 @@ class Finetune:
     tta: str = "none"
     explainer: Callable | None = None
     compiler: Callable | None = None
+    starts: dict | None = None
 
     @property
     def num_views(self) -> int:
@@ -91,6 +94,8 @@ class Finetune:
         images, labels, size = patches.images, patches.labels, settings.batch_size
         batches = Batches(images, split.train, size, labels, shuffle_seed=split.seed)
         network = self.build()
+        if self.starts:
+            load_file(network, self.starts[split.seed])
         inputs = keras.Input(IMAGE_SHAPE, dtype="uint8")
         model = keras.Model(inputs, network(self.augment(inputs, self.augmentation, split.seed)))
         (self.compiler or compile_model)(model, settings, settings.epochs * len(batches))
@@ -104,19 +109,14 @@ class Finetune:
             first_epoch = checkpoint.restore(model, log, callbacks[1:])
             batches.skip_epochs(first_epoch)
             callbacks.append(checkpoint)
+        about = {"model": model, "epochs": settings.epochs, "steps": len(batches)}
         with name_memory_error(size):
             model.fit(
                 batches,
                 validation_data=Batches(images, split.valid, size, labels),
                 initial_epoch=first_epoch,
                 epochs=settings.epochs,
-                callbacks=ThrottledCallbacks(
-                    [*callbacks, *extra],
-                    add_history=True,
-                    model=model,
-                    epochs=settings.epochs,
-                    steps=len(batches),
-                ),
+                callbacks=ThrottledCallbacks([*callbacks, *extra], add_history=True, **about),
                 shuffle=False,  # Batches shuffles, in an order that can be resumed
                 verbose=0,
             )

@@ -22,6 +22,7 @@ from ..system.machine_settings import MachineSettings
 from ..training.members import fit_members
 from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
+from ..training.warm_start import warm_start
 
 SETTINGS = {
     "architecture": "densenet121",
@@ -59,10 +60,11 @@ def main(run: Run) -> None:
         training=settings.training,
         tta=settings.prediction.tta,
     )
-    network = announce(method.build())  # fails early if weights are missing
-
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    method = warm_start(method, folds, run, device)  # a second stage: weights=BUILD
+    network = announce(method.build())  # fails early if weights are missing
+
     patches = load_patches(run)
     for ensemble in fit_members(method, patches, folds, run, device):  # after every network
         oof = gather_oof(run, folds, ensemble.members)

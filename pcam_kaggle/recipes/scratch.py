@@ -24,6 +24,7 @@ from ..training.explain import explain_member
 from ..training.members import fit_members
 from ..training.results import announce, gather_oof, print_results, write_results
 from ..training.settings import TrainingSettings
+from ..training.warm_start import warm_start
 
 SETTINGS = {"architecture": "wide_cnn", "epochs": 8, "learning_rate": 4e-3, "stain_jitter": 0.05}
 
@@ -54,10 +55,11 @@ def main(run: Run) -> None:
         tta=settings.prediction.tta,
         explainer=explain_maps,
     )
-    network = announce(method.build())  # fails early if weights are missing
-
     labels, seed = tables.train["label"], settings.data.seed
     folds = make_folds(labels, settings.folds.num_folds, seed, tables.slides)
+    method = warm_start(method, folds, run, device)  # a second stage: weights=BUILD
+    network = announce(method.build())  # fails early if weights are missing
+
     patches = load_patches(run)
     ensembles = fit_members(method, patches, folds, run, device, explain=explain_member)
     for ensemble in ensembles:  # after every network
