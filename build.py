@@ -69,7 +69,14 @@ def check_settings(args: argparse.Namespace) -> dict:
         "slide_map": getattr(args, "slides", None),
     }
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
-    return parse_words(recipe, [*args.overrides, *words])
+    overrides, args.first_stage = parse_words(recipe, [*args.overrides, *words]), None
+    if "weights" in overrides:
+        from kernel.first_stage import find_first_stage, read_build_id
+
+        args.first_stage = find_first_stage(recipe, overrides, RUNS)
+        if args.first_stage:
+            overrides["weights"] = read_build_id(args.first_stage)
+    return overrides
 
 
 def refuse_study(name: str) -> str:

@@ -48,6 +48,20 @@ def test_train_runs_the_built_file_keeps_its_results_and_resumes(
     assert "fold 0 seed 0 was finished before" in capfd.readouterr().out
     assert (out / "submission.csv").read_bytes() == submission
 
+    # A second stage: one of its folds at another size.
+    words = ["train", "demo", "--data", competition, "--out", tmp_path / "second"]
+    words += ["num_folds=2", "batch_size=8", "epochs=1", "tta=none", "input_size=32"]
+    with pytest.raises(SystemExit):
+        run_build(*words, f"weights={out}", "seed=1")
+    assert "Expected: seed=0. Received: seed=1" in capfd.readouterr().err
+    assert run_build(*words, f"weights={out}", "folds=1") == 0
+    assert f"from the networks of build {run['build_id']}, in {out}" in capfd.readouterr().out
+    settings = json.loads((tmp_path / "second" / "run.json").read_text())["settings"]
+    assert settings["weights"] == run["build_id"] and settings["input_size"] == 32
+    with pytest.raises(SystemExit):
+        run_build(*words, f"weights={tmp_path / 'second'}")
+    assert "second kept no network of fold 0" in capfd.readouterr().err
+
 
 def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
     out = tmp_path / "out"

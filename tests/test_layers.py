@@ -16,7 +16,7 @@ KERNEL_LAYERS = (
     ("arguments", "commands", "home"),
     ("card",),
     ("report", "remote", "sandbox"),
-    ("blend", "predict"),
+    ("blend", "first_stage", "predict"),
     ("predictions", "stacking"),
     ("board", "runs"),
     ("records",),

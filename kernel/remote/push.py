@@ -22,7 +22,7 @@ from .client import Client
 from .competition import check_joined
 from .datasets import check_slides
 from .errors import KaggleError
-from .networks import choose_attached
+from .networks import attach_first_stage, choose_attached
 from .once import Note, Undecided, locate_note, recover, send_once, wait_until_shown
 from .pushed import find_latest, list_pushes, recall_max_hours, record_push
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
@@ -55,6 +55,7 @@ def push_kernel(
     send_anyway: bool = False,
     slides: str | None = None,
     notebook: bool = False,
+    first_stage: Path | None = None,
 ) -> Path:
     """Push a recipe's kernel, unless the same build is there and has not failed.
 
@@ -77,13 +78,14 @@ def push_kernel(
         send_anyway: bool, push although the outcome of an earlier push does not show.
         slides: str, the dataset ("owner/slug") that holds the map of slides, or None.
         notebook: bool, push the page as a notebook, which is a kernel of its own.
+        first_stage: Path of the run that the setting `weights` names, or None.
 
     Returns:
         Path of the run.
 
     Raises:
         ValueError: wrong settings, a dataset without a map of slides, a title whose slug is
-            not the kernel's, or a kernel of the other type.
+            not the kernel's, a kernel of the other type, or a first stage without networks.
         Undecided: a push was interrupted or its answer lost, and no new version shows.
         KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
             GPU within an hour.
@@ -93,6 +95,9 @@ def push_kernel(
         check_slides(client, slides, compose_settings(push.recipe, overrides).flat()["slide_map"])
     with locked(DIST, push.slug, say):
         push.settle(send_anyway)
+        if first_stage:
+            for kind, sources in attach_first_stage(client, first_stage, say).items():
+                push.metadata[kind] = push.metadata[kind] + sources
         stored = find_latest(client, push.kernel_id, runs, say, send_anyway)
         check_type(stored, push.metadata)
         found = push.find_same(stored, send_anyway)

@@ -1,6 +1,7 @@
 """The method of a run in sentences."""
 
 import pathlib
+import re
 
 from ..bundle.recipes import RENAMED_NETWORKS
 from ..facts.networks import load_networks
@@ -81,9 +82,11 @@ def describe_several(run: ReportRun) -> str:
 
 
 def name_weights(settings: dict) -> str:
-    """The first weights: "random weights", "ImageNet weights" or a file's name."""
+    """The first weights: "random weights", "ImageNet weights", a file's name, or a build's."""
     known = {"none": "random weights", "imagenet": "ImageNet weights"}
     weights = settings.get("weights", "none")
+    if re.fullmatch("[0-9a-f]{10}", weights):
+        return f"the network of the same fold, as a second stage of build {weights}"
     return known.get(weights, pathlib.PureWindowsPath(weights).name)
 
 

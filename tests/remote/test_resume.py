@@ -1,15 +1,17 @@
-"""Resuming on Kaggle: from a dataset of fetched networks, else from the kernel's own output."""
+"""Networks for a kernel: from a dataset of fetched ones, else from the output of a kernel."""
 
 import json
 
 import pytest
 
+import build
 from kernel.records import PushRecord, read_record
 from kernel.remote.client import Client
 from kernel.remote.datasets import NETWORKS
 from kernel.remote.errors import KaggleError
 from kernel.remote.output import download_output
 from kernel.remote.push import push_kernel
+from kernel.remote.versions import read_overrides
 from kernel.sandbox.faults import Fault
 
 NAMES = {"fold0_seed0.npz", "fold0_seed0.keras", "checkpoint_fold1_seed1.npz"}
@@ -177,3 +179,44 @@ def test_a_dataset_that_is_refused_pushes_nothing_and_can_be_repeated(left, meth
     push(sandbox, client, run.parent, resume=True)
     (dataset,), _ = read_sources(sandbox)
     assert dataset in sandbox.service.state["datasets"]
+
+
+def test_a_second_stage_takes_fetched_networks_else_the_output_of_the_kernel(
+    open_sandbox, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    sandbox, client = open_sandbox("networks"), Client()
+    first = push(sandbox, client, tmp_path / "runs", overrides={"num_folds": 3})
+    build_id = read_record(first, PushRecord).build_id
+    words = ["push", "demo", "num_folds=3", "input_size=128", f"weights={build_id}"]
+    assert build.main([*words, "--wait"]) == 0
+    assert read_sources(sandbox) == ([], ["sandbox/pcam-demo"])
+    text = list_versions(sandbox)[-1]["request"]["text"]
+    assert read_overrides(text)["weights"] == build_id
+    # Its kernel has a later version now, of another build.
+    assert build.main([*words, "epochs=3"]) == 1
+    assert f"Try: python build.py output {first.name}" in capsys.readouterr().err
+
+    download_output(client, first, tmp_path / "runs")
+    (first / "oof.csv").write_text("id,label,fold,prediction\n")
+    assert build.main([*words, "epochs=3", "--wait"]) == 0 == build.main([*words, "epochs=3"])
+    assert len(list_versions(sandbox)) == 3
+    (dataset,), kernels = read_sources(sandbox)
+    assert kernels == [] and NETWORKS not in dataset
+    files = {path.name for path in (sandbox.service.folder / "datasets" / dataset).iterdir()}
+    networks = {f"fold{fold}_seed{fold}.keras" for fold in range(3)}
+    assert files == {"run.json", "oof.csv", *networks}
+    (first / "folds" / "fold1_seed1.keras").write_text("x")
+    assert build.main([*words, "epochs=4"]) == 1
+    assert "fold1_seed1.keras was damaged" in capsys.readouterr().err
+
+
+def test_a_recipe_without_a_second_stage_says_which_have_one(left, monkeypatch, capsys):
+    _, _, run = left
+    monkeypatch.setattr(build, "RUNS", run.parent)
+    with pytest.raises(SystemExit):
+        build.main(["build", "course_resnet34", f"weights={run.name}"])
+    assert "Expected: one of demo, fast, scratch. Received: weights=" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        build.main(["build", "demo", "weights=abcdefabcd"])
+    assert "abcdefabcd" in capsys.readouterr().err

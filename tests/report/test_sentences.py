@@ -22,7 +22,7 @@ from kernel.report.conclusion import conclude_study, conclude_training, list_lim
 from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
 from kernel.report.learning_charts import describe_curves
-from kernel.report.methods import describe_fit
+from kernel.report.methods import describe_fit, describe_method
 from kernel.report.names import name_runs, name_setting, name_trials
 from kernel.report.networks import list_networks, make_rows, measure_cost
 from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, plan_patches
@@ -75,6 +75,11 @@ def test_the_size_of_the_data_says_both_numbers_of_a_subset(num_images, train, o
     run = make({"settings": {"num_images": num_images}, "counts": counts})
     text = describe_size(run, other)
     assert expected in text and "It predicted 16 test patches." in text
+
+
+def test_a_second_stage_is_named_by_the_build_it_starts_from():
+    text = describe_method(make({"settings": {**SETTINGS, "weights": "0123456789"}}))
+    assert "from the network of the same fold, as a second stage of build 0123456789." in text
 
 
 def test_the_plan_follows_from_the_patches():
