@@ -20,6 +20,7 @@ from pcam_kaggle.models.pretrained_settings import PRETRAINED
 from pcam_kaggle.models.scratch_settings import SCRATCH
 from pcam_kaggle.models.settings import NetworkSettings
 from pcam_kaggle.models.small import build_small
+from pcam_kaggle.system.weights import load_file
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype("float32")
 NAMES = (*PRETRAINED, *SCRATCH, *COURSE)
@@ -293,7 +294,12 @@ def test_what_a_network_cannot_be_is_refused(name, options, error, message, tmp_
 def test_a_given_file_becomes_the_base(tmp_path, base):
     path = tmp_path / "base.weights.h5"
     base.save_weights(path)
-    assert same_base(build_densenet(str(path)), base)
+    network = build_densenet(str(path))
+    assert same_base(network, base)
+    network.save(tmp_path / "kept.keras")  # as a run keeps it for a second stage
+    larger = build_model("densenet121", input_size=64, crop_size=64)
+    load_file(larger, tmp_path / "kept.keras")
+    assert same_base(larger, base)
 
 
 def test_an_attached_file_serves_a_name_and_imagenet(tmp_path, base, monkeypatch):
