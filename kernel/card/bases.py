@@ -62,4 +62,4 @@ def find_base(architecture: str, settings: dict) -> Base:
             text = f"[{place}]({address}), pretrained on {row.pretraining}: {row.license}"
             return Base(text, row.license, address)
     name = escape(name_weights(settings))
-    return Base(f"the weights {name}, whose origin and license are not recorded here", None)
+    return Base(f"{name}: origin and license are not recorded here", None)
