@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..system.files import hash_file, read_json
 from ..system.paths import find_attached
+from .reuse_settings import list_ids
 
 NETWORKS = "folds/*fold*_seed*.keras"
 PLACES = "PCAM_NETWORKS"  # at home: the folders of runs, beside the inputs
@@ -80,6 +81,18 @@ def find_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
         networks = find_networks(folder, listed if isinstance(listed, dict) else {})
         runs.append(KeptRun(folder, record, networks, find_maps(folder, record, networks)))
     return runs
+
+
+def find_run(networks: str, inputs: Path | str | None = None) -> KeptRun:
+    """Find the one run that a setting `networks` names, as `find_runs` does.
+
+    Raises:
+        ValueError: it names several, or as `find_runs`.
+    """
+    ids = list_ids(networks)
+    if len(ids) > 1:
+        raise ValueError(f"networks: expected one build id. Received: {networks}")
+    return find_runs(ids, inputs)[0]
 
 
 def find_networks(run: Path, listed: dict) -> dict:
