@@ -26,6 +26,7 @@ def main(words: list[str] | None = None) -> int:
     if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if hasattr(args, "recipe"):
+        args.sources = []
         try:
             args.overrides = check_settings(args)
         except ValueError as error:
@@ -52,8 +53,11 @@ def check_settings(args: argparse.Namespace) -> dict:
             command that is not for this recipe.
     """
     from kernel.bundle.recipes import parse_words, read_recipe
+    from pcam_kaggle.system.settings import name_settings
 
     recipe = read_recipe(args.recipe)
+    if "networks" in name_settings(recipe.parts):
+        recipe = find_sources(args)
     if args.command == "tune" and not recipe.is_study:
         raise ValueError(refuse_study(args.recipe))
     if args.command in ("run", "demo") and not recipe.submits:
@@ -70,6 +74,25 @@ def check_settings(args: argparse.Namespace) -> dict:
     }
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
     return parse_words(recipe, [*args.overrides, *words])
+
+
+def find_sources(args: argparse.Namespace) -> object:
+    """Replace the names of finished runs in networks=RUN,RUN, and keep the runs in `sources`.
+
+    Returns:
+        The recipe for the kind of these runs.
+
+    Raises:
+        ValueError: as `name_sources`.
+    """
+    from kernel.bundle.recipes import read_recipe
+    from kernel.reuse import name_sources  # pandas: 0.3 s
+
+    is_given = any(word.startswith("networks=") for word in args.overrides)
+    if is_given or args.command not in ("build", "doctor"):  # a page to be filled in on Kaggle
+        found = name_sources(args.recipe, args.overrides, RUNS)
+        args.recipe, args.overrides, args.sources = found
+    return read_recipe(args.recipe)
 
 
 def refuse_study(name: str) -> str:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from pcam_kaggle.system.paths import find_data, open_output
@@ -121,7 +122,7 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> Path:
         check_resume(out)
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
     write_text(script, bundle.source)
-    run_script(script, Path(given or found), out)
+    run_script(script, Path(given or found), out, args.sources)
     print(f"results   {out}")
     return out
 
@@ -140,7 +141,7 @@ def check_resume(out: Path) -> None:
         )
 
 
-def run_script(script: Path, data: Path, out: Path) -> None:
+def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> None:
     """Run a kernel's script with two folders for Kaggle's two.
 
     The kernel ends with this process, however it ends: it waits for a lock held here.
@@ -149,6 +150,7 @@ def run_script(script: Path, data: Path, out: Path) -> None:
         script: Path of the script.
         data: Path of the folder that stands for /kaggle/input.
         out: Path of the folder that stands for /kaggle/working.
+        sources: the finished runs (Source) whose networks it uses.
 
     Raises:
         ValueError: it failed, after printing its own traceback.
@@ -158,6 +160,10 @@ def run_script(script: Path, data: Path, out: Path) -> None:
     from pcam_kaggle.system.locks import PARENT
 
     folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out)}
+    if sources:
+        from .reuse import point_at
+
+        folders |= point_at(sources)
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
         environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1", PARENT: str(lock)}

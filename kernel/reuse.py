@@ -1,23 +1,19 @@
-"""The finished runs whose networks a recipe uses: found by name, and where Kaggle gets them."""
+"""The finished runs whose networks a recipe uses, found by name."""
 
 import dataclasses
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from pcam_kaggle.inference.kept_runs import PLACES, find_networks
 from pcam_kaggle.models.transformer_settings import TransformerSettings
-from pcam_kaggle.system.files import hash_file, short_hash
 from pcam_kaggle.system.settings import name_settings
 
-from .bundle.recipes import Recipe, compose_settings, list_networks, read_recipe
+from .bundle.recipes import compose_settings, list_networks, read_recipe
 from .records import PushRecord, read_record, read_result, read_status
 from .runs import find_folder
 
 SETTING = "networks"
 OF_TOKENS = {"explain": "explain_tokens"}  # a recipe, and the one for frozen transformers
-DATASET = "pcam-run-"  # how the names of datasets of runs start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +35,6 @@ class Source:
     files: tuple
     frozen: tuple
     is_frozen: bool
-
-
-def takes_networks(recipe: Recipe) -> bool:
-    """Whether a recipe uses the networks of finished runs."""
-    return SETTING in name_settings(recipe.parts)
 
 
 def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[str], list[Source]]:
@@ -146,39 +137,6 @@ def find_frozen(name: str, settings: dict | None) -> tuple[tuple, bool]:
     return tuple(names), bool(names) and len(list_networks(recipe, settings)) == len(names)
 
 
-def choose_inputs(sources: list[Source], service: str, username: str) -> dict[str, list[str]]:
-    """What a kernel takes the networks from, by the keys of kernel-metadata.json.
-
-    A private dataset of the networks that are here, else the output of the run's kernel.
-
-    Args:
-        sources: list of Source.
-        service: str, as `Client.service`.
-        username: str, the owner of the datasets.
-
-    Raises:
-        ValueError: neither is there.
-    """
-    inputs = {"dataset_sources": [], "kernel_sources": []}
-    for source in sources:
-        if source.files:
-            inputs["dataset_sources"].append(f"{username}/{name_dataset(source)}")
-        elif source.push and source.push.kernel and source.push.service == service:
-            inputs["kernel_sources"].append(source.push.kernel)
-        else:
-            raise ValueError(
-                f"{source.folder} has no networks. Expected: those that its run.json lists, or a "
-                f"kernel on {service}. Try: python build.py output {source.folder.name}"
-            )
-    return inputs
-
-
-def name_dataset(source: Source) -> str:
-    """The name of the dataset of a run's files, the same for the same files."""
-    hashes = {path.name: hash_file(path) for path in source.files}
-    return f"{DATASET}{short_hash(json.dumps(hashes, sort_keys=True))}"
-
-
 def point_at(sources: list[Source]) -> dict[str, str]:
     """The environment in which a page finds the runs at home.
 
@@ -193,30 +151,3 @@ def point_at(sources: list[Source]) -> dict[str, str]:
             )
     folders = [str(source.folder.absolute()) for source in sources]
     return {PLACES: os.pathsep.join(folders)} if folders else {}
-
-
-def publish_sources(
-    sources: list[Source], publish: Callable, list_names: Callable, say: Callable
-) -> None:
-    """Upload the files of the runs that are here, unless they are there.
-
-    Args:
-        sources: list of Source.
-        publish: function of paths, a slug and a title that makes a private dataset.
-        list_names: function of a slug that returns the names of a dataset's files.
-        say: function that prints a line.
-
-    Raises:
-        ValueError: the service has unpacked the networks.
-        KaggleError: what Kaggle refused.
-    """
-    for source in filter(lambda source: source.files, sources):
-        slug = name_dataset(source)
-        dataset = publish(source.files, slug, f"PCam run {slug.removeprefix(DATASET)}")
-        missing = {path.name for path in source.files} - list_names(slug)
-        if missing:
-            raise ValueError(
-                f"the dataset {dataset} lacks {', '.join(sorted(missing))}: the service has "
-                "unpacked them. Try: attach the output of the run's kernel by hand"
-            )
-        say(f"networks   of {source.folder.name}, as {dataset}")

@@ -7,13 +7,14 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from scipy.ndimage import binary_opening
 
-from .patch_grids import CENTER, draw_patches, outline_centers
+from .patch_grids import CENTER, draw_patches, make_rows, outline_centers
 from .patches import GLASS_FROM, shrink_patches
 from .shown import choose_shown
 from .style import draw_figure
 
 COLORS_OF_HEAT = "viridis"
 SHOWN_PER_KIND = 2  # patches of each kind, each beside its map
+LONGEST_NAME = 12  # characters that fit below a patch, beside its probability
 
 
 def plot_maps(found: list, path: Path, note: str) -> None:
@@ -38,6 +39,33 @@ def plot_maps(found: list, path: Path, note: str) -> None:
         rows.append((f"{kind}; beside each: evidence for {called}", pairs))
     note += "; first 8 digits of the patch's id; p: predicted probability of tumor"
     title = describe_maps([row[4] for row in found])
+    draw_pairs(rows, path, title, note)
+
+
+def plot_patches(found: list, path: Path, note: str) -> None:
+    """Draw any patches beside their class activation maps, in their order.
+
+    Args:
+        found: list of (name, prediction, patch, map), not empty.
+        path: the PNG to write.
+        note: which run it is.
+    """
+    pairs = []
+    for name, answer, *patch_and_map in found:
+        called = "tumor" if answer >= 0.5 else "no tumor"
+        shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 2]}.."
+        pairs += [(patch_and_map[0], f"{shown}, p {answer:.3f}")]
+        pairs += [(color_map(*patch_and_map), f"evidence for {called}")]
+    draw_pairs(make_rows("", pairs), path, describe_maps([row[3] for row in found]), note)
+
+
+def draw_pairs(rows: list, path: Path, title: str, note: str) -> None:
+    """Draw rows of patches, each beside its map, with the scale of the maps.
+
+    Args:
+        rows: as `draw_patches` takes them, each patch before its map.
+        path, title, note: as `draw_figure` takes them.
+    """
     with draw_figure(path, title, 1.6 + 1.95 * len(rows), note) as figure:
         grid = draw_patches(figure, rows)
         outline_centers(grid[:, 1::2])

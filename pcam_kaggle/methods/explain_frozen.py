@@ -1,5 +1,6 @@
 """Grad-CAM of a kept head on a frozen transformer."""
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -28,8 +29,8 @@ def make_explainer(weights: str = "none", say: Callable = print) -> Callable:
         backbone, extractor = loaded[key]
         features = extractor.predict(pixels, batch_size=16, verbose=0)
         predictions = head.predict(features.astype("float32"), verbose=0)[:, 0]
-        slopes, crop_size = differentiate_head(head, features), facts["backbone"]["crop_size"]
-        maps = compute_token_maps(backbone, slopes, pixels, predictions, crop_size)
-        return predictions, maps
+        slopes, size = differentiate_head(head, features), facts["backbone"]["crop_size"]
+        draw = functools.partial(compute_token_maps, backbone, slopes, pixels, crop_size=size)
+        return predictions, draw
 
     return explain

@@ -1,5 +1,7 @@
 """Grad-CAM of a kept network that was trained on pixels."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -8,7 +10,7 @@ from ..inference.views import predict_views
 
 
 def explain_pixels(network: keras.Model, facts: dict, pixels: np.ndarray) -> tuple | None:
-    """Predict patches and compute the map of each.
+    """Predict patches, and compute the map of each.
 
     Args:
         network: as `load_network` returns it.
@@ -16,13 +18,15 @@ def explain_pixels(network: keras.Model, facts: dict, pixels: np.ndarray) -> tup
         pixels: uint8 array (n, 96, 96, 3).
 
     Returns:
-        The probabilities, float32 (n,), and the maps, float16 (n, 96, 96); None for a network
-        without feature maps: a head on features, or a vision transformer.
+        The probabilities, float32 (n,), and a function of probabilities that returns the maps of
+        what supports them, float16 (n, 96, 96); None for a network without feature maps: a head
+        on features, or a vision transformer.
     """
     if not has_maps(network):
         return None
     predictions, _ = predict_views(network, pixels)
-    return predictions, compute_maps(network, pixels, predictions, find_crop(facts))
+    draw = functools.partial(compute_maps, network, pixels, crop_size=find_crop(facts))
+    return predictions, draw
 
 
 def has_maps(network: keras.Model) -> bool:

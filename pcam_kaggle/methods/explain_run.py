@@ -1,4 +1,4 @@
-"""The patches that a finished run predicted out of fold, explained without training."""
+"""Patches of a finished run, explained out of fold."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +28,7 @@ def explain_run(source: KeptRun, run: Run, explain: Callable) -> None:
         source: the finished run.
         run: Run of this recipe.
         explain: function of a network, the facts about it and uint8 pixels (n, 96, 96, 3) that
-            returns their probabilities, float (n,), and their maps, float16 (n, 96, 96); or
-            None for a network of another kind.
+            returns what `explain_pixels` does.
 
     Raises:
         ValueError: the run has no oof.csv, its patches are of another competition, or none of
@@ -48,8 +47,8 @@ def explain_run(source: KeptRun, run: Run, explain: Callable) -> None:
                 continue
             print(f"{path.name} explains {len(table)} patches of fold {fold}", flush=True)
             explained.append(table.drop(columns="path").assign(network=path.stem, own=answers[0]))
-            maps.append(answers[1])
-            heat = answers[1].astype("float32")
+            maps.append(answers[1](answers[0]))
+            heat = maps[-1].astype("float32")
             found += zip(table["id"], table["label"], answers[0], pixels, heat)
             break  # one network of a fold; others of the same fold differ by their seeds
     if not found:

@@ -1,4 +1,4 @@
-"""Grad-CAM maps and the worst errors of heads on a frozen transformer, without training.
+"""Grad-CAM maps and the worst errors of heads on tokens.
 
 The heads of one finished run, attached as input, explain patches that they were not trained on: of
 each fold the surest hits and the worst errors. A map shows on which tokens of a patch the

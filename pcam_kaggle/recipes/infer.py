@@ -1,9 +1,9 @@
-"""Predictions by the networks of finished runs: minutes instead of hours.
+"""Test patches predicted by the networks of finished runs.
 
-Nothing is trained. The networks that one or several finished runs have kept, attached as inputs,
-predict the test patches, in the views of their run or in others. The networks of a run are
-calibrated and averaged as that run did; several runs are averaged by their log-odds. The
-predictions of each network are kept, so that a session that was stopped continues.
+Nothing is trained: it takes minutes. The networks that one or several finished runs have kept,
+attached as inputs, predict the test patches, in the views of their run or in others. The networks
+of a run are calibrated and averaged as that run did; several runs are averaged by their log-odds.
+The predictions of each network are kept, so that a session that was stopped continues.
 """
 
 from ..data.cache import load_cached
