@@ -153,6 +153,7 @@ def test_networks_beside_run_json_are_those_of_a_dataset(runs, shared_competitio
 def test_heads_on_a_frozen_transformer_predict_and_explain(competition, tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
     inputs = competition.parents[1]
+    monkeypatch.setenv("PCAM_INPUT", str(inputs))  # where the name of a model is looked up
     write_model(inputs / "small")
     settings = {"num_folds": 2, "weights": "small", "input_size": 56, "calibration": "none"}
     run = tmp_path / "run"
