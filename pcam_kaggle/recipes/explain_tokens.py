@@ -6,6 +6,8 @@ prediction depends. It needs the weights of the transformer, attached or from th
 page of explain does the same for networks that were trained on pixels.
 """
 
+import dataclasses
+
 from ..data.run import Run
 from ..data.settings import DataSettings
 from ..inference.kept_runs import find_run
@@ -15,7 +17,7 @@ from ..methods.explain_run import explain_run
 from ..system.device import set_up_device
 from ..system.machine_settings import MachineSettings
 
-SETTINGS = {"num_workers": 1, "require_gpu": False}
+SETTINGS = {"require_gpu": False}
 
 
 def parts() -> dict:
@@ -26,5 +28,5 @@ def parts() -> dict:
 def main(run: Run) -> None:
     """Find the run, explain patches of every fold, draw them."""
     source = find_run(run.settings.run.networks, run.data)
-    set_up_device(run.settings.machine)
+    set_up_device(dataclasses.replace(run.settings.machine, num_workers=1))  # keeps the GPU
     explain_run(source, run, make_explainer(run.settings.run.weights))
