@@ -26,6 +26,7 @@ def main(words: list[str] | None = None) -> int:
     if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if hasattr(args, "recipe"):
+        args.sources = []
         try:
             args.overrides = check_settings(args)
         except ValueError as error:
@@ -52,8 +53,11 @@ def check_settings(args: argparse.Namespace) -> dict:
             command that is not for this recipe.
     """
     from kernel.bundle.recipes import parse_words, read_recipe
+    from pcam_kaggle.system.settings import name_settings
 
     recipe = read_recipe(args.recipe)
+    if "networks" in name_settings(recipe.parts):
+        recipe = find_sources(args)
     if args.command == "tune" and not recipe.is_study:
         raise ValueError(refuse_study(args.recipe))
     if args.command in ("run", "demo") and not recipe.submits:
@@ -69,14 +73,33 @@ def check_settings(args: argparse.Namespace) -> dict:
         "slide_map": getattr(args, "slides", None),
     }
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
-    overrides, args.first_stage = parse_words(recipe, [*args.overrides, *words]), None
-    if "weights" in overrides:
-        from kernel.first_stage import find_first_stage, read_build_id
+    overrides = parse_words(recipe, [*args.overrides, *words])
+    if "weights" in overrides and not args.sources:
+        from kernel.first_stage import find_first_stage
 
-        args.first_stage = find_first_stage(recipe, overrides, RUNS)
-        if args.first_stage:
-            overrides["weights"] = read_build_id(args.first_stage)
+        args.sources = find_first_stage(recipe, overrides, RUNS)
+        for source in args.sources:
+            overrides["weights"] = source.build_id
     return overrides
+
+
+def find_sources(args: argparse.Namespace) -> object:
+    """Replace the names of finished runs in networks=RUN,RUN, and keep the runs in `sources`.
+
+    Returns:
+        The recipe for the kind of these runs.
+
+    Raises:
+        ValueError: as `name_sources`.
+    """
+    from kernel.bundle.recipes import read_recipe
+    from kernel.reuse import name_sources  # pandas: 0.3 s
+
+    is_given = any(word.startswith("networks=") for word in args.overrides)
+    if is_given or args.command not in ("build", "doctor"):  # a page to be filled in on Kaggle
+        found = name_sources(args.recipe, args.overrides, RUNS)
+        args.recipe, args.overrides, args.sources = found
+    return read_recipe(args.recipe)
 
 
 def refuse_study(name: str) -> str:

@@ -123,6 +123,8 @@ def add_remote_commands(add: Callable) -> None:
     command.add_argument(
         "--out", type=Path, metavar="DIR", help="the model's folder (default: runs/models/RUN)"
     )
+    command = add("explain", "draw Grad-CAM maps of patches by a run's networks", "explain")
+    add_explain(command)
     add_report(add("report", "a run as a notebook and a page", "home"))
     command = add(
         "handin", "all that is handed in, as one folder with a checklist", "home", "hand_in"
@@ -292,6 +294,21 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--out", type=Path, metavar="FILE", help="CSV to write (default: in the run's folder)"
+    )
+
+
+def add_explain(command: argparse.ArgumentParser) -> None:
+    """RUN PATH [PATH ...] [--out DIR]"""
+    command.add_argument("name", metavar="RUN", help="a run here, with its networks")
+    command.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="patches of 96x96 pixels, or folders of them; up to 60",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder to write (default: in the run's folder)"
     )
 
 

@@ -180,7 +180,7 @@ def do_push(client: Client, args: argparse.Namespace, runs: Path) -> Path:
         send_anyway=args.send_anyway,
         slides=args.slide_dataset,
         notebook=args.notebook,
-        first_stage=args.first_stage,
+        sources=args.sources,
     )
     record = read_record(run, PushRecord)
     print(f"pushed  {record.kernel} v{record.version}")

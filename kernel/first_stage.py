@@ -5,14 +5,15 @@ from pathlib import Path
 
 from .bundle.recipes import Recipe, compose_settings, list_recipes, read_recipe
 from .records import PushRecord, read_record, read_result
+from .reuse import Source, read_source
 from .runs import find_folder
 
 WARM_START = "training/warm_start.py"
 SHARED = ("architecture", "num_folds", "seed", "num_images")  # settings that both stages have
 
 
-def find_first_stage(recipe: Recipe, overrides: dict, runs: Path) -> Path | None:
-    """The folder of the run that `weights` names; None where it names none.
+def find_first_stage(recipe: Recipe, overrides: dict, runs: Path) -> list[Source]:
+    """The run that `weights` names, alone in a list; [] where it names none.
 
     Raises:
         ValueError: a recipe without a second stage, a build that is not here, or a run of another
@@ -24,10 +25,10 @@ def find_first_stage(recipe: Recipe, overrides: dict, runs: Path) -> Path | None
     except ValueError:
         if re.fullmatch("[0-9a-f]{10}", name):
             raise
-        return None
+        return []
     result, record = read_result(folder), read_record(folder, PushRecord)
     if not result.get("build_id") and record is None:  # a folder of something else
-        return None
+        return []
     if WARM_START not in recipe.closure:
         known = [n for n in list_recipes() if WARM_START in read_recipe(n).closure]
         raise ValueError(
@@ -36,7 +37,7 @@ def find_first_stage(recipe: Recipe, overrides: dict, runs: Path) -> Path | None
         )
     if result["settings"]:
         check_first(compose_settings(recipe, overrides).flat(), result, folder)
-    return folder
+    return [read_source(folder)]
 
 
 def check_first(settings: dict, result: dict, folder: Path) -> None:
@@ -67,8 +68,3 @@ def check_first(settings: dict, result: dict, folder: Path) -> None:
             f"Expected: one for each fold to train. Received: networks of "
             f"{', '.join(map(str, sorted(kept))) or 'no fold'}. Try: folds=... with those only"
         )
-
-
-def read_build_id(folder: Path) -> str:
-    """The build id of a run, from run.json or, while that is not fetched, from push.json."""
-    return read_result(folder).get("build_id") or read_record(folder, PushRecord).build_id

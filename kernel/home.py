@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from pcam_kaggle.system.paths import find_data, open_output
@@ -99,7 +100,7 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> Path:
     """Build a kernel, run it as Kaggle does, and print where its results are: the folder.
 
     Args:
-        args: with recipe, overrides, first_stage, data, out and, for `train`, resume. Without
+        args: with recipe, overrides, sources, data, out and, for `train`, resume. Without
             data or PCAM_INPUT, what `download` has left in runs/ is used.
         folder: str, where the results go in `runs` without args.out; {} is replaced by
             the build id.
@@ -121,7 +122,7 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> Path:
         check_resume(out)
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
     write_text(script, bundle.source)
-    run_script(script, Path(given or found), out, args.first_stage)
+    run_script(script, Path(given or found), out, args.sources)
     print(f"results   {out}")
     return out
 
@@ -140,7 +141,7 @@ def check_resume(out: Path) -> None:
         )
 
 
-def run_script(script: Path, data: Path, out: Path, first_stage: Path | None = None) -> None:
+def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> None:
     """Run a kernel's script with two folders for Kaggle's two.
 
     The kernel ends with this process, however it ends: it waits for a lock held here.
@@ -149,7 +150,7 @@ def run_script(script: Path, data: Path, out: Path, first_stage: Path | None = N
         script: Path of the script.
         data: Path of the folder that stands for /kaggle/input.
         out: Path of the folder that stands for /kaggle/working.
-        first_stage: Path of the run that it starts from, or None.
+        sources: the finished runs (Source) whose networks it uses.
 
     Raises:
         ValueError: it failed, after printing its own traceback.
@@ -159,8 +160,10 @@ def run_script(script: Path, data: Path, out: Path, first_stage: Path | None = N
     from pcam_kaggle.system.locks import PARENT
 
     folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out)}
-    if first_stage:
-        folders["PCAM_FIRST_STAGE"] = str(first_stage.absolute())
+    if sources:
+        from .reuse import point_at
+
+        folders |= point_at(sources)
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
         environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1", PARENT: str(lock)}

@@ -1,7 +1,6 @@
 """Patches in files, predicted by the networks that a run kept."""
 
 import argparse
-import fnmatch
 import json
 import os
 import subprocess
@@ -9,7 +8,8 @@ import sys
 from pathlib import Path
 
 from pcam_kaggle.data.tiles import HIGHEST_MPP, LOWEST_MPP, is_large, name_maps
-from pcam_kaggle.system.files import hash_file, short_hash
+from pcam_kaggle.inference.kept_runs import find_maps, find_networks
+from pcam_kaggle.system.files import short_hash
 
 from .folders import ROOT
 from .locks import locked
@@ -18,7 +18,6 @@ from .runs import find_folder
 
 PROGRAM = "pcam_kaggle.methods.predict_files"
 TILES_PROGRAM = "pcam_kaggle.methods.predict_tiles"
-NETWORKS = "folds/*fold*_seed*.keras"
 # As on a page: TensorFlow's errors are exceptions, and its notes are not for readers.
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -110,7 +109,7 @@ def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
     if average == "rank":
         print("the run averages ranks, which single patches lack: their probabilities are averaged")
         average = "mean"
-    networks = find_networks(run, record)
+    networks = find_networks(run, record.get("manifest") or {})
     return {
         "networks": networks,
         "fingerprint": record.get("fingerprint"),
@@ -120,60 +119,6 @@ def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
         "average": average,
         "maps": find_maps(run, record, networks),
     }
-
-
-def find_networks(run: Path, record: dict) -> dict:
-    """The networks of a run's folds, checked against run.json.
-
-    Returns:
-        A dict of their paths and sha256.
-
-    Raises:
-        ValueError: there are none, one is missing, or one is not what the run wrote.
-    """
-    listed = record.get("manifest") or {}
-    # A network that is not listed, such as one cut short, is not in the submission either.
-    names = set(fnmatch.filter(listed, NETWORKS))
-    fetch = f"Try: python build.py output {run.name}"
-    if not names or "submission.csv" not in listed or not (run / "run.json").is_file():
-        raise ValueError(
-            f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
-            "older version, one that submits nothing, a blend, or an output without them. "
-            f"{fetch}, or a new run"
-        )
-    names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/*fold*_seed*.npz")}
-    networks = {}
-    for name in sorted(names):
-        path, entry = run / name, listed.get(name, {})
-        if not path.is_file():
-            raise ValueError(f"{path} is not there. Expected: every network of the run. {fetch}")
-        digest = hash_file(path)
-        if digest != entry.get("sha256", digest):
-            raise ValueError(
-                f"{path} is damaged. Expected: sha256 {entry['sha256']}, as in run.json. "
-                f"Received: {digest}. Try: delete it; then python build.py output {run.name}"
-            )
-        networks[str(path.absolute())] = digest
-    return networks
-
-
-def find_maps(run: Path, record: dict, networks: dict) -> list | None:
-    """The calibration of every network, (scale, offset), or None if the run has none.
-
-    Raises:
-        ValueError: a network lacks one, or an earlier version mapped the average.
-    """
-    calibration = record.get("calibration") or {}
-    parts = [calibration, *(part for part in calibration.values() if isinstance(part, dict))]
-    maps = {name: pair for part in parts for name, pair in (part.get("maps") or {}).items()}
-    names = [Path(path).stem for path in networks]
-    if calibration.get("map") or (maps and not set(names) <= set(maps)):
-        raise ValueError(
-            f"{run} cannot be calibrated. Expected: a map of each network ({', '.join(names)}) in "
-            f"run.json. Received: {', '.join(maps or []) or 'one of their average'}. "
-            "Try: the version that trained it"
-        )
-    return [maps[name] for name in names] if maps else None
 
 
 def ask_program(request: dict, program: str = PROGRAM) -> dict:

@@ -58,7 +58,8 @@ def read_predictions(folder: Path) -> Predictions:
         if not (folder / name).is_file():
             raise ValueError(
                 f"{folder / name} is not there. Expected: the folder of a finished "
-                "run. Try: python build.py output, or train"
+                "run. Try: python build.py output, or train; of a run of infer, which has no "
+                "oof.csv, name the runs whose networks it used"
             )
     record = read_result(folder)
     return Predictions(

@@ -13,8 +13,9 @@ from PIL import Image
 
 import build
 from kernel.folders import ROOT
-from kernel.predict import PROGRAM, find_networks, make_request
+from kernel.predict import PROGRAM, make_request
 from kernel.records import read_result
+from pcam_kaggle.inference.kept_runs import find_networks
 
 FOLDS = ("fold0_seed0", "fold1_seed1")
 
@@ -145,17 +146,17 @@ def test_a_run_without_networks_says_what_to_do(run, tmp_path, capsys):
 def test_networks_are_those_of_the_manifest(run):
     cut_short = run / "folds" / "fold2_seed2.keras"  # not in the submission, so not listed
     cut_short.write_bytes(b"no network")
-    assert list(find_networks(run, read_result(run))) == [
+    assert list(find_networks(run, read_result(run)["manifest"])) == [
         str((run / "folds" / f"{name}.keras").absolute()) for name in FOLDS
     ]
     path = run / "folds" / "fold1_seed1.keras"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"x")
     with pytest.raises(ValueError, match="fold1_seed1.keras is damaged. Expected: sha256"):
-        find_networks(run, read_result(run))
+        find_networks(run, read_result(run)["manifest"])
     path.unlink()
     with pytest.raises(ValueError, match="fold1_seed1.keras is not there. Expected: every net"):
-        find_networks(run, read_result(run))
+        find_networks(run, read_result(run)["manifest"])
 
 
 def test_the_request_takes_the_average_and_the_maps_of_the_run(run, tmp_path):

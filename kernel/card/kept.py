@@ -6,7 +6,8 @@ import json
 import zipfile
 from pathlib import Path
 
-from ..predict import NETWORKS
+from pcam_kaggle.inference.kept_runs import NETWORKS
+
 from ..records import read_result
 
 FACTS, CONFIG = "pcam.json", "config.json"  # in the archive of a network

@@ -24,6 +24,7 @@ from .foundation import render_foundation
 
 SOURCE = Path(__file__).with_name("measurements.csv")
 DEFAULT_GPU_HOURS = 3.0  # of a recipe without an estimate: a fourth of a session
+NO_TRAINING = ("smoke", "infer", "explain", "explain_tokens")  # whose hours smoke does not scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +123,9 @@ def find_gpu_hours(recipe: str) -> float:
 
 
 def describe_costs() -> str:
-    """The estimated hours on Kaggle's GPUs of every recipe but `smoke`: "best 5, fast 0.5"."""
+    """The estimated hours on Kaggle's GPUs of every recipe that trains: "best 5, fast 0.5"."""
     hours = {row.recipe: float(row.gpu_hours or 0) for row in read_measurements() if row.gpu_hours}
-    return ", ".join(f"{n} {h:g}" for n, h in sorted(hours.items()) if h and n != "smoke")
+    return ", ".join(f"{n} {h:g}" for n, h in sorted(hours.items()) if h and n not in NO_TRAINING)
 
 
 def render_readme_table() -> str:

@@ -1,4 +1,4 @@
-"""What a kernel takes finished networks from, its own or those of its first stage."""
+"""What a resumed kernel takes its finished networks from: a dataset, or its own output."""
 
 import dataclasses
 import json
@@ -11,15 +11,14 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
 from ..folders import RUNS
-from ..records import PushRecord, read_record, read_result, read_result_record
+from ..records import read_result, read_result_record
 from ..runs import list_records
 from .client import Client
 from .datasets import NETWORKS, list_dataset_files, publish_files
 from .manifest import matches
-from .versions import find_kernel, get_version, is_resumable
+from .versions import is_resumable
 
 CHECKPOINT = "checkpoint_"  # of a network in training
-FIRST_STAGE = "pcam-first-stage-"  # how the names of datasets of first stages start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,55 +151,8 @@ def list_networks(run: Path) -> list[Path]:
     return kept
 
 
-def attach_first_stage(client: Client, run: Path, say: Callable[[str], None]) -> dict:
-    """What a second stage takes the networks of its first one from, said in a line.
-
-    Args:
-        client: Client.
-        run: Path of the run of the first stage.
-        say: function that prints a line.
-
-    Returns:
-        dict of the key in kernel-metadata.json to the sources to add: a private dataset of the
-        networks that are here, else the output of that run's kernel.
-
-    Raises:
-        ValueError: networks that are damaged, or neither here nor the kernel's latest output.
-        KaggleError: what Kaggle refused.
-    """
-    manifest, record = read_result(run).get("manifest") or {}, read_record(run, PushRecord)
-    kept = [path for path in list_networks(run) if path.suffix == ".keras"]
-    kept = [path for path in kept if f"folds/{path.name}" in manifest]
-    if kept and matches(run / "oof.csv", manifest.get("oof.csv")):
-        networks = Networks(run, 0, [run / "run.json", run / "oof.csv", *kept])
-        if dataset := upload_networks(client, networks, say, FIRST_STAGE, "PCam first stage"):
-            say(f"weights    {len(kept)} networks of {run.name}, as {dataset}")
-            return {"dataset_sources": [dataset]}
-    is_here = record is not None and record.kernel and record.service == client.service
-    if is_here and get_version(find_kernel(client, record.kernel)) == record.version:
-        say(f"weights    the output of {record.kernel}, version {record.version}")
-        return {"kernel_sources": [record.kernel]}
-    raise ValueError(
-        f"weights: {run.name} has no networks to attach. Expected: networks that output has "
-        "fetched, or the kernel's latest version. Received: neither. Try: python build.py output "
-        f"{run.name}"
-    )
-
-
-def upload_networks(
-    client: Client,
-    networks: Networks,
-    say: Callable[[str], None],
-    slug: str = NETWORKS,
-    title: str = "PCam networks",
-) -> str | None:
+def upload_networks(client: Client, networks: Networks, say: Callable[[str], None]) -> str | None:
     """Make a private dataset of fetched networks, unless the same is there.
-
-    Args:
-        client: Client.
-        networks: Networks.
-        say: function that prints a line.
-        slug, title: str, how the dataset's name and title start.
 
     Returns:
         str, the dataset, as owner/slug; None if its files are not the ones that were
@@ -211,9 +163,10 @@ def upload_networks(
     """
     hashes = {path.name: hash_file(path) for path in networks.paths}
     digest = short_hash(json.dumps(hashes, sort_keys=True))
-    slug = f"{slug}{digest}"
-    dataset = publish_files(client, networks.paths, slug, f"{title} {digest}", say)
-    missing = set(hashes) - list_dataset_files(client, slug)
+    dataset = publish_files(
+        client, networks.paths, f"{NETWORKS}{digest}", f"PCam networks {digest}", say
+    )
+    missing = set(hashes) - list_dataset_files(client, f"{NETWORKS}{digest}")
     if missing:
         say(f"the dataset {dataset} lacks {', '.join(sorted(missing))}; it is not used")
         return None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tenacity
@@ -16,16 +16,18 @@ from ..files import write_text
 from ..folders import DIST, RUNS
 from ..locks import locked
 from ..records import PushRecord, make_record, now, read_result_record, write_record
+from ..reuse import Source
 from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
 from .competition import check_joined
 from .datasets import check_slides
 from .errors import KaggleError
-from .networks import attach_first_stage, choose_attached
+from .networks import choose_attached
 from .once import Note, Undecided, locate_note, recover, send_once, wait_until_shown
 from .pushed import find_latest, list_pushes, recall_max_hours, record_push
 from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
+from .sources import choose_inputs, publish_sources
 from .versions import (
     ask_state,
     compare_sources,
@@ -55,7 +57,7 @@ def push_kernel(
     send_anyway: bool = False,
     slides: str | None = None,
     notebook: bool = False,
-    first_stage: Path | None = None,
+    sources: Sequence[Source] = (),
 ) -> Path:
     """Push a recipe's kernel, unless the same build is there and has not failed.
 
@@ -78,26 +80,23 @@ def push_kernel(
         send_anyway: bool, push although the outcome of an earlier push does not show.
         slides: str, the dataset ("owner/slug") that holds the map of slides, or None.
         notebook: bool, push the page as a notebook, which is a kernel of its own.
-        first_stage: Path of the run that the setting `weights` names, or None.
+        sources: the finished runs whose networks the kernel uses.
 
     Returns:
         Path of the run.
 
     Raises:
         ValueError: wrong settings, a dataset without a map of slides, a title whose slug is
-            not the kernel's, a kernel of the other type, or a first stage without networks.
+            not the kernel's, a kernel of the other type, or a run without networks.
         Undecided: a push was interrupted or its answer lost, and no new version shows.
         KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
             GPU within an hour.
     """
-    push = Push(client, name, dict(overrides or {}), resume, runs, say, slides, notebook)
+    push = Push(client, name, dict(overrides or {}), resume, runs, say, slides, notebook, sources)
     if slides:
         check_slides(client, slides, compose_settings(push.recipe, overrides).flat()["slide_map"])
     with locked(DIST, push.slug, say):
         push.settle(send_anyway)
-        if first_stage:
-            for kind, sources in attach_first_stage(client, first_stage, say).items():
-                push.metadata[kind] = push.metadata[kind] + sources
         stored = find_latest(client, push.kernel_id, runs, say, send_anyway)
         check_type(stored, push.metadata)
         found = push.find_same(stored, send_anyway)
@@ -132,15 +131,18 @@ class Push:
         say: Callable[[str], None],
         slides: str | None,
         notebook: bool,
+        sources: Sequence[Source],
     ):
         self.client, self.name, self.overrides = client, name, overrides
-        self.resume, self.runs, self.say = resume, runs, say
+        self.resume, self.runs, self.say, self.sources = resume, runs, say, sources
         self.recipe = read_recipe(name)
         self.slug = make_slug(name, overrides, notebook)
         self.kernel_id = f"{client.username}/{self.slug}"
         weights = find_datasets(self.recipe, overrides, client.service, runs)
         inputs = (tuple(weights), slides)
         self.metadata = fill_metadata(name, overrides, client.username, *inputs, notebook)
+        for kind, found in choose_inputs(sources, client).items():
+            self.metadata[kind] = self.metadata[kind] + found
         check_title(self.metadata)
         note = f"push-{client.service}-{client.username}-{self.slug}"
         self.note_path = locate_note(runs, note)
@@ -307,6 +309,7 @@ class Push:
             Path of the run.
         """
         check_joined(self.client)
+        publish_sources(self.sources, self.client, self.say)
         metadata = self.attach_networks(stored)
         timeout, max_hours = plan_hours(self.client, self.recipe, self.overrides, hours, self.say)
         settings = self.add_max_hours(max_hours)

@@ -1,22 +1,7 @@
-"""gradcam.png: what the networks of a run look at, over the surest hits and the worst errors."""
-
-from pathlib import Path
-
-import matplotlib
-import numpy as np
-from matplotlib.cm import ScalarMappable
-from scipy.ndimage import binary_opening
-
-from pcam_kaggle.analysis.patch_grids import CENTER, draw_patches, outline_centers
-from pcam_kaggle.analysis.patches import GLASS_FROM, shrink_patches
-from pcam_kaggle.analysis.shown import choose_shown
-from pcam_kaggle.analysis.style import draw_figure
+"""The explained patches of a run's networks."""
 
 from .assessment import list_positions
 from .reading import ReportRun
-
-COLORS_OF_HEAT = "viridis"
-SHOWN_PER_KIND = 2  # patches of each kind, each beside its map
 
 
 def gather_maps(run: ReportRun, members: list) -> list:
@@ -34,58 +19,3 @@ def gather_maps(run: ReportRun, members: list) -> list:
             answer = float(member.oof_one_view[place])
             found[position] = (*rows[position], answer, patch, heat.astype("float32"))
     return [found[position] for position in sorted(found)]
-
-
-def plot_maps(found: list, path: Path, note: str) -> None:
-    """Draw patches beside their class activation maps: the surest hits and the worst errors.
-
-    Args:
-        found: list as `gather_maps` returns it, not empty.
-        path: the PNG to write.
-        note: which run it is.
-    """
-    labels, answers = (np.array([row[i] for row in found]) for i in (1, 2))
-    rows = []
-    for kind, places in choose_shown(labels, answers).items():
-        shown = [found[place] for place in places[:SHOWN_PER_KIND]]
-        if not shown:
-            continue
-        called = "tumor" if shown[0][2] >= 0.5 else "no tumor"
-        pairs = []
-        for name, _, answer, *patch_and_map in shown:
-            pairs += [(patch_and_map[0], f"{name[:8]}, p {answer:.3f}")]
-            pairs += [(color_map(*patch_and_map), "")]
-        rows.append((f"{kind}; beside each: evidence for {called}", pairs))
-    note += "; first 8 digits of the patch's id; p: predicted probability of tumor"
-    title = describe_maps([row[4] for row in found])
-    with draw_figure(path, title, 1.6 + 1.95 * len(rows), note) as figure:
-        grid = draw_patches(figure, rows)
-        outline_centers(grid[:, 1::2])
-        bar = {"orientation": "horizontal", "shrink": 0.6, "aspect": 40}
-        bar["label"] = "share of the map's maximum; glass is left blank"
-        figure.colorbar(ScalarMappable(cmap=COLORS_OF_HEAT), ax=grid, **bar)
-
-
-def color_map(patch: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A map in colors, with glass left white: uint8 array (96, 96, 3).
-
-    Args:
-        patch: uint8 array (96, 96, 3).
-        heat: float array (96, 96), 0 to 1.
-    """
-    colors = matplotlib.colormaps[COLORS_OF_HEAT](heat, bytes=True)[..., :3]
-    small = shrink_patches(patch[None])[0]
-    step = len(patch) // len(small)
-    is_glass = binary_opening(small.min(axis=2) >= GLASS_FROM, np.ones((3, 3)))  # no specks
-    is_glass = is_glass.repeat(step, axis=0).repeat(step, axis=1)
-    return np.where(is_glass[..., None], np.uint8(255), colors)
-
-
-def describe_maps(maps: list) -> str:
-    """How much of the maps lies in the center that decides the label."""
-    total = np.sum(maps)
-    if not total > 0:
-        return "The Grad-CAM maps are empty"
-    share, area = np.sum([heat[CENTER] for heat in maps]) / total, maps[0][CENTER].size
-    area /= maps[0].size
-    return f"The labeled center, {area:.0%} of a patch, holds {share:.0%} of the Grad-CAM maps"

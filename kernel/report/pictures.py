@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pcam_kaggle.analysis.evaluation import Evaluation
+from pcam_kaggle.analysis.map_pictures import plot_maps
 from pcam_kaggle.system.files import hash_file, read_json, short_hash, write_json
 
 from .assessment import Assessment
 from .diagrams import plot_stages
 from .learning_charts import find_complete, plot_curves, plot_study
-from .maps import gather_maps, plot_maps
+from .maps import gather_maps
 from .names import describe_budget, name_trials
 from .networks import list_networks
 from .reading import ReportRun

@@ -88,7 +88,8 @@ def check_runs(runs: list) -> None:
             )
         raise ValueError(
             f"{home.folder / 'oof.csv'} is not there. Expected: the folder of a "
-            "finished run. Try: python build.py output, or train"
+            "finished run. Try: python build.py output, or train; of a run of infer, which has no "
+            "oof.csv, name the runs whose networks it used"
         )
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ..system.files import write_json, write_table
 from .exploration import CLASSES, Exploration
-from .patch_grids import CENTER, plot_oddities, plot_samples, plot_stains
+from .exploration_grids import plot_oddities, plot_samples, plot_stains
+from .patch_grids import CENTER
 from .style import CLASS_COLORS, CLASS_LINES, draw_figure, label_axes
 
 CHANNELS = ("all channels", "red", "green", "blue")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import keras
 
-from ..models import dihedral  # noqa: F401  registers its layers
+from ..models.dihedral import GroupAveragePooling2D, GroupConv2D, GroupPooling, LiftingConv2D
 from ..system.device import list_gpus
 from .networks import FACTS
 
-SCHEMA = 1  # of the facts
+FACTS_SCHEMA = 1  # of the facts
 
 
 def load_network(path: Path) -> tuple:
@@ -36,7 +36,10 @@ def load_network(path: Path) -> tuple:
             'Try: python -m pip install -e ".[foundation]"'
         )
     try:
-        network = keras.saving.load_model(path, compile=False)
+        # By name as well: a worker of a page does not define them, which would register them.
+        layers = (GroupAveragePooling2D, GroupConv2D, GroupPooling, LiftingConv2D)
+        known = {f"pcam_kaggle>{layer.__name__}": layer for layer in layers}
+        network = keras.saving.load_model(path, custom_objects=known, compile=False)
     except Exception as error:  # a damaged file raises errors of many classes
         raise ValueError(
             f"{path} cannot be loaded. Expected: a network of this version of pcam_kaggle and "
@@ -73,10 +76,11 @@ def read_facts(path: Path) -> dict:
             f"{path} is damaged. Expected: a network that a run kept. Received: {damaged}. "
             "Try: delete it and fetch it again (python build.py output)"
         )
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+    if not isinstance(facts, dict) or facts.get("schema") != FACTS_SCHEMA:
         raise ValueError(
             f"{path} is not a network that this version kept. Expected: {FACTS} of schema "
-            f"{SCHEMA} in it. Received: {'another' if facts else 'none'}. Try: name a run's folder"
+            f"{FACTS_SCHEMA} in it. Received: {'another' if facts else 'none'}. Try: name a run's "
+            "folder"
         )
     return facts
 

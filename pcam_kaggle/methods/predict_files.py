@@ -18,18 +18,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from ..data.decode import IMAGE_SHAPE
 from ..data.patch_files import PatchFiles, decode_ahead, list_patches
-from ..inference.calibration import calibrate
-from ..inference.ensemble import ensemble_predictions
+from ..inference.kept_average import average_kept, map_kept
+from ..inference.load_frozen import load_frozen
 from ..inference.load_network import load_network
 from ..inference.views import NUM_VIEWS, add_views
-from ..models.transformer import build_transformer, find_transformer_revision
-from ..models.transformer_settings import TransformerSettings
-from ..system.device import choose_jit_compile, choose_policy, find_gpus, list_gpus
+from ..system.device import choose_jit_compile
 from ..system.files import write_beside
 from .features import average_features
 
@@ -249,33 +246,6 @@ def prepare_member(group: list, tta: str | None, say: Callable) -> tuple:
     return networks, extractor, NUM_VIEWS[tta]
 
 
-def load_frozen(facts: dict, say: Callable) -> keras.Model:
-    """Load the frozen transformer on whose features the heads were trained.
-
-    Raises:
-        ValueError: its weights are others than those of the run.
-        FileNotFoundError, ImportError, ValueError: as `build_transformer`.
-    """
-    weights, revision = facts["backbone"]["weights"], facts["backbone"]["revision"]
-    known = {**facts["settings"], **facts["backbone"]}  # older runs have the sizes in settings only
-    sizes = {name: known[name] for name in ("crop_size", "input_size")}
-    settings = TransformerSettings(weights=weights, **sizes)
-    gpus = find_gpus() if list_gpus() else []
-    # float32 may have been asked for because float16 overflowed; else what is fast here.
-    precision = "float32" if facts["settings"]["precision"] == "float32" else "auto"
-    policy = choose_policy(precision, [gpu.capability for gpu in gpus])
-    backbone = build_transformer(settings, keras.DTypePolicy(policy).compute_dtype)
-    found = find_transformer_revision(settings)
-    if "unknown" in (revision, found) or len(revision) != len(found):  # a commit, a hash
-        say(f"{weights}: not checked against the run's: revision {revision}, here {found}")
-    elif revision != found:
-        raise ValueError(
-            f"{weights} has other weights than in the run. Expected: revision {revision}. "
-            f"Received: {found}. Try: put that folder where PCAM_INPUT points"
-        )
-    return backbone
-
-
 def predict_chunk(predict_batch: Callable, pixels: np.ndarray, batch_size: int) -> np.ndarray:
     """Predict in whole batches, the last one filled up: float64 (networks, n)."""
     missing = -len(pixels) % batch_size
@@ -298,12 +268,8 @@ def average(predictions: np.ndarray, request: Request, members: list) -> tuple:
     Returns:
         Two float64 arrays (n,); None for the second if there is one network.
     """
-    if request.maps:
-        pairs = zip(predictions, request.maps, strict=True)
-        predictions = np.stack([calibrate(own, *pair) for own, pair in pairs])
-    rows = pd.Series(range(len(members))).groupby(members, sort=False)
-    parts = [ensemble_predictions(predictions[own], request.average) for _, own in rows]
-    mean = ensemble_predictions(parts, "logit") if len(parts) > 1 else parts[0]
+    predictions = map_kept(predictions, request.maps)
+    mean = average_kept(predictions, members, request.average)
     return mean, predictions.std(axis=0) if len(predictions) > 1 else None
 
 

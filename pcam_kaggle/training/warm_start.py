@@ -66,7 +66,7 @@ def warm_start(method: object, folds: np.ndarray, run: Run, device: Device) -> o
 def find_build(build_id: str, inputs: Path | str | None) -> tuple:
     """Find a build's output among the inputs, or at home, and the files that its run.json lists."""
     found = {}
-    for place in (inputs, os.environ.get("PCAM_FIRST_STAGE")):
+    for place in (inputs, os.environ.get("PCAM_NETWORKS")):
         for path in find_attached("run.json", place):
             found.setdefault(read_json(path).get("build_id"), path)
     if build_id not in found:

@@ -23,7 +23,7 @@ from pcam_kaggle.analysis.exploration_files import (
     plot_pixels,
     write_exploration,
 )
-from pcam_kaggle.analysis.patch_grids import plot_oddities, plot_stains
+from pcam_kaggle.analysis.exploration_grids import plot_oddities, plot_stains
 from pcam_kaggle.analysis.patches import measure_patches
 from pcam_kaggle.analysis.stains import measure_hue
 

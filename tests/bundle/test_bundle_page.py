@@ -187,7 +187,7 @@ def test_contents_give_the_line_of_every_section(pages, name):
 def test_only_a_page_that_needs_a_gpu_asks_for_one(pages):
     words = {name: " ".join(re.split(r"[#\s]+", page.source)) for name, page in pages.items()}
     asking = {name for name, text in words.items() if "choose GPU T4 x2," in text}
-    assert asking == {*pages} - {"demo", "explore"}
+    assert asking == {*pages} - {"demo", "explore", "explain", "explain_tokens"}
 
 
 def test_a_folder_of_the_machinery_opens_with_its_sentence(pages, package):
@@ -351,7 +351,7 @@ def test_a_page_of_a_training_says_how_to_get_folds_by_slide():
     told = {
         name for name in list_recipes() if "# **Slides:** For folds" in bundle_kernel(name).source
     }
-    assert set(list_recipes()) - told == {"explore"}
+    assert set(list_recipes()) - told == {"explore", "infer", "explain", "explain_tokens"}
 
 
 def test_the_page_states_what_was_measured(pages):

@@ -192,7 +192,8 @@ def test_every_recipe_is_complete(name):
     assert set(recipe.changes) <= set(known)
     assert not any("." in setting for setting in known) or name in ("best", "smoke")
     assert recipe.is_study is name.endswith("_study")
-    assert recipe.submits is not (recipe.is_study or name in ("explore", "smoke"))
+    others = ("explore", "smoke", "explain", "explain_tokens")
+    assert recipe.submits is not (recipe.is_study or name in others)
     assert recipe.uses_gpu is (name != "explore")
     for setting in recipe.changes:
         assert setting not in SESSION_SETTINGS or setting in ("trials", "require_gpu", "costs")

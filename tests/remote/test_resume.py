@@ -189,6 +189,7 @@ def test_a_second_stage_takes_fetched_networks_else_the_output_of_the_kernel(
     first = push(sandbox, client, tmp_path / "runs", overrides={"num_folds": 3})
     build_id = read_record(first, PushRecord).build_id
     words = ["push", "demo", "num_folds=3", "input_size=128", f"weights={build_id}"]
+    assert build.main(["status", first.name, "--wait"]) == 0
     assert build.main([*words, "--wait"]) == 0
     assert read_sources(sandbox) == ([], ["sandbox/pcam-demo"])
     text = list_versions(sandbox)[-1]["request"]["text"]
@@ -207,8 +208,9 @@ def test_a_second_stage_takes_fetched_networks_else_the_output_of_the_kernel(
     networks = {f"fold{fold}_seed{fold}.keras" for fold in range(3)}
     assert files == {"run.json", "oof.csv", *networks}
     (first / "folds" / "fold1_seed1.keras").write_text("x")
-    assert build.main([*words, "epochs=4"]) == 1
-    assert "fold1_seed1.keras was damaged" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        build.main([*words, "epochs=4"])
+    assert "fold1_seed1.keras is damaged" in capsys.readouterr().err
 
 
 def test_a_recipe_without_a_second_stage_says_which_have_one(left, monkeypatch, capsys):

@@ -42,7 +42,7 @@ def first(finished, tmp_path, monkeypatch):
     """The folder of a run of build BUILD, of two folds, beside the inputs."""
     folder = shutil.copytree(finished, tmp_path / "first")
     write_json(folder / "run.json", {**read_json(folder / "run.json"), "build_id": BUILD})
-    monkeypatch.setenv("PCAM_FIRST_STAGE", str(folder))
+    monkeypatch.setenv("PCAM_NETWORKS", str(folder))
     return folder
 
 

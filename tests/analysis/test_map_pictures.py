@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernel.report.maps import color_map, describe_maps, plot_maps
+from pcam_kaggle.analysis.map_pictures import color_map, describe_maps, plot_maps
 from pcam_kaggle.analysis.patch_grids import CENTER
 
 TISSUE = np.full((96, 96, 3), (200, 100, 180), "uint8")

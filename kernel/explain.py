@@ -1,0 +1,38 @@
+"""Patches in files, explained by the networks that a run kept."""
+
+import argparse
+from pathlib import Path
+
+from pcam_kaggle.system.files import short_hash
+
+from .locks import locked
+from .predict import ask_program, make_request
+from .runs import find_folder
+
+PROGRAM = "pcam_kaggle.methods.explain_files"
+KEYS = ("networks", "fingerprint", "average", "maps")  # of a request to predict
+
+
+def explain(args: argparse.Namespace, runs: Path) -> None:
+    """Draw patches beside their Grad-CAM maps, and write the values of the maps.
+
+    Raises:
+        ValueError: the run has no networks or damaged ones, or some files are no patches.
+    """
+    run = find_folder(args.name, runs)
+    out = args.out or run / f"explained-{args.sources[0].absolute().stem}"
+    known = make_request(run, args.sources[0], out, None)
+    request = {
+        **{key: known[key] for key in KEYS},
+        "sources": [str(source.absolute()) for source in args.sources],
+        "out": str(out.absolute()),
+        "name": run.name,
+    }
+    with locked(runs, f"explain-{short_hash(str(out.absolute()))}"):
+        answer = ask_program(request, PROGRAM)
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    print(f"patches   {answer['rows']:,}")
+    print(f"networks  {len(request['networks'])} from {run}")
+    print(f"picture   {out / 'explained.png'}, research use only")
+    print(f"maps      {out}: explained.csv and a TIFF of each, 0 to 1")

@@ -1,0 +1,153 @@
+"""The finished runs whose networks a recipe uses, found by name."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from pcam_kaggle.inference.kept_runs import PLACES, find_networks
+from pcam_kaggle.models.transformer_settings import TransformerSettings
+from pcam_kaggle.system.settings import name_settings
+
+from .bundle.recipes import compose_settings, list_networks, read_recipe
+from .records import PushRecord, read_record, read_result, read_status
+from .runs import find_folder
+
+SETTING = "networks"
+OF_TOKENS = {"explain": "explain_tokens"}  # a recipe, and the one for frozen transformers
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A finished run whose networks are used.
+
+    Attributes:
+        folder: Path of the run.
+        build_id: str.
+        push: PushRecord, or None for a run made at home.
+        files: the Paths of run.json, the networks and oof.csv; () where they are not here.
+        frozen: the frozen models that its heads need, as the setting `weights` names them.
+        is_frozen: whether it has heads only.
+    """
+
+    folder: Path
+    build_id: str
+    push: PushRecord | None
+    files: tuple
+    frozen: tuple
+    is_frozen: bool
+
+
+def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[str], list[Source]]:
+    """Find the runs that networks=RUN,RUN names.
+
+    Args:
+        recipe: the recipe's name.
+        words: settings as typed, such as "networks=pcam-fast".
+        runs: Path of the folder of runs.
+
+    Returns:
+        The recipe for the kind of these runs; the words with build ids in place of names, and
+        with the frozen model that is needed; the runs.
+
+    Raises:
+        ValueError: no run, an unknown one, one twice, one without networks, or runs of several
+            frozen models.
+    """
+    start = f"{SETTING}="
+    (given, *_) = [word for word in words if word.startswith(start)] or [start]
+    names = [name for name in given.removeprefix(start).split(",") if name]
+    if not names:
+        raise ValueError(
+            f"{recipe} uses the networks of finished runs. Expected: networks=RUN"
+            f"{'' if recipe.startswith('explain') else '[,RUN]'}. Received: none. "
+            "Try: python build.py runs, which lists them"
+        )
+    sources = [read_source(find_folder(name, runs)) for name in names]
+    ids = [source.build_id for source in sources]
+    if len(set(ids)) < len(ids) or (recipe.startswith("explain") and len(ids) > 1):
+        expected = "one run" if recipe.startswith("explain") else "different runs"
+        raise ValueError(f"{SETTING}: expected {expected}. Received: {given.removeprefix(start)}")
+    rest = [word for word in words if not word.startswith(start)]
+    if all(source.is_frozen for source in sources):
+        recipe = OF_TOKENS.get(recipe, recipe)
+    frozen = sorted({weights for source in sources for weights in source.frozen})
+    takes_weights = "weights" in name_settings(read_recipe(recipe).parts)
+    if frozen and takes_weights and not any(word.startswith("weights=") for word in words):
+        if len(frozen) > 1:
+            raise ValueError(
+                f"{SETTING}: expected runs whose heads need the same frozen model. Received: "
+                f"{', '.join(frozen)}. Try: one kernel for each, then python build.py blend"
+            )
+        rest.append(f"weights={frozen[0]}")
+    return recipe, [*rest, f"{start}{','.join(ids)}"], sources
+
+
+def read_source(folder: Path) -> Source:
+    """Read what is known of a run whose networks are to be used.
+
+    Raises:
+        ValueError: it has no networks, or they are not those of its run.json.
+    """
+    push, record = read_record(folder, PushRecord), read_result(folder)
+    has_result = (folder / "run.json").is_file()
+    if not has_result and (push is None or not push.kernel):
+        raise ValueError(f"{folder} is no finished run. Expected: run.json and folds/")
+    if not has_result and read_status(folder).state != "COMPLETE":
+        raise ValueError(
+            f"{folder.name} is not known to have ended, and its output is not here. Expected: a "
+            f"finished run. Try: python build.py status {folder.name} --wait, then output"
+        )
+    files = list_files(folder, record) if has_result else ()
+    name = record["recipe"] or (push.recipe if push else "")
+    frozen, is_frozen = find_frozen(name, record["settings"] or (push and push.settings))
+    build_id = record.get("build_id") or push.build_id
+    return Source(folder, build_id, push, files, frozen, is_frozen)
+
+
+def list_files(folder: Path, record: dict) -> tuple:
+    """The files of a run that a kernel needs, checked; () if only its networks are not here.
+
+    Raises:
+        ValueError: the run has no networks, or damaged ones.
+    """
+    listed = record.get("manifest") or {}
+    kept = [name for name in listed if name.endswith(".keras")]
+    if kept and not any((folder / name).is_file() for name in kept):  # of output --only
+        return ()
+    oof = folder / "oof.csv"
+    paths = [folder / "run.json", *map(Path, find_networks(folder, listed))]
+    return (*paths, *[oof] * oof.is_file())
+
+
+def find_frozen(name: str, settings: dict | None) -> tuple[tuple, bool]:
+    """The frozen models that the heads of a run need, and whether it has heads only."""
+    try:
+        recipe = read_recipe(name)
+        settings = compose_settings(recipe, settings).flat()
+    except ValueError:  # of an earlier version: the page finds out
+        return (), False
+    parts, members = name_settings(recipe.parts), settings.get("members")
+    names = [
+        settings[full]
+        for full, (part, field) in parts.items()
+        if field.name == "weights"
+        and recipe.parts[part] is TransformerSettings
+        and (members is None or part in members)
+    ]
+    return tuple(names), bool(names) and len(list_networks(recipe, settings)) == len(names)
+
+
+def point_at(sources: list[Source]) -> dict[str, str]:
+    """The environment in which a page finds the runs at home.
+
+    Raises:
+        ValueError: the networks of one are not here.
+    """
+    for source in sources:
+        if not source.files:
+            raise ValueError(
+                f"{source.folder} has no networks here. Expected: those that its run.json lists. "
+                f"Try: python build.py output {source.folder.name}"
+            )
+    folders = [str(source.folder.absolute()) for source in sources]
+    return {PLACES: os.pathsep.join(folders)} if folders else {}

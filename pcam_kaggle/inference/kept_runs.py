@@ -1,0 +1,188 @@
+"""Finished runs, their networks found and checked."""
+
+import dataclasses
+import fnmatch
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..system.files import hash_file, read_json
+from ..system.paths import find_attached
+from .reuse_settings import list_ids
+
+NETWORKS = "folds/*fold*_seed*.keras"
+PLACES = "PCAM_NETWORKS"  # at home: the folders of runs, beside the inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptRun:
+    """A finished run and its networks.
+
+    `record` is its run.json, `networks` maps paths to sha256, and `maps` has the (scale, offset)
+    of each network's calibration in that order, or is None.
+    """
+
+    folder: Path
+    record: dict
+    networks: dict
+    maps: list | None
+
+    @property
+    def build_id(self) -> str:
+        """What the run is known by."""
+        return self.record["build_id"]
+
+    @property
+    def average(self) -> str:
+        """How the run averages the networks of a method."""
+        return self.record["settings"].get("ensemble", "mean")
+
+
+def find_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
+    """Find finished runs among the kernel's inputs and check their networks.
+
+    Args:
+        ids: their build ids.
+        inputs: folder to use instead of PCAM_INPUT, or None.
+
+    Returns:
+        list of KeptRun, in the order of the ids. Of several outputs of one build the one that is
+        complete is taken, else the latest.
+
+    Raises:
+        ValueError: no ids, a run that is not there, or as `find_networks` and `find_maps`.
+    """
+    if not ids:
+        raise ValueError(
+            "networks: expected the build ids of finished runs. Received: none. Try: python "
+            "build.py push infer networks=RUN; or attach the output of a finished kernel (Add "
+            "Input, Your Work) or a model or dataset of its run.json and folds/, and write the "
+            "build_id of its run.json into OVERRIDES"
+        )
+    places = [place for place in os.environ.get(PLACES, "").split(os.pathsep) if place]
+    paths = [path for place in places or [inputs] for path in find_attached("run.json", place)]
+    found = {}
+    for path in paths:
+        record = read_json(path)
+        found.setdefault(str(record.get("build_id")), []).append((path.parent, record))
+    runs = []
+    for build_id in ids:
+        if build_id not in found:
+            raise ValueError(
+                f"networks: expected a run.json of build {build_id} among the inputs. Received: "
+                f"{', '.join(sorted(found)) or 'none'}. Try: attach the output of that run's kernel"
+            )
+        folder, record = max(
+            found[build_id], key=lambda p: (p[1].get("complete", False), p[1].get("finished", ""))
+        )
+        listed = record.get("files")
+        networks = find_networks(folder, listed if isinstance(listed, dict) else {})
+        runs.append(KeptRun(folder, record, networks, find_maps(folder, record, networks)))
+    return runs
+
+
+def find_run(networks: str, inputs: Path | str | None = None) -> KeptRun:
+    """Find the one run that a setting `networks` names, as `find_runs` does.
+
+    Raises:
+        ValueError: it names several, or as `find_runs`.
+    """
+    ids = list_ids(networks)
+    if len(ids) > 1:
+        raise ValueError(f"networks: expected one build id. Received: {networks}")
+    return find_runs(ids, inputs)[0]
+
+
+def find_networks(run: Path, listed: dict) -> dict:
+    """The networks of a run's folds, checked against run.json.
+
+    Args:
+        run: the folder of run.json. The networks are in folds/, or beside it as in a dataset.
+        listed: the manifest in run.json.
+
+    Returns:
+        A dict of their paths and sha256.
+
+    Raises:
+        ValueError: there are none, one is missing, or one is not what the run wrote.
+    """
+    # A network that is not listed, such as one cut short, is not in the submission either.
+    names = set(fnmatch.filter(listed, NETWORKS))
+    fetch = f"Try: python build.py output {run.name}"
+    if not names or "submission.csv" not in listed or not (run / "run.json").is_file():
+        raise ValueError(
+            f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
+            "older version, one that submits nothing or only predicts, a blend, or an output "
+            f"without them. {fetch}, or a new run"
+        )
+    names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/*fold*_seed*.npz")}
+    networks = {}
+    for name in sorted(names):
+        path, entry = run / name, listed.get(name, {})
+        if not path.is_file() and (run / path.name).is_file():
+            path = run / path.name
+        if not path.is_file():
+            raise ValueError(f"{path} is not there. Expected: every network of the run. {fetch}")
+        digest = hash_file(path)
+        if digest != entry.get("sha256", digest):
+            raise ValueError(
+                f"{path} is damaged. Expected: sha256 {entry['sha256']}, as in run.json. "
+                f"Received: {digest}. Try: delete it; then python build.py output {run.name}"
+            )
+        networks[str(path.absolute())] = digest
+    return networks
+
+
+def find_maps(run: Path, record: dict, networks: dict) -> list | None:
+    """The calibration of every network, (scale, offset), or None if the run has none.
+
+    Raises:
+        ValueError: a network lacks one, or an earlier version mapped the average.
+    """
+    calibration = record.get("calibration") or {}
+    parts = [calibration, *(part for part in calibration.values() if isinstance(part, dict))]
+    maps = {name: pair for part in parts for name, pair in (part.get("maps") or {}).items()}
+    names = [Path(path).stem for path in networks]
+    if calibration.get("map") or (maps and not set(names) <= set(maps)):
+        raise ValueError(
+            f"{run} cannot be calibrated. Expected: a map of each network ({', '.join(names)}) in "
+            f"run.json. Received: {', '.join(maps or []) or 'one of their average'}. "
+            "Try: the version that trained it"
+        )
+    return [maps[name] for name in names] if maps else None
+
+
+def read_oof(run: KeptRun) -> pd.DataFrame | None:
+    """The run's out-of-fold predictions, as `gather_oof` returns them; None without oof.csv.
+
+    Raises:
+        ValueError: it is not the file that the run wrote.
+    """
+    path = run.folder / "oof.csv"
+    if not path.is_file():
+        return None
+    expected = run.record["files"].get("oof.csv", {}).get("sha256")
+    if hash_file(path) != expected:
+        raise ValueError(
+            f"{path} is damaged. Expected: sha256 {expected}, as in run.json. Received: another. "
+            "Try: fetch the output again"
+        )
+    return pd.read_csv(path, dtype={"id": str})
+
+
+def refuse_seen(runs: list, test_ids: Sequence) -> None:
+    """Refuse runs that are known to have had test patches of this competition among their own.
+
+    Raises:
+        ValueError: names the run and how many.
+    """
+    for run in runs:
+        oof = read_oof(run)
+        num_seen = 0 if oof is None else int(oof["id"].isin(set(test_ids)).sum())
+        if num_seen:
+            raise ValueError(
+                f"networks: run {run.build_id} is of another competition. Expected: one that "
+                f"never saw the test patches. Received: {num_seen:,} of them in its oof.csv"
+            )

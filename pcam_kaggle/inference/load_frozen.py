@@ -1,0 +1,42 @@
+"""The frozen transformer that kept heads need."""
+
+from collections.abc import Callable
+
+import keras
+
+from ..models.transformer import build_transformer, find_transformer_revision
+from ..models.transformer_settings import TransformerSettings
+from ..system.device import choose_policy, find_gpus, list_gpus
+
+
+def load_frozen(facts: dict, say: Callable = print, weights: str = "none") -> keras.Model:
+    """Load the frozen transformer on whose features the heads were trained.
+
+    Args:
+        facts: those of a head.
+        say: function that prints a line.
+        weights: where it is now, as in TransformerSettings; "none" for where it was.
+
+    Raises:
+        ValueError: its weights are others than those of the run.
+        FileNotFoundError, ImportError, ValueError: as `build_transformer`.
+    """
+    backbone = facts["backbone"]
+    weights = backbone["weights"] if weights == "none" else weights
+    known = {**facts["settings"], **backbone}  # older runs have the sizes in settings only
+    sizes = {name: known[name] for name in ("crop_size", "input_size")}
+    settings = TransformerSettings(weights=weights, **sizes)
+    gpus = find_gpus() if list_gpus() else []
+    # float32 may have been asked for because float16 overflowed; else what is fast here.
+    precision = "float32" if facts["settings"]["precision"] == "float32" else "auto"
+    policy = choose_policy(precision, [gpu.capability for gpu in gpus])
+    model = build_transformer(settings, keras.DTypePolicy(policy).compute_dtype)
+    revision, found = backbone["revision"], find_transformer_revision(settings)
+    if "unknown" in (revision, found) or len(revision) != len(found):  # a commit, a hash
+        say(f"{weights}: not checked against the run's: revision {revision}, here {found}")
+    elif revision != found:
+        raise ValueError(
+            f"{weights} has other weights than in the run. Expected: revision {revision}. "
+            f"Received: {found}. Try: put that folder where PCAM_INPUT points"
+        )
+    return model

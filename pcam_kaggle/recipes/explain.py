@@ -1,0 +1,32 @@
+"""Grad-CAM maps and the worst errors of a finished run.
+
+The networks of one finished run, attached as input, explain patches that they were not trained on:
+of each fold the surest hits and the worst errors. A map shows on which parts of a patch the
+prediction depends. For networks that were trained on pixels; the page of explain_tokens does the
+same for heads on a frozen transformer.
+"""
+
+import dataclasses
+
+from ..data.run import Run
+from ..data.settings import DataSettings
+from ..inference.kept_runs import find_run
+from ..inference.reuse_settings import KeptSettings
+from ..methods.explain_pixels import explain_pixels
+from ..methods.explain_run import explain_run
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+
+SETTINGS = {"require_gpu": False}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {"run": KeptSettings, "data": DataSettings, "machine": MachineSettings}
+
+
+def main(run: Run) -> None:
+    """Find the run, explain patches of every fold, draw them."""
+    source = find_run(run.settings.run.networks, run.data)
+    set_up_device(dataclasses.replace(run.settings.machine, num_workers=1))  # keeps the GPU
+    explain_run(source, run, explain_pixels)

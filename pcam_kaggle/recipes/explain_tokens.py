@@ -1,0 +1,32 @@
+"""Grad-CAM maps and the worst errors of heads on tokens.
+
+The heads of one finished run, attached as input, explain patches that they were not trained on: of
+each fold the surest hits and the worst errors. A map shows on which tokens of a patch the
+prediction depends. It needs the weights of the transformer, attached or from the internet. The
+page of explain does the same for networks that were trained on pixels.
+"""
+
+import dataclasses
+
+from ..data.run import Run
+from ..data.settings import DataSettings
+from ..inference.kept_runs import find_run
+from ..inference.reuse_settings import FrozenSettings
+from ..methods.explain_frozen import make_explainer
+from ..methods.explain_run import explain_run
+from ..system.device import set_up_device
+from ..system.machine_settings import MachineSettings
+
+SETTINGS = {"require_gpu": False}
+
+
+def parts() -> dict:
+    """The settings that `main` reads, by part."""
+    return {"run": FrozenSettings, "data": DataSettings, "machine": MachineSettings}
+
+
+def main(run: Run) -> None:
+    """Find the run, explain patches of every fold, draw them."""
+    source = find_run(run.settings.run.networks, run.data)
+    set_up_device(dataclasses.replace(run.settings.machine, num_workers=1))  # keeps the GPU
+    explain_run(source, run, make_explainer(run.settings.run.weights))

@@ -1,0 +1,111 @@
+"""infer and explain of finished runs: from push to the board, without training again."""
+
+import json
+import shutil
+import sys
+
+import pandas as pd
+import pytest
+
+import build
+from kernel.records import PushRecord, read_record
+from kernel.remote.client import Client
+from kernel.remote.push import push_kernel
+from kernel.remote.sources import DATASET
+from kernel.remote.watch import wait_for_kernel
+from kernel.reuse import name_sources, point_at
+
+
+@pytest.fixture
+def run(finished, tmp_path, monkeypatch):
+    """A copy of a finished run in a folder of runs of its own."""
+    monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
+    return shutil.copytree(finished, tmp_path / "runs" / finished.name)
+
+
+def test_the_whole_loop_predicts_as_the_run_itself(open_sandbox, run, capsys):
+    sandbox = open_sandbox(python=(sys.executable,))
+    assert build.main(["run", "infer", f"networks={run.name}", "labels=probability"]) == 0
+    text = capsys.readouterr().out
+    assert "networks   of pcam-demo-0123456789-home, as sandbox/pcam-run-" in text
+    assert "score   public 0." in text and "picture " in text
+    (made,) = run.parent.glob("pcam-infer-*")
+    own, again = (pd.read_csv(folder / "submission.csv") for folder in (run, made))
+    assert list(own["id"]) == list(again["id"])
+    assert abs(own["label"] - again["label"]).max() < 1e-6
+    result = json.loads((made / "run.json").read_text())
+    assert result["complete"] and result["edited"] is False and result["not_trained"] == []
+    (source,) = result["runs"]
+    assert (source["recipe"], source["tta"]) == ("demo", ["flip"])
+    assert len(source["networks"]) == len(list(made.glob("folds/*.npz"))) == 2
+    (dataset,) = sandbox.service.state["datasets"]
+    assert dataset.startswith(f"sandbox/{DATASET}")
+    assert sandbox.service.state["datasets"][dataset]["isPrivate"] is True
+    assert read_record(made, PushRecord).dataset_sources == (dataset,)
+
+    assert build.main(["run", "infer", f"networks={run.name}", "labels=probability"]) == 0
+    assert len(sandbox.service.state["kernels"]["sandbox/pcam-infer"]["versions"]) == 1
+    assert sandbox.calls.count("CreateDataset") == sandbox.calls.count("CreateSubmission") == 1
+    capsys.readouterr()
+    assert build.main(["runs"]) == 0
+    assert made.name in capsys.readouterr().out
+    for words, message in (
+        (["report", made.name], "of a run of infer, which has no oof.csv"),
+        (["blend", made.name, run.name], "of a run of infer, which has no oof.csv"),
+        (["predict", made.name, str(run)], "or only predicts"),
+        (["train", "infer", f"networks={made.name}"], "or only predicts"),
+    ):
+        assert main_of(words) != 0, words
+        assert message in capsys.readouterr().err, words
+
+
+def test_a_run_whose_output_is_not_here_is_attached_as_its_kernel(open_sandbox, tmp_path):
+    """Stubbed kernels: what is attached, and what is refused before anything is sent."""
+    sandbox, runs, client = open_sandbox("networks"), tmp_path / "runs", Client()
+    run = push_kernel(client, "demo", runs=runs)
+    with pytest.raises(ValueError, match="is not known to have ended"):
+        name_sources("infer", [f"networks={run.name}"], runs)
+    sandbox.service.sessions["sandbox/pcam-demo", 1].thread.join()
+    wait_for_kernel(client, run)
+    build_id = read_record(run, PushRecord).build_id
+    recipe, words, sources = name_sources("infer", ["tta=none", "networks=pcam-demo"], runs)
+    assert (recipe, words) == ("infer", ["tta=none", f"networks={build_id}"])
+    made = push_kernel(client, "infer", {"networks": build_id}, runs=runs, sources=sources)
+    assert read_record(made, PushRecord).kernel_sources == ("sandbox/pcam-demo",)
+    assert push_kernel(client, "infer", {"networks": build_id}, runs=runs, sources=sources) == made
+    assert "CreateDataset" not in sandbox.calls
+    with pytest.raises(ValueError, match="has no networks here.*build.py output"):
+        point_at(sources)
+
+
+def test_runs_that_cannot_be_used_are_refused_by_name(run, capsys):
+    other = shutil.copytree(run, run.with_name("pcam-midnight-1111111111-home"))
+    record = json.loads((other / "run.json").read_text())
+    changes = {"build_id": "1111111111", "recipe": "midnight", "settings": {"input_size": 56}}
+    changes["settings"] |= {"weights": "dinov2-small"}
+    (other / "run.json").write_text(json.dumps({**record, **changes}))
+    recipe, words, _ = name_sources("explain", [f"networks={other.name}"], run.parent)
+    assert (recipe, words[0]) == ("explain_tokens", "weights=dinov2-small")
+    both = f"networks={run.name},{other.name}"
+    assert name_sources("infer", [both], run.parent)[1] == [
+        "weights=dinov2-small",
+        "networks=package,1111111111",
+    ]
+    (other / "folds" / "fold1_seed1.keras").write_bytes(b"damaged")
+    for recipe, words, message in (
+        ("infer", [], "Expected: networks=RUN[,RUN]. Received: none"),
+        ("infer", ["networks=nothing"], "unknown run 'nothing'"),
+        ("infer", [f"networks={run.name},{run.name}"], "expected different runs"),
+        ("explain", [both.replace(other.name, run.name)], "expected one run"),
+        ("infer", [f"networks={other.name}"], "fold1_seed1.keras is damaged. Expected: sha256"),
+    ):
+        assert main_of(["train", recipe, *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def main_of(words):
+    """The exit code of a command, wrong usage included."""
+    try:
+        return build.main(words)
+    except SystemExit as end:
+        return end.code
