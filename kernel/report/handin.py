@@ -102,9 +102,12 @@ def hand_in(
         check_unchanged(out, written)
         words = take_words(out, runs[0].folder)
         repository = repository or earlier or find_repository(out)
-        cells = [drop_prompts(cell) for cell in make_story(runs, words, repository, author)]
         with tempfile.TemporaryDirectory(dir=out, prefix=DRAFT) as scratch:
-            draft = Path(scratch)
+            draft = Path(scratch) / "draft"
+            runs = [dataclasses.replace(run, made=Path(scratch) / run.place) for run in runs]
+            for run in runs:
+                run.made.mkdir(parents=True)
+            cells = [drop_prompts(cell) for cell in make_story(runs, words, repository, author)]
             parts = write_draft(draft, runs, cells, words, repository)
             kept = move(draft, out, written, repository)
     num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
@@ -213,7 +216,7 @@ def copy_data(run: ReportRun, folder: Path, code: str) -> None:
     folder.mkdir(parents=True)
     for name in sorted(set(NAMES.findall(code))):
         if run.has(name):
-            shutil.copyfile(run.folder / name, folder / name)
+            shutil.copyfile(run.find(name), folder / name)
 
 
 def render_readme(run: ReportRun, trained: ReportRun | None, has_picture: bool) -> str:

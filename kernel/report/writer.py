@@ -12,7 +12,7 @@ from pcam_kaggle.system.files import write_beside, write_json
 
 from ..files import write_text
 from ..predictions import read_table
-from .assessment import assess_run, evaluate_run, read_members
+from .assessment import assess_run, keep_interval, read_members
 from .names import name_runs
 from .notebook import build_notebook, execute_notebook
 from .outline import tell
@@ -114,9 +114,9 @@ def check_competition(runs: list) -> None:
 
 
 def make_story(runs: list, words: dict, repository: str | None, author: str | None) -> list:
-    """Assess runs, draw their pictures where they need it, and tell the report.
+    """Assess runs, draw their pictures, and tell the report.
 
-    Writes tables.json into the folder of the first.
+    Writes all that it makes into the runs' `made`, tables.json into that of the first.
 
     Args:
         runs: list of ReportRun, checked, the report's own first.
@@ -133,10 +133,10 @@ def make_story(runs: list, words: dict, repository: str | None, author: str | No
         assessment = assess_run(runs[0], members, find_stains(runs))
     for run in runs[1:]:
         if run.oof is not None:
-            evaluate_run(run, find_stains(runs))  # the table of runs shows their intervals
+            keep_interval(run)  # the table of runs shows it
     draw_pictures(runs, members, assessment)
     story = tell(runs, assessment, words, repository, author)
-    write_json(runs[0].folder / TABLES, story.kept)
+    write_json(runs[0].made / TABLES, story.kept)
     return story.cells
 
 

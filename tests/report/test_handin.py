@@ -73,7 +73,9 @@ def handed(runs, tmp_path_factory):
     """A finished hand-in and what was said: copy it."""
     out, said = tmp_path_factory.mktemp("handed") / NAME, []
     names = ("eda", "pcam-demo-1", "study", "other")  # in any order
+    before = {name: (runs / name).read_bytes() for name in list_files(runs)}
     hand_in([runs / name for name in names], out, "https://example.org/us", said.append)
+    assert {name: (runs / name).read_bytes() for name in list_files(runs)} == before
     return out, said
 
 
