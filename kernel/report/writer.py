@@ -1,5 +1,6 @@
 """The report of a run: an executed notebook and one self-contained page."""
 
+import itertools
 import re
 import subprocess
 import urllib.parse
@@ -18,7 +19,7 @@ from .notebook import build_notebook, execute_notebook
 from .outline import tell
 from .page import render_page
 from .pictures import draw_pictures
-from .reading import find_stains, read_run
+from .reading import ReportRun, find_stains, read_run
 from .story import TABLES
 from .words import WORDS, gather_words
 
@@ -80,6 +81,8 @@ def check_runs(runs: list) -> None:
             "expected each run once, in folders of different names. Received: " + ", ".join(names)
         )
     check_competition(runs)
+    check_labels(runs)
+    check_counts(runs)
     if home.study is None and home.oof is None:
         if home.exploration is not None:
             raise ValueError(
@@ -111,6 +114,54 @@ def check_competition(runs: list) -> None:
                 f"test images. Received: {len(tests[first]):,} and {len(ids):,} ids, "
                 f"{len(ids & tests[first]):,} in common"
             )
+
+
+def check_labels(runs: list) -> None:
+    """Refuse an exploration of other patches than those of the runs, or with other labels.
+
+    Raises:
+        ValueError: names an exploration and a run.
+    """
+    explorations = [run for run in runs if run.patches is not None]
+    for explored, run in itertools.product(explorations, runs):
+        if run.oof is None:
+            continue
+        labels, own = explored.patches.set_index("id")["label"], run.oof["label"]
+        common = labels.index.intersection(own.index)
+        expected = len(own)
+        if is_drawn(explored):  # two draws at random may have nothing in common
+            expected = 0 if is_drawn(run) else 1
+        other = (labels[common] != own[common]).sum()
+        if len(common) < expected or other:
+            raise ValueError(
+                f"{explored.name} and {run.name}: expected an exploration of the patches of the "
+                f"run. Received: {len(labels):,} patches, of which {len(common):,} are among the "
+                f"{len(own):,} of the run, {other:,} of them with another label. Try: explore the "
+                "data that the run was trained on (python build.py eda)"
+            )
+
+
+def check_counts(runs: list) -> None:
+    """Refuse a study, which has no patches' ids, of other data than the runs.
+
+    Raises:
+        ValueError: names a study and a run.
+    """
+    whole = [run for run in runs if "counts" in run.record and not is_drawn(run)]
+    for study, run in itertools.product(whole, whole):
+        own, other = study.record["counts"], run.record["counts"]
+        is_alike = all(own[name] == other[name] for name in ("train", "positive"))
+        if study.study is not None and not is_alike:
+            raise ValueError(
+                f"{study.name} and {run.name}: expected a study of the data of the run. Received: "
+                f"{own['train']:,} patches, {own['positive']:,} with tumor, and "
+                f"{other['train']:,}, {other['positive']:,} with tumor. Try: leave one of them out"
+            )
+
+
+def is_drawn(run: ReportRun) -> bool:
+    """Whether a run has patches that were drawn at random from its folder of data."""
+    return bool(run.settings.get("num_images"))
 
 
 def make_story(runs: list, words: dict, repository: str | None, author: str | None) -> list:

@@ -496,6 +496,59 @@ def test_runs_of_different_competitions_are_refused(run, other):
         story_of(run, other)
 
 
+def draw_patches(folder, num_images):
+    """Say that a run or an exploration has patches drawn at random."""
+    record = read_run_json(folder)
+    record["settings"] = {**record.get("settings", {}), "num_images": num_images}
+    write_record(folder, record)
+
+
+def test_an_exploration_of_other_patches_is_refused(run, explored):
+    patches = pd.read_csv(explored / "patches.csv")
+    refused = r"eda and .*: expected an exploration of the patches of the run"
+
+    def check(rows):
+        rows.to_csv(explored / "patches.csv", index=False)
+        check_runs([read_run(run, run), read_run(explored, run)])
+
+    check(patches)
+    more = patches.assign(id=[f"{n:040x}" for n in range(900, 960)])
+    check(pd.concat([patches, more]))  # the run may have left some out
+    others = pd.concat([patches[30:], more])
+    with pytest.raises(ValueError, match=rf"{refused}.*90 patches, of which 30 are among the 60"):
+        check(others)
+    with pytest.raises(ValueError, match=rf"{refused}.*60 of them with another label"):
+        check(patches.assign(label=1 - patches["label"]))
+    draw_patches(explored, 90)
+    check(others)
+    with pytest.raises(ValueError, match=rf"{refused}.*of which 0 are among"):
+        check(more)
+    draw_patches(run, 60)
+    check(more)  # two draws need not have patches in common
+    with pytest.raises(ValueError, match="another label"):
+        check(others.assign(label=1 - others["label"]))
+
+
+def test_a_study_of_other_data_is_refused(run, explored):
+    study = make_study(run.with_name("study"))
+    record = read_run_json(study)
+    counts = {"train": 60, "positive": 20, "test": 16}
+    for folder, others in ((run, [run, study]), (explored, [study, explored])):
+        own = read_run_json(folder)
+        write_record(folder, {**own, "counts": counts})
+        write_record(study, {**record, "counts": {**counts, "positive": 21}})
+        with pytest.raises(ValueError, match=r"study and .*: expected a study of the data.* 21 wi"):
+            check_runs([read_run(other, others[0]) for other in others])
+        write_record(study, {**record, "counts": counts})
+        check_runs([read_run(other, others[0]) for other in others])
+    write_record(explored, {**own, "counts": {**counts, "train": 90}})
+    settings = {**record["settings"], "num_images": 60}
+    write_record(study, {**record, "counts": counts, "settings": settings})
+    assert "drawn at random (the setting num_images is 60)" in story_of(study, explored)
+    draw_patches(run, 60)
+    assert "drawn at random from the 90 in its folder of data" in story_of(run, explored)
+
+
 @pytest.mark.parametrize(
     "remove, message",
     [
