@@ -146,7 +146,7 @@ def tell_exploration(story: Story, runs: list) -> None:
     story.text("## 2. Exploration")
     run, home = find_explored(runs), runs[0]
     if run is None:
-        story.text(f"To add an exploration of the patches: {HOW_TO_EXPLORE}.")
+        story.prompt(f"To add an exploration of the patches: {HOW_TO_EXPLORE}.")
     else:
         tell_classes(story, run)
         tell_oddities(story, run)

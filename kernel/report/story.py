@@ -30,6 +30,7 @@ class Cell:
         label: "Figure" or "Table" with its number, "" for other cells.
         is_kernel: whether it belongs to the training code, which the page leaves out.
         is_hidden: whether a notebook shows it collapsed.
+        is_prompt: whether it says what its author can do, which is not handed in.
     """
 
     source: str
@@ -70,6 +71,10 @@ class Story:
     def text(self, text: str) -> None:
         """Add a paragraph of Markdown."""
         self.cells.append(Cell(text))
+
+    def prompt(self, text: str) -> None:
+        """Add a paragraph that says what the author can do."""
+        self.cells.append(Cell(text, is_prompt=True))
 
     def code(self, source: str) -> None:
         """Add a cell of code."""

@@ -161,12 +161,21 @@ def test_what_is_asked_of_the_author_is_not_handed_in(runs, tmp_path, monkeypatc
         told.extend(cells)
         return write_draft(draft, runs, cells, words, repository)
 
+    run = shutil.copytree(runs / "other", tmp_path / "run")
+    warnings = ["warning: not trained: fold 1; the same command (push --resume) continues"]
+    warnings += ["warning: vit is left out: no weights. Try: build.py weights; cut"]
+    write_record(run, {**read_run_json(run), "warnings": warnings})
+    pushed = {"service": "Kaggle", "recipe": "fast", "build_id": "0" * 10}
+    (run / "push.json").write_text(json.dumps(pushed))
     write_draft = handin.write_draft
     monkeypatch.setattr(handin, "write_draft", keep)
     monkeypatch.setattr(handin, "publish", lambda cells, draft: None)
-    hand_in([runs / "other"], tmp_path / "out", say=lambda line: None)
+    hand_in([run], tmp_path / "out", say=lambda line: None)
     text = "\n".join(cell.source for cell in told)
-    assert "Your words" not in text and "--repository" not in text
+    asked = ("Your words", "--repository", "build.py", "To add", "screenshot.png")
+    assert not [words for words in (*asked, "--resume") if words in text]
+    assert "- warning: not trained: fold 1\n- warning: vit is left out: no weights; cut" in text
+    assert "This run was not submitted." in text
     assert {cell.slot for cell in told} == {*SLOTS, ""}  # to be written in the notebook
     assert "## 6. Repository and leaderboard" in text
     checklist = (tmp_path / "out" / "CHECKLIST.md").read_text("utf-8")

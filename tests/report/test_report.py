@@ -432,7 +432,7 @@ def test_a_study_of_heads_says_nothing_that_one_of_them_lacks(run):
 
 
 def test_only_a_pushed_run_is_told_to_be_submitted(run):
-    advice = "This run was not submitted yet (`python build.py submit`"
+    advice = "To submit it: `python build.py submit`"
     text = story_of(run)
     assert "This run was not submitted." in text and "build.py submit" not in text
     pushed = {"service": "Kaggle", "recipe": "fast", "build_id": "0" * 10}
