@@ -13,13 +13,20 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import run_python
-from report_runs import make_exploration, make_run, make_study, read_run_json, write_record
+from report_runs import (
+    make_exploration,
+    make_run,
+    make_several,
+    make_study,
+    read_run_json,
+    write_record,
+)
 
 from kernel import locks
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
 from kernel.report.appendix import find_page, tell_appendix
-from kernel.report.checklist import check_rubric, list_labels, render_checklist
+from kernel.report.checklist import check_rubric, list_labels, list_techniques, render_checklist
 from kernel.report.handin import hand_in, render_readme
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.reading import read_run
@@ -150,7 +157,12 @@ def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(ha
     assert f"Architectures, 25 points: {several}" in missing
     assert "Conclusion, 15 points: your own conclusion is missing" in missing
     assert not [line for line in missing if line.startswith(("Results", "Deliverables"))]
-    assert "- [x] your analysis: write it below `## results` in words.md" in text
+    assert (
+        "- [x] your analysis of what helped and why: write it below `## results` in words.md"
+        in text
+    )
+    for paragraph in ("Cleaning", "Plan", "What helped and what did not", "Next steps"):
+        assert re.search(rf"- \[x\] [a-z ]+: \*{paragraph}\*\n", text)
     assert re.search(r"- \[x\] figures such as histograms: Figures 1 to \d+", text)
 
 
@@ -190,16 +202,50 @@ def test_the_figures_of_a_section_are_listed(count, shown):
     assert list_labels([Cell("## 1. Data"), *labels, Cell("## 2. More")], 1) == shown
 
 
+def test_techniques_are_those_of_the_runs(runs, tmp_path):
+    known = read_run(runs / "other", runs / "other")
+
+    def list_of(*members, **changes):
+        settings = {} if members else {**known.settings, "augmentation": "none", "tta": "none"}
+        record = {**known.record, "settings": {**settings, **changes}, "members": members}
+        return list_techniques([dataclasses.replace(known, record=record)])
+
+    average = ["the average of several networks"]
+    assert list_of(folds=[0]) == list_of("one") == []
+    assert list_of(folds=[0], num_seeds=3) == list_of(num_folds=2) == average
+    assert list_of("one", "two") == average  # a blend
+    assert list_of(folds=[0], tta="flip", stain_jitter=0.1) == [
+        "augmentation",
+        "test-time augmentation",
+    ]
+    several = read_run(make_several(tmp_path / "several"), tmp_path)
+    assert len(list_techniques([several])) == 3
+
+
+def test_a_blend_alone_misses_the_networks_and_the_cleaning_of_its_members(runs):
+    run = read_run(runs / "other", runs / "other")
+    blend = dataclasses.replace(run, record={"recipe": "", "oof_auc": 0.9, "members": ["a", "b"]})
+    parts = check_rubric([blend], [], dict.fromkeys(SLOTS, "words"), None, None)
+    assert "the cleaning of the data" in parts[1].missing
+    assert "a description of the architecture" in parts[2].missing
+    assert "add a run of a known network, such as the members of a blend" in render_checklist(parts)
+
+
 def test_a_bare_run_misses_what_other_runs_would_bring(runs):
     run = read_run(runs / "other", runs / "other")
     words = dict.fromkeys(SLOTS, "words")
     parts = check_rubric([run], [], words, None, None)
     assert [part.missing for part in parts] == [
         [],
-        ["figures such as histograms"],
+        ["figures such as histograms", "the cleaning of the data", "a plan of analysis"],
         ["a comparison of several architectures", "tuned hyperparameters"],
-        ["tables and figures of the results", "a summary of the tuning", "a comparison of runs"],
-        [],
+        [
+            "tables and figures of the results",
+            "a summary of the tuning",
+            "a comparison of runs",
+            "what helped",
+        ],
+        ["improvements to try in the future"],
         [
             "a Jupyter notebook with model building and training",
             "the address of the public repository",
