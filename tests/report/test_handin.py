@@ -43,6 +43,8 @@ nbclient.NotebookClient(notebook, kernel_name="python3").execute()
 print(len(notebook.cells))
 """
 PROBE = """({
+  scrolling: [...document.querySelectorAll(".wide")]
+      .filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText),
   wide: [...document.querySelectorAll("main *")].filter(e => !e.closest(".wide"))
       .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML),
   scroll: document.scrollingElement.scrollWidth,
@@ -516,13 +518,17 @@ def test_the_command_hands_in(runs, tmp_path):
 def test_the_page_in_a_browser_and_on_paper(handed, tmp_path, width):
     with browser.open_page(handed[0] / "report.html", tmp_path / "profile", width) as page:
         found = page.ask(PROBE)
+        shown_text = page.ask(
+            "[...document.querySelectorAll('h2, caption, td')].map(e => e.innerText).join(' ')"
+        )
         page.capture(tmp_path / "report.png")
         page.print_page(tmp_path / "report.pdf")
         page.call("Emulation.setEmulatedMedia", media="print")
         page.resize(673)  # A4 without its margins, in CSS pixels
         cut = page.ask(CUT)
     assert found.pop("images") > 10
-    assert found == {"wide": [], "scroll": width, "small": 0, "broken": 0, "silent": 0}
+    known = {"scrolling": [], "wide": [], "scroll": width, "small": 0, "broken": 0, "silent": 0}
+    assert found == known
     assert cut == []
     methods = [event["method"] for event in page.events]
     shown = {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"}
@@ -531,3 +537,8 @@ def test_the_page_in_a_browser_and_on_paper(handed, tmp_path, width):
     own = ("data:", "chrome:")  # in the page, and the browser's own
     assert [url.split(":")[0] for url in requests if not url.startswith(own)] == ["file"]
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    if shutil.which("pdftotext"):
+        command = ["pdftotext", tmp_path / "report.pdf", "-"]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        words = set(re.findall(r"\w{3,}", printed))
+        assert set(re.findall(r"\w{3,}", shown_text)) - words == set()
