@@ -45,9 +45,12 @@ class Browser:
         assert "error" not in answer, answer
         return answer["result"]
 
-    def wait(self, event):
-        """Read until an event has come."""
-        while event not in [known["method"] for known in self.events]:
+    def wait(self, event, **parameters):
+        """Read until an event with these parameters has come."""
+        while not any(
+            known["method"] == event and parameters.items() <= known["params"].items()
+            for known in self.events
+        ):
             self.read()
 
     def read(self):
@@ -109,8 +112,9 @@ def open_page(page, profile, width):
         for part in ("Page", "Network", "Log", "Runtime"):
             browser.call(f"{part}.enable")
         browser.resize(width)
-        browser.call("Page.navigate", url=Path(page).resolve().as_uri())
-        browser.wait("Page.loadEventFired")
+        browser.call("Page.setLifecycleEventsEnabled", enabled=True)
+        loader = browser.call("Page.navigate", url=Path(page).resolve().as_uri())["loaderId"]
+        browser.wait("Page.lifecycleEvent", name="load", loaderId=loader)  # not of the empty page
         yield browser
         browser.session = None
         browser.call("Browser.close")

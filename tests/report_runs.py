@@ -204,11 +204,15 @@ def write_record(folder, record):
     (folder / "run.json").write_text(json.dumps(record), "utf-8")
 
 
+def assess(runs):
+    """Assess the first run, as `write_report` does."""
+    if runs[0].oof is None:
+        return None
+    return assess_run(runs[0], read_members(runs[0]), find_stains(runs))
+
+
 def draw(runs):
     """Assess the first run and draw the pictures, as `write_report` does."""
-    members = read_members(runs[0])
-    assessment = None
-    if runs[0].oof is not None:
-        assessment = assess_run(runs[0], members, find_stains(runs))
-    draw_pictures(runs, members, assessment)
+    assessment = assess(runs)
+    draw_pictures(runs, read_members(runs[0]), assessment)
     return assessment

@@ -9,13 +9,14 @@ import pandas as pd
 from pcam_kaggle.analysis.agreement import correlate_members, measure_seeds, score_one_view
 from pcam_kaggle.analysis.evaluation import Evaluation, StainScores, evaluate_predictions
 from pcam_kaggle.analysis.scores import Comparison, compare_auc
-from pcam_kaggle.system.files import write_json
+from pcam_kaggle.system.files import read_json, write_json
 from pcam_kaggle.system.records import Member, load_member
 
 from ..predictions import compare_oof
 from .checks import make_record, wrong
 from .reading import ReportRun
 
+EVALUATION = "evaluation.json"
 MAX_PATCHES = 10_000_000
 
 
@@ -103,6 +104,7 @@ def assess_run(run: ReportRun, members: list, stains: pd.Series | None) -> Asses
         stains: stains by patch id, or None; then those that an older run measured.
     """
     evaluation = evaluate_run(run, stains)
+    write_json(run.made / EVALUATION, evaluation)
     positions = list_positions(members)
     if len(positions) != len(run.oof):  # a blend, or a run without its networks
         adds = run.record.get("evaluation", {}).get("adds", {})
@@ -141,7 +143,7 @@ def list_positions(members: list) -> np.ndarray:
 
 
 def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
-    """Evaluate a run's out-of-fold predictions, and write evaluation.json."""
+    """Evaluate a run's out-of-fold predictions."""
     known = None
     if stains is not None:
         known = stains.reindex(run.oof.index).fillna(-1).astype(int).to_numpy()
@@ -152,5 +154,12 @@ def evaluate_run(run: ReportRun, stains: pd.Series | None) -> Evaluation:
         rows = run.record.get("evaluation", {}).get("by_stain", [])
         by_stain = tuple(make_record(StainScores, row) for row in rows)
         evaluation = dataclasses.replace(evaluation, by_stain=by_stain)
-    write_json(run.folder / "evaluation.json", evaluation)
     return evaluation
+
+
+def keep_interval(run: ReportRun) -> None:
+    """Write evaluation.json of a run that is compared, unless that of its own report says it."""
+    path, evaluation = run.made / EVALUATION, evaluate_run(run, None)
+    known = read_json(path).get("interval") if path.is_file() else None
+    if known != [*evaluation.interval]:
+        write_json(path, evaluation)

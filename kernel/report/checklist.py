@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+from .methods import gather_settings, is_augmented
 from .networks import list_names
 from .reading import ReportRun, find_explored
 from .words import WORDS
@@ -13,7 +14,7 @@ SECTIONS = {  # by its number in the report: title, points, and its slot with wh
     1: ("Problem and data", 5, "problem", "the problem in your own words"),
     2: ("Exploration", 15, "exploration", "your reading of the figures"),
     3: ("Architectures", 25, "architectures", "your reasoning"),
-    4: ("Results and analysis", 35, "results", "your analysis"),
+    4: ("Results and analysis", 35, "results", "your analysis of what helped and why"),
     5: ("Conclusion", 15, "conclusion", "your own conclusion"),
 }
 
@@ -62,13 +63,12 @@ def check_rubric(
     Returns:
         The parts of the rubric, whose points sum up to 125.
     """
-    made = {1: ask_data, 2: ask_exploration, 3: ask_architectures, 4: ask_results}
+    made = {1: ask_data, 2: ask_exploration, 3: ask_architectures, 4: ask_results, 5: ask_future}
     parts = []
     for number, (title, points, slot, lacking) in SECTIONS.items():
         shown = list_labels(cells, number)
-        answers = [*made[number](runs, shown)] if number in made else []
-        if number == 5:
-            answers.append(Answer("an interpretation of the results", "the sentences of section 5"))
+        told = "\n".join(cell.source for cell in cells if not cell.is_code and not cell.slot)
+        answers = [*made[number](runs, shown, told)]
         text = f"write it below `## {slot}` in {WORDS}"
         answers.append(Answer(lacking, text, words[slot] != ""))
         parts.append(Part(title, points, answers))
@@ -95,7 +95,7 @@ def list_labels(cells: list, number: int) -> str:
     return ", ".join(names)
 
 
-def ask_data(runs: list, shown: str) -> Iterator[Answer]:
+def ask_data(runs: list, shown: str, told: str) -> Iterator[Answer]:
     """Section 1: the challenge, and the size, dimension and structure of the data."""
     yield Answer("a description of the challenge", "the text of section 1")
     counts = runs[0].record.get("counts")
@@ -103,18 +103,28 @@ def ask_data(runs: list, shown: str) -> Iterator[Answer]:
     yield Answer("size, dimension and structure of the data", text, bool(counts))
 
 
-def ask_exploration(runs: list, shown: str) -> Iterator[Answer]:
-    """Section 2: visualizations and cleaning."""
+def ask_exploration(runs: list, shown: str, told: str) -> Iterator[Answer]:
+    """Section 2: visualizations, cleaning and the plan of analysis."""
     there = find_explored(runs) is not None
     text = shown if there else "add an exploration (`python build.py eda`, then `handin ... eda`)"
     yield Answer("figures such as histograms", text, there)
-    yield Answer("the cleaning of the data", "the paragraph *Cleaning* of section 2")
+    more = "name a run that trains first, not a blend"
+    yield find_paragraph("the cleaning of the data", told, "**Cleaning.**", more)
+    more = "add an exploration, as above"
+    yield find_paragraph("a plan of analysis", told, "**Plan.**", more)
 
 
-def ask_architectures(runs: list, shown: str) -> Iterator[Answer]:
+def find_paragraph(question: str, told: str, heading: str, more: str) -> Answer:
+    """Whether the report has a paragraph; `more` says what to add if it does not."""
+    is_there = re.search(rf"(?m)^{re.escape(heading)}", told) is not None
+    return Answer(question, f"*{heading.strip('#*. ')}*" if is_there else more, is_there)
+
+
+def ask_architectures(runs: list, shown: str, told: str) -> Iterator[Answer]:
     """Section 3: the networks, several of them, and tuning."""
     names = {name for run in runs for name, _ in list_names(run).values() if name}
-    yield Answer("a description of the architecture", shown or "section 3 names none", bool(names))
+    more = "add a run of a known network, such as the members of a blend"
+    yield Answer("a description of the architecture", shown if names else more, bool(names))
     more = "add a run of another recipe, or a study that compares networks"
     text = f"{len(names)} networks" if len(names) > 1 else more
     yield Answer("a comparison of several architectures", text, len(names) > 1)
@@ -128,7 +138,7 @@ def ask_tuning(runs: list, question: str) -> Answer:
     return Answer(question, text, trials > 1)
 
 
-def ask_results(runs: list, shown: str) -> Iterator[Answer]:
+def ask_results(runs: list, shown: str, told: str) -> Iterator[Answer]:
     """Section 4: results in tables and figures, the tuning, the comparison, techniques."""
     yield Answer("tables and figures of the results", shown or "section 4 has none", shown != "")
     yield ask_tuning(runs, "a summary of the tuning")
@@ -136,13 +146,43 @@ def ask_results(runs: list, shown: str) -> Iterator[Answer]:
     more = "add another run, for a comparison on the same patches"
     text = f"{compared} runs" if compared > 1 else more
     yield Answer("a comparison of runs", text, compared > 1)
-    settings = runs[0].settings
-    known = {"augmentation": "augmentation", "tta": "test-time augmentation"}
-    names = [text for name, text in known.items() if settings.get(name, "none") != "none"]
-    num_networks = len(runs[0].record.get("fold_auc", {}))
-    used = names + ["the average of several networks"] * (num_networks > 1)
+    used = list_techniques(runs)
     text = ", ".join(used) or "no augmentation, no test-time views, and one network"
     yield Answer("techniques that improve training or performance", text, bool(used))
+    more = "add another run or a study to compare"
+    yield find_paragraph("what helped", told, "### What helped and what did not", more)
+
+
+def list_techniques(runs: list) -> list[str]:
+    """What runs do for a better score, beside training a network."""
+    settings = [
+        own
+        for run in runs
+        for own in [gather_settings(run.settings, name) for name in run.members] or [run.settings]
+    ]
+    found = {
+        "augmentation": any(map(is_augmented, settings)),
+        "test-time augmentation": any(own.get("tta", "none") != "none" for own in settings),
+        "the average of several networks": any(count_averaged(run) > 1 for run in runs),
+    }
+    return [name for name, is_used in found.items() if is_used]
+
+
+def count_averaged(run: ReportRun) -> int:
+    """How many predictions a run averages: of a blend's members, or of its networks."""
+    settings = run.settings
+    if run.oof is None or not settings:  # a study or an exploration, or a blend
+        return len(run.record.get("members", ()))
+    num_folds = len(settings.get("folds", ())) or settings.get("num_folds", 1)
+    num_missing = len(run.record.get("not_trained", ()))
+    return max(len(run.methods), num_folds * settings.get("num_seeds", 1) - num_missing)
+
+
+def ask_future(runs: list, shown: str, told: str) -> Iterator[Answer]:
+    """Section 5: the interpretation, and improvements."""
+    yield Answer("an interpretation of the results", "the sentences of section 5")
+    more = "none follows from the numbers, so name some in your own words"
+    yield find_paragraph("improvements to try in the future", told, "**Next steps.**", more)
 
 
 def ask_deliverables(

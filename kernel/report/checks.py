@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import reprlib
 from pathlib import Path
 
@@ -93,6 +94,7 @@ EXPLORATION = describe(
 )
 SCORE = {"type": "string", "pattern": r"^(\d+(\.\d+)?)?\Z"}
 SUBMISSION = describe({}, public_score=SCORE, private_score=SCORE)
+SURROGATE = re.compile("[\ud800-\udfff]")
 MARKS = {"\\": "\\\\", "&": "&amp;", "<": "&lt;", ">": "&gt;", "[": "\\[", "]": "\\]"}
 MARKS |= {"*": "\\*", "`": "'", "|": "&#124;", "~": "\\~", "#": "\\#", "$": "&#36;"}
 
@@ -206,14 +208,16 @@ def escape(value: object, path: Path | None = None) -> object:
     """A value of a JSON file with its texts as Markdown that shows them as they are.
 
     Raises:
-        ValueError: a number that is not finite; names the file.
+        ValueError: a number that is not finite, or half a surrogate pair; names the file.
     """
     if isinstance(value, str):
+        if path and SURROGATE.search(value):  # json.loads takes it, no file can hold it
+            raise wrong(path, "its texts", "whole characters", ascii(reprlib.repr(value)))
         shown = (mark for mark in " ".join(value.split()) if mark.isprintable())
         text = "".join(MARKS.get(mark, mark) for mark in shown)
         return text.replace("://", "&#58;//")  # no address becomes a link
     if isinstance(value, dict):
-        return {escape(name): escape(entry, path) for name, entry in value.items()}
+        return {escape(name, path): escape(entry, path) for name, entry in value.items()}
     if isinstance(value, list):
         return [escape(entry, path) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -99,7 +99,8 @@ def tell_problem(story: Story, runs: list) -> None:
 def describe_size(home: ReportRun, explored: ReportRun | None) -> str:
     """How many patches a run used, and of how many."""
     counts, drawn = home.record["counts"], home.settings.get("num_images", 0)
-    whole = explored and not explored.settings.get("num_images", 0)
+    is_checked = home.oof is not None  # that the patches of both are the same
+    whole = is_checked and explored and not explored.settings.get("num_images", 0)
     total = explored.record.get("counts", {}).get("train") if whole else None
     used = f"{counts['train']:,} labeled patches"
     if drawn and total and total > counts["train"]:
@@ -145,7 +146,7 @@ def tell_exploration(story: Story, runs: list) -> None:
     story.text("## 2. Exploration")
     run, home = find_explored(runs), runs[0]
     if run is None:
-        story.text(f"To add an exploration of the patches: {HOW_TO_EXPLORE}.")
+        story.prompt(f"To add an exploration of the patches: {HOW_TO_EXPLORE}.")
     else:
         tell_classes(story, run)
         tell_oddities(story, run)

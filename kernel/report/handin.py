@@ -29,7 +29,9 @@ DRAFT = f"{PARTIAL}handin-"  # starts the name of the folder that is moved in th
 LEFT = (f"{DRAFT}*", f"{PARTIAL}{'[0-9a-f]' * 8}-*", f"data/{PARTIAL}{'[0-9a-f]' * 8}-*")
 AUTHORS = ("README.md", "CHECKLIST.md")  # stay as they are where the author changed them
 NAMES = re.compile(r"""["'/](\w+\.(?:csv|json|png))["']""")  # of files, in code
-NO_ADDRESS = re.compile(r"\n\nThe code: no address yet[^\n]*")  # what section 6 asks for
+ADVICE = re.compile(
+    r"; the same command \(push --resume\) continues|\. Try: [^;\n]*"
+)  # of warnings
 MADE = ("report.html", KERNEL, PICTURE)
 
 README = """\
@@ -102,9 +104,12 @@ def hand_in(
         check_unchanged(out, written)
         words = take_words(out, runs[0].folder)
         repository = repository or earlier or find_repository(out)
-        cells = [drop_prompts(cell) for cell in make_story(runs, words, repository, author)]
         with tempfile.TemporaryDirectory(dir=out, prefix=DRAFT) as scratch:
-            draft = Path(scratch)
+            draft = Path(scratch) / "draft"
+            runs = [dataclasses.replace(run, made=Path(scratch) / run.place) for run in runs]
+            for run in runs:
+                run.made.mkdir(parents=True)
+            cells = drop_prompts(make_story(runs, words, repository, author))
             parts = write_draft(draft, runs, cells, words, repository)
             kept = move(draft, out, written, repository)
     num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
@@ -201,11 +206,17 @@ def write_draft(draft: Path, runs: list, cells: list, words: dict, repository: s
     return parts
 
 
-def drop_prompts(cell: Cell) -> Cell:
-    """A cell without what asks its author for something, which CHECKLIST.md does."""
-    if cell.slot and not cell.words:  # a comment is not shown, and can be written over
-        return dataclasses.replace(cell, source=f"<!-- {cell.slot} -->")
-    return dataclasses.replace(cell, source=NO_ADDRESS.sub("", cell.source))
+def drop_prompts(cells: list[Cell]) -> list[Cell]:
+    """The cells without what asks their author for something, which CHECKLIST.md does."""
+    kept = []
+    for cell in cells:
+        if cell.slot and not cell.words:  # a comment is not shown, and can be written over
+            kept.append(dataclasses.replace(cell, source=f"<!-- {cell.slot} -->"))
+        elif cell.slot or cell.is_code:
+            kept.append(cell)
+        elif not cell.is_prompt:  # the warnings of a run end with advice
+            kept.append(dataclasses.replace(cell, source=ADVICE.sub("", cell.source)))
+    return kept
 
 
 def copy_data(run: ReportRun, folder: Path, code: str) -> None:
@@ -213,7 +224,7 @@ def copy_data(run: ReportRun, folder: Path, code: str) -> None:
     folder.mkdir(parents=True)
     for name in sorted(set(NAMES.findall(code))):
         if run.has(name):
-            shutil.copyfile(run.folder / name, folder / name)
+            shutil.copyfile(run.find(name), folder / name)
 
 
 def render_readme(run: ReportRun, trained: ReportRun | None, has_picture: bool) -> str:

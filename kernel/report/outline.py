@@ -52,8 +52,7 @@ missing = [place for place in RUNS.values() if not Path(place, "run.json").is_fi
 if missing:
     raise FileNotFoundError(
         f"Expected: the folders of the runs beside this one. Received: no {{', '.join(missing)}}. "
-        "Try: run this notebook where it was written; a folder that can be moved is written by "
-        "python build.py handin"
+        "Try: run this notebook where it was written"
     )
 pd.set_option("display.max_colwidth", None)
 runs = {{name: read(name, "run.json") for name in RUNS}}

@@ -1,6 +1,7 @@
 """An executed notebook as one self-contained page, safe to open whoever wrote its text."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import bleach
@@ -8,6 +9,7 @@ import jinja2
 import nbformat
 from bs4 import BeautifulSoup, Tag
 from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html.jinja"
 TAGS = {"a", "p", "div", "span", "br", "hr", "img", "figure", "figcaption", "blockquote", "nav"}
@@ -23,6 +25,13 @@ LONG_ID, ID_DIGITS = re.compile(r"[0-9a-f]{16,}"), 8
 # In Markdown, what is neither a plain tag or an address of https nor a path in this folder.
 UNSAFE_TAG = re.compile(rf"<(?=[a-zA-Z/!?])(?!/?(?:{'|'.join(TAGS - {'img'})})\s*/?>|https://)")
 UNSAFE_ADDRESS = re.compile(r"\](?=[(:]\s*<?(?!https://|#|(?!//)[\w./%-]*(?:[\s#?)>]|\Z)))")
+# What renderers make a link of: no https, and www. for http.
+UNSAFE_LINK = re.compile(r"(?i)\b(?:http|ftp)://|(?<![/\w])www\.(?=\w)")
+CODE = re.compile(  # fenced, indented, and between backticks
+    r"^ {0,3}(?P<fence>`{3,}|~{3,}).*?(?:^ {0,3}(?P=fence)|\Z)|^(?: {4}|\t).+?$"
+    r"|(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)",
+    re.DOTALL | re.MULTILINE,
+)
 NUMBER = re.compile(r"[+\-\u2212]?[\d,.]+( ?%)?|[-\u2013\u2014]?")
 UNSHOWN = {"empty", "kernel"}  # tags of cells: no words yet, the training code
 
@@ -59,9 +68,35 @@ def clean_markdown(text: str) -> str:
     """Markdown that anybody may have written, as it may stand in a notebook.
 
     HTML but for plain tags is shown as text, as are links and pictures of other addresses than
-    https or a file's path.
+    https or a file's path. Code stays as it is, where the parser agrees that it is code.
     """
-    return UNSAFE_ADDRESS.sub(r"]\\", UNSAFE_TAG.sub("&lt;", text))
+    parts, end = [], 0
+    for code in CODE.finditer(text):
+        parts += [disarm(text[end : code.start()]), code[0]]
+        end = code.end()
+    cleaned = "".join([*parts, disarm(text[end:])])
+    tokens, _ = MarkdownWithMath(renderer=None).parse(cleaned)
+    num_in_code = sum(map(count_unsafe, list_code(tokens)))
+    return cleaned if count_unsafe(cleaned) == num_in_code else disarm(text)
+
+
+def disarm(text: str) -> str:
+    """Markdown whose unsafe tags and addresses are shown as text, also those in code."""
+    text = UNSAFE_ADDRESS.sub(r"]\\", UNSAFE_TAG.sub("&lt;", text))
+    return UNSAFE_LINK.sub(lambda m: m[0].replace(":", "&#58;").replace(".", "&#46;"), text)
+
+
+def count_unsafe(text: str) -> int:
+    """How many unsafe tags and addresses Markdown holds."""
+    return sum(len(kind.findall(text)) for kind in (UNSAFE_TAG, UNSAFE_ADDRESS, UNSAFE_LINK))
+
+
+def list_code(tokens: list) -> Iterator[str]:
+    """The code in the tokens of parsed Markdown."""
+    for token in tokens:
+        if token["type"] in ("block_code", "codespan"):
+            yield token["raw"]
+        yield from list_code(token.get("children", ()))
 
 
 def is_allowed(tag: str, name: str, value: str) -> bool:

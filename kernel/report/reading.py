@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ from .checks import (
 HISTORY = ("fold", "seed", "epoch", "accuracy", "auc", "val_accuracy", "val_auc")
 PATCHES = ("label", "brightness", "tissue", "stain")  # columns of patches.csv
 TRIALS_PER_SETTING = 10  # completed ones, below which a study cannot tell what matters
+MADE = re.compile(  # what the report makes of a run
+    r"(curves|roc|scores|errors|gradcam|study|network_\w+)\.png|(evaluation|tables)\.json"
+)
 OLD_CLASSES = {"no tumour": "no tumor", "tumour": "tumor"}
 
 
@@ -36,6 +40,7 @@ class ReportRun:
     Attributes:
         folder: its folder.
         name: the folder's name; in a report, that of `name_runs`.
+        made: the folder of what the report makes of it, by default the same.
         place: the folder relative to the report's, as the notebook finds it.
         record: its run.json, as `read_result` returns it; all texts escaped for Markdown, and
             without entries that are null.
@@ -49,6 +54,7 @@ class ReportRun:
     """
 
     folder: Path
+    made: Path
     name: str
     place: str
     record: dict
@@ -72,7 +78,11 @@ class ReportRun:
 
     def has(self, name: str) -> bool:
         """Whether the run has a file of this name."""
-        return (self.folder / name).is_file()
+        return self.find(name).is_file()
+
+    def find(self, name: str) -> Path:
+        """The path of a file of the run, or of one that the report makes of it."""
+        return (self.made if MADE.fullmatch(name) else self.folder) / name
 
     def join(self, name: str) -> str:
         """The path of a file of the run as the notebook finds it."""
@@ -155,6 +165,7 @@ def read_run(folder: Path, home: Path) -> ReportRun:
     path = folder / "submit.json"
     return ReportRun(
         folder=folder,
+        made=folder,
         name=folder.resolve().name,
         place=Path(os.path.relpath(folder, home)).as_posix(),
         record=record,

@@ -191,7 +191,7 @@ def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
         caption = "Errors by color of stain, at the same threshold."
         story.table("stains", BY_STAIN, caption)
     else:
-        story.text(f"To add the errors by color of stain: {HOW_TO_EXPLORE}.")
+        story.prompt(f"To add the errors by color of stain: {HOW_TO_EXPLORE}.")
 
 
 def tell_gains(story: Story, assessment: Assessment) -> None:

@@ -30,6 +30,7 @@ class Cell:
         label: "Figure" or "Table" with its number, "" for other cells.
         is_kernel: whether it belongs to the training code, which the page leaves out.
         is_hidden: whether a notebook shows it collapsed.
+        is_prompt: whether it says what its author can do, which is not handed in.
     """
 
     source: str
@@ -39,6 +40,12 @@ class Cell:
     label: str = ""
     is_kernel: bool = False
     is_hidden: bool = False
+    is_prompt: bool = False
+
+
+def quote(text: str) -> str:
+    """A text as a literal of Python, in double quotes."""
+    return json.dumps(text, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 class Story:
@@ -65,6 +72,10 @@ class Story:
         """Add a paragraph of Markdown."""
         self.cells.append(Cell(text))
 
+    def prompt(self, text: str) -> None:
+        """Add a paragraph that says what the author can do."""
+        self.cells.append(Cell(text, is_prompt=True))
+
     def code(self, source: str) -> None:
         """Add a cell of code."""
         self.cells.append(Cell(source, is_code=True))
@@ -77,7 +88,7 @@ class Story:
         number = 1 + len(set(self.figures.values()))
         self.figures[path] = number
         self.figures.setdefault(name, number)  # wherever the report finds it
-        source = f"show({json.dumps(path)}, {json.dumps(alt)})"
+        source = f"show({quote(path)}, {quote(alt)})"
         self.cells.append(Cell(source, is_code=True, label=f"Figure {number}"))
         self.text(f"**Figure {number}.** {caption}")
 
@@ -93,7 +104,7 @@ class Story:
         source = self.keep(name, source)
         self.tables[name] = number = len(self.tables) + 1
         lines = textwrap.wrap(f"Table {number}. {caption}", 90, break_on_hyphens=False)
-        parts = [json.dumps(f"{line} ") for line in lines[:-1]] + [json.dumps(lines[-1])]
+        parts = [quote(f"{line} ") for line in lines[:-1]] + [quote(lines[-1])]
         text = "".join(f"    {part}\n" for part in parts)
         source = f"{source}\nshow_table(\n    table,\n{text})"
         self.cells.append(Cell(source, is_code=True, label=f"Table {number}"))

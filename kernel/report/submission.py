@@ -11,13 +11,13 @@ ADDRESS = ":/?#[]@!$&'()*+,;=%~"  # what an address may hold besides letters and
 
 def tell_hand_in(story: Story, home: ReportRun, repository: str | None) -> None:
     """Section 6."""
+    story.text("## 6. Repository and leaderboard")
     if repository and repository.startswith("https://"):
-        address = f"The code: <{urllib.parse.quote(repository, safe=ADDRESS)}>"
+        story.text(f"The code: <{urllib.parse.quote(repository, safe=ADDRESS)}>")
     elif repository:
-        address = f"The code: {escape(repository)}"
+        story.text(f"The code: {escape(repository)}")
     else:
-        address = "The code: no address yet. Give one with `--repository URL`."
-    story.text(f"## 6. Repository and leaderboard\n\n{address}")
+        story.prompt("The code: no address yet. Give one with `--repository URL`.")
     board = name_board(home).strip(",")
     public, private = (home.scores.get(f"{name}_score") or "none" for name in ("public", "private"))
     story.figure(
@@ -29,22 +29,22 @@ def tell_hand_in(story: Story, home: ReportRun, repository: str | None) -> None:
     caption = "A screenshot that the author has added (screenshot.png)."
     story.figure(home, "screenshot.png", caption, "Screenshot of the leaderboard's page")
     if "leaderboard.png" not in story.figures:
-        story.text(describe_submission(home))
+        tell_submission(story, home)
 
 
-def describe_submission(home: ReportRun) -> str:
+def tell_submission(story: Story, home: ReportRun) -> None:
     """Whether a run was submitted, and how to do that where it can be done."""
     if home.study is not None:
-        return "A study submits nothing."
-    shown = "A `screenshot.png` in its folder is shown here."
+        story.text("A study submits nothing.")
+        return
+    story.text(f"This run was {'' if home.scores else 'not '}submitted.")
+    shown = "a `screenshot.png` in the folder of the run is shown here."
     if home.scores:
-        return f"This run was submitted. For its scores: `python build.py leaderboard`. {shown}"
-    if not home.has("push.json"):
-        return "This run was not submitted."
-    return (
-        "This run was not submitted yet (`python build.py submit`, then `python build.py "
-        f"leaderboard`). {shown}"
-    )
+        story.prompt(f"For its scores: `python build.py leaderboard`; {shown}")
+    elif home.has("push.json"):
+        story.prompt(
+            "To submit it: `python build.py submit`, then `python build.py leaderboard`; " + shown
+        )
 
 
 def name_board(home: ReportRun, board: str = "") -> str:

@@ -1,7 +1,6 @@
 """The author's own words: words.md and what was changed in the notebook."""
 
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
@@ -22,15 +21,27 @@ def take_words(home: Path, earlier: Path) -> dict:
         earlier: folder of an earlier report, whose words a new one begins with.
     """
     if (earlier / WORDS).is_file() and not (home / WORDS).exists():
-        gather_words(earlier)  # also those in its notebook
-        shutil.copyfile(earlier / WORDS, home / WORDS)
+        write_words(home, read_all_words(earlier))
     return gather_words(home)
 
 
 def gather_words(home: Path) -> dict:
-    """The author's own words by slot, with those that were written in the notebook.
+    """The author's own words by slot, as `read_all_words`; writes words.md with all of them."""
+    words = read_all_words(home)
+    write_words(home, words)
+    return words
 
-    Writes words.md with a heading for every slot.
+
+def write_words(home: Path, words: dict) -> None:
+    """Write words.md with a heading for every slot."""
+    blocks = [
+        f"## {slot}\n<!-- {prompt} -->\n\n{words[slot]}".rstrip() for slot, prompt in SLOTS.items()
+    ]
+    write_text(home / WORDS, "\n\n".join([INTRO, *blocks]) + "\n")
+
+
+def read_all_words(home: Path) -> dict:
+    """The author's own words by slot, with those that were written in the notebook.
 
     Args:
         home: folder of the report.
@@ -50,10 +61,6 @@ def gather_words(home: Path) -> dict:
                     "one of them. Received: changes in both. Try: undo one"
                 )
             words[slot] = edited
-    blocks = [
-        f"## {slot}\n<!-- {prompt} -->\n\n{words[slot]}".rstrip() for slot, prompt in SLOTS.items()
-    ]
-    write_text(path, "\n\n".join([INTRO, *blocks]) + "\n")
     return words
 
 

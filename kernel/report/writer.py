@@ -1,5 +1,6 @@
 """The report of a run: an executed notebook and one self-contained page."""
 
+import itertools
 import re
 import subprocess
 import urllib.parse
@@ -12,13 +13,13 @@ from pcam_kaggle.system.files import write_beside, write_json
 
 from ..files import write_text
 from ..predictions import read_table
-from .assessment import assess_run, evaluate_run, read_members
+from .assessment import assess_run, keep_interval, read_members
 from .names import name_runs
 from .notebook import build_notebook, execute_notebook
 from .outline import tell
 from .page import render_page
 from .pictures import draw_pictures
-from .reading import find_stains, read_run
+from .reading import ReportRun, find_stains, read_run
 from .story import TABLES
 from .words import WORDS, gather_words
 
@@ -80,6 +81,8 @@ def check_runs(runs: list) -> None:
             "expected each run once, in folders of different names. Received: " + ", ".join(names)
         )
     check_competition(runs)
+    check_labels(runs)
+    check_counts(runs)
     if home.study is None and home.oof is None:
         if home.exploration is not None:
             raise ValueError(
@@ -114,10 +117,58 @@ def check_competition(runs: list) -> None:
             )
 
 
-def make_story(runs: list, words: dict, repository: str | None, author: str | None) -> list:
-    """Assess runs, draw their pictures where they need it, and tell the report.
+def check_labels(runs: list) -> None:
+    """Refuse an exploration of other patches than those of the runs, or with other labels.
 
-    Writes tables.json into the folder of the first.
+    Raises:
+        ValueError: names an exploration and a run.
+    """
+    explorations = [run for run in runs if run.patches is not None]
+    for explored, run in itertools.product(explorations, runs):
+        if run.oof is None:
+            continue
+        labels, own = explored.patches.set_index("id")["label"], run.oof["label"]
+        common = labels.index.intersection(own.index)
+        expected = len(own)
+        if is_drawn(explored):  # two draws at random may have nothing in common
+            expected = 0 if is_drawn(run) else 1
+        other = (labels[common] != own[common]).sum()
+        if len(common) < expected or other:
+            raise ValueError(
+                f"{explored.name} and {run.name}: expected an exploration of the patches of the "
+                f"run. Received: {len(labels):,} patches, of which {len(common):,} are among the "
+                f"{len(own):,} of the run, {other:,} of them with another label. Try: explore the "
+                "data that the run was trained on (python build.py eda)"
+            )
+
+
+def check_counts(runs: list) -> None:
+    """Refuse a study, which has no patches' ids, of other data than the runs.
+
+    Raises:
+        ValueError: names a study and a run.
+    """
+    whole = [run for run in runs if "counts" in run.record and not is_drawn(run)]
+    for study, run in itertools.product(whole, whole):
+        own, other = study.record["counts"], run.record["counts"]
+        is_alike = all(own[name] == other[name] for name in ("train", "positive"))
+        if study.study is not None and not is_alike:
+            raise ValueError(
+                f"{study.name} and {run.name}: expected a study of the data of the run. Received: "
+                f"{own['train']:,} patches, {own['positive']:,} with tumor, and "
+                f"{other['train']:,}, {other['positive']:,} with tumor. Try: leave one of them out"
+            )
+
+
+def is_drawn(run: ReportRun) -> bool:
+    """Whether a run has patches that were drawn at random from its folder of data."""
+    return bool(run.settings.get("num_images"))
+
+
+def make_story(runs: list, words: dict, repository: str | None, author: str | None) -> list:
+    """Assess runs, draw their pictures, and tell the report.
+
+    Writes all that it makes into the runs' `made`, tables.json into that of the first.
 
     Args:
         runs: list of ReportRun, checked, the report's own first.
@@ -134,10 +185,10 @@ def make_story(runs: list, words: dict, repository: str | None, author: str | No
         assessment = assess_run(runs[0], members, find_stains(runs))
     for run in runs[1:]:
         if run.oof is not None:
-            evaluate_run(run, find_stains(runs))  # the table of runs shows their intervals
+            keep_interval(run)  # the table of runs shows it
     draw_pictures(runs, members, assessment)
     story = tell(runs, assessment, words, repository, author)
-    write_json(runs[0].folder / TABLES, story.kept)
+    write_json(runs[0].made / TABLES, story.kept)
     return story.cells
 
 

@@ -13,13 +13,20 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import run_python
-from report_runs import make_exploration, make_run, make_study, read_run_json, write_record
+from report_runs import (
+    make_exploration,
+    make_run,
+    make_several,
+    make_study,
+    read_run_json,
+    write_record,
+)
 
 from kernel import locks
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
 from kernel.report.appendix import find_page, tell_appendix
-from kernel.report.checklist import check_rubric, list_labels, render_checklist
+from kernel.report.checklist import check_rubric, list_labels, list_techniques, render_checklist
 from kernel.report.handin import hand_in, render_readme
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.reading import read_run
@@ -36,6 +43,8 @@ nbclient.NotebookClient(notebook, kernel_name="python3").execute()
 print(len(notebook.cells))
 """
 PROBE = """({
+  scrolling: [...document.querySelectorAll(".wide")]
+      .filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText),
   wide: [...document.querySelectorAll("main *")].filter(e => !e.closest(".wide"))
       .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML),
   scroll: document.scrollingElement.scrollWidth,
@@ -73,7 +82,9 @@ def handed(runs, tmp_path_factory):
     """A finished hand-in and what was said: copy it."""
     out, said = tmp_path_factory.mktemp("handed") / NAME, []
     names = ("eda", "pcam-demo-1", "study", "other")  # in any order
+    before = {name: (runs / name).read_bytes() for name in list_files(runs)}
     hand_in([runs / name for name in names], out, "https://example.org/us", said.append)
+    assert {name: (runs / name).read_bytes() for name in list_files(runs)} == before
     return out, said
 
 
@@ -148,7 +159,12 @@ def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(ha
     assert f"Architectures, 25 points: {several}" in missing
     assert "Conclusion, 15 points: your own conclusion is missing" in missing
     assert not [line for line in missing if line.startswith(("Results", "Deliverables"))]
-    assert "- [x] your analysis: write it below `## results` in words.md" in text
+    assert (
+        "- [x] your analysis of what helped and why: write it below `## results` in words.md"
+        in text
+    )
+    for paragraph in ("Cleaning", "Plan", "What helped and what did not", "Next steps"):
+        assert re.search(rf"- \[x\] [a-z ]+: \*{paragraph}\*\n", text)
     assert re.search(r"- \[x\] figures such as histograms: Figures 1 to \d+", text)
 
 
@@ -159,12 +175,21 @@ def test_what_is_asked_of_the_author_is_not_handed_in(runs, tmp_path, monkeypatc
         told.extend(cells)
         return write_draft(draft, runs, cells, words, repository)
 
+    run = shutil.copytree(runs / "other", tmp_path / "run")
+    warnings = ["warning: not trained: fold 1; the same command (push --resume) continues"]
+    warnings += ["warning: vit is left out: no weights. Try: build.py weights; cut"]
+    write_record(run, {**read_run_json(run), "warnings": warnings})
+    pushed = {"service": "Kaggle", "recipe": "fast", "build_id": "0" * 10}
+    (run / "push.json").write_text(json.dumps(pushed))
     write_draft = handin.write_draft
     monkeypatch.setattr(handin, "write_draft", keep)
     monkeypatch.setattr(handin, "publish", lambda cells, draft: None)
-    hand_in([runs / "other"], tmp_path / "out", say=lambda line: None)
+    hand_in([run], tmp_path / "out", say=lambda line: None)
     text = "\n".join(cell.source for cell in told)
-    assert "Your words" not in text and "--repository" not in text
+    asked = ("Your words", "--repository", "build.py", "To add", "screenshot.png")
+    assert not [words for words in (*asked, "--resume") if words in text]
+    assert "- warning: not trained: fold 1\n- warning: vit is left out: no weights; cut" in text
+    assert "This run was not submitted." in text
     assert {cell.slot for cell in told} == {*SLOTS, ""}  # to be written in the notebook
     assert "## 6. Repository and leaderboard" in text
     checklist = (tmp_path / "out" / "CHECKLIST.md").read_text("utf-8")
@@ -179,16 +204,50 @@ def test_the_figures_of_a_section_are_listed(count, shown):
     assert list_labels([Cell("## 1. Data"), *labels, Cell("## 2. More")], 1) == shown
 
 
+def test_techniques_are_those_of_the_runs(runs, tmp_path):
+    known = read_run(runs / "other", runs / "other")
+
+    def list_of(*members, **changes):
+        settings = {} if members else {**known.settings, "augmentation": "none", "tta": "none"}
+        record = {**known.record, "settings": {**settings, **changes}, "members": members}
+        return list_techniques([dataclasses.replace(known, record=record)])
+
+    average = ["the average of several networks"]
+    assert list_of(folds=[0]) == list_of("one") == []
+    assert list_of(folds=[0], num_seeds=3) == list_of(num_folds=2) == average
+    assert list_of("one", "two") == average  # a blend
+    assert list_of(folds=[0], tta="flip", stain_jitter=0.1) == [
+        "augmentation",
+        "test-time augmentation",
+    ]
+    several = read_run(make_several(tmp_path / "several"), tmp_path)
+    assert len(list_techniques([several])) == 3
+
+
+def test_a_blend_alone_misses_the_networks_and_the_cleaning_of_its_members(runs):
+    run = read_run(runs / "other", runs / "other")
+    blend = dataclasses.replace(run, record={"recipe": "", "oof_auc": 0.9, "members": ["a", "b"]})
+    parts = check_rubric([blend], [], dict.fromkeys(SLOTS, "words"), None, None)
+    assert "the cleaning of the data" in parts[1].missing
+    assert "a description of the architecture" in parts[2].missing
+    assert "add a run of a known network, such as the members of a blend" in render_checklist(parts)
+
+
 def test_a_bare_run_misses_what_other_runs_would_bring(runs):
     run = read_run(runs / "other", runs / "other")
     words = dict.fromkeys(SLOTS, "words")
     parts = check_rubric([run], [], words, None, None)
     assert [part.missing for part in parts] == [
         [],
-        ["figures such as histograms"],
+        ["figures such as histograms", "the cleaning of the data", "a plan of analysis"],
         ["a comparison of several architectures", "tuned hyperparameters"],
-        ["tables and figures of the results", "a summary of the tuning", "a comparison of runs"],
-        [],
+        [
+            "tables and figures of the results",
+            "a summary of the tuning",
+            "a comparison of runs",
+            "what helped",
+        ],
+        ["improvements to try in the future"],
         [
             "a Jupyter notebook with model building and training",
             "the address of the public repository",
@@ -459,13 +518,17 @@ def test_the_command_hands_in(runs, tmp_path):
 def test_the_page_in_a_browser_and_on_paper(handed, tmp_path, width):
     with browser.open_page(handed[0] / "report.html", tmp_path / "profile", width) as page:
         found = page.ask(PROBE)
+        shown_text = page.ask(
+            "[...document.querySelectorAll('h2, caption, td')].map(e => e.innerText).join(' ')"
+        )
         page.capture(tmp_path / "report.png")
         page.print_page(tmp_path / "report.pdf")
         page.call("Emulation.setEmulatedMedia", media="print")
         page.resize(673)  # A4 without its margins, in CSS pixels
         cut = page.ask(CUT)
     assert found.pop("images") > 10
-    assert found == {"wide": [], "scroll": width, "small": 0, "broken": 0, "silent": 0}
+    known = {"scrolling": [], "wide": [], "scroll": width, "small": 0, "broken": 0, "silent": 0}
+    assert found == known
     assert cut == []
     methods = [event["method"] for event in page.events]
     shown = {"Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"}
@@ -474,3 +537,8 @@ def test_the_page_in_a_browser_and_on_paper(handed, tmp_path, width):
     own = ("data:", "chrome:")  # in the page, and the browser's own
     assert [url.split(":")[0] for url in requests if not url.startswith(own)] == ["file"]
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    if shutil.which("pdftotext"):
+        command = ["pdftotext", tmp_path / "report.pdf", "-"]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        words = set(re.findall(r"\w{3,}", printed))
+        assert set(re.findall(r"\w{3,}", shown_text)) - words == set()

@@ -154,13 +154,37 @@ def test_the_training_code_and_empty_words_are_not_on_the_page():
         "[x]\n\n[x]:\njavascript:alert(1)",
         "![x](http://example.org/x.png)",
         "![x](//example.org/x.png)",
+        "http://example.org and HTTP://example.org, www.example.org",
+        "a ` b\n\n<iframe src=https://example.org> ` c",  # no code, though between backticks
+        "- a\n\n    <iframe src=https://example.org>",  # nor this, though indented
+        "$`$ <iframe src=https://example.org> $`$",
+        "```\n```\n<iframe src=https://example.org>\n```",
     ],
 )
 def test_unsafe_markdown_is_shown_as_text(text):
     shown = BeautifulSoup(markdown2html(clean_markdown(text)), "html.parser")
     assert not shown(["script", "iframe", "img"]) and not shown(onclick=True)
-    assert all(link["href"].startswith(("http", "#")) for link in shown("a", href=True))
+    assert all(link["href"].startswith(("https://", "#")) for link in shown("a", href=True))
     assert re.search("alert|example", shown.get_text())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "```python\nif loss <best: tasks[0](model, x)  # http://example.org\n```",
+        "- one\n\n  ~~~\n  vector<float> x;\n  ~~~",
+        "Code:\n\n    for i in a[0](b): print(i <b)\n",
+        "As `x <y`, or ``a[0](`b`, c) <d``.",
+        "```\nif x <y:",
+    ],
+)
+def test_code_stays_as_it_is(code):
+    assert clean_markdown(code) == code
+    assert clean_markdown(f"{code}\n\n<model> www.a.org\n") == (
+        f"{code}\n\n<model> www.a.org\n"
+        if code.endswith("y:")  # of a fence that nothing ends
+        else f"{code}\n\n&lt;model> www&#46;a.org\n"
+    )
 
 
 def test_plain_markdown_stays_as_it_is():

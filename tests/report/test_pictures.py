@@ -1,8 +1,7 @@
-"""The pictures of a run are drawn at home, once, and again when its files change."""
+"""The pictures of a run are drawn at home, whatever pictures lie in its folder."""
 
 import dataclasses
 import json
-import os
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from kernel.report.reading import read_run
+from pcam_kaggle.system.files import hash_file
 from pcam_kaggle.system.records import load_member, save_member
 
 PICTURES = {"curves.png", "roc.png", "scores.png", "errors.png", "gradcam.png"}
@@ -27,33 +27,27 @@ def draw_all(*folders):
     return draw([read_run(folder, folders[0]) for folder in folders])
 
 
-def age(path, seconds):
-    """Give a file another time."""
-    time = path.stat().st_mtime + seconds
-    os.utime(path, (time, time))
-
-
-def read_times(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.png")}
-
-
-def test_a_picture_stays_only_if_it_is_as_it_was_drawn_of_the_same_data(run):
+def test_earlier_pictures_are_replaced_whoever_drew_them(run):
+    hashes = {}
+    for name in PICTURES:
+        (run / name).write_bytes(b"forged")
+        hashes[name] = [hash_file(run / name)] * 3
+    (run / "pictures.json").write_text(json.dumps(hashes))
     draw_all(run)
-    drawn = read_times(run)
-    assert set(drawn) == PICTURES
-    draw_all(run)
-    assert read_times(run) == drawn
-    before = (run / "scores.png").read_bytes()
+    assert {path.name for path in run.glob("*.png")} == PICTURES
+    assert all((run / name).read_bytes().startswith(b"\x89PNG") for name in PICTURES)
+
+
+def test_what_is_made_of_a_run_may_lie_elsewhere(run, tmp_path):
+    (tmp_path / "made").mkdir()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    read = dataclasses.replace(read_run(run, run), made=tmp_path / "made")
+    (run / "roc.png").write_bytes(b"forged")
+    draw([read])
+    assert {path.name for path in read.made.iterdir()} == {*PICTURES, "evaluation.json"}
+    assert read.find("roc.png") == read.made / "roc.png"
     (run / "roc.png").unlink()
-    (run / "scores.png").write_bytes(b"")  # newer than the data
-    history = pd.read_csv(run / "history.csv")
-    history.iloc[:-1].to_csv(run / "history.csv", index=False)
-    age(run / "history.csv", -20_000)
-    draw_all(run)
-    after = read_times(run)
-    redrawn = {name for name in drawn if after[name] != drawn[name]}
-    assert redrawn == {"roc.png", "scores.png", "curves.png"}
-    assert (run / "scores.png").read_bytes() == before
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def list_rows(figure):
@@ -87,6 +81,7 @@ def test_a_study_of_one_completed_trial_has_no_picture(tmp_path):
     study = make_study(tmp_path / "study")
     rows = ["number,state,value", "0,COMPLETE,0.9", "1,PRUNED,0.91", "2,COMPLETE,"]
     (study / "study.csv").write_text("\n".join(rows) + "\n")
+    (study / "study.png").write_bytes(b"of earlier trials")
     draw_all(study)
     assert not (study / "study.png").exists()
 

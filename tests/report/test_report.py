@@ -12,6 +12,7 @@ import pytest
 from conftest import run_python
 from report_runs import (
     add_slides,
+    assess,
     draw,
     make_exploration,
     make_old,
@@ -25,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 from kernel.blend import blend_runs
 from kernel.report import writer
+from kernel.report.assessment import keep_interval
 from kernel.report.methods import describe_training
 from kernel.report.networks import make_rows
 from kernel.report.notebook import build_notebook
@@ -112,7 +114,9 @@ def story_of(*folders):
     """All that a report says, without executing its notebook."""
     runs = [read_run(folder, folders[0]) for folder in folders]
     check_runs(runs)
-    story = tell(runs, draw(runs), dict.fromkeys(SLOTS, ""), None)
+    is_drawn = all([*folder.glob("*.png")] for folder in folders)
+    assessment = assess(runs) if is_drawn else draw(runs)  # drawing takes a second
+    story = tell(runs, assessment, dict.fromkeys(SLOTS, ""), None)
     text = "\n".join([*(cell.source for cell in story.cells), str(story.kept)])
     return text.replace('"\n    "', "")  # the lines of a caption
 
@@ -201,7 +205,6 @@ def test_intervals_by_slide_are_told_as_such(run, other):
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert (evaluation["resampled"], evaluation["num_slides"]) == ("slides", 6)
     assert "by slide: 6 slides" in text and "too narrow" not in text
-    (run / "roc.png").unlink()
     oof = pd.read_csv(run / "oof.csv").drop(columns="slide")
     oof.to_csv(run / "oof.csv", index=False)
     text = story_of(run, other)
@@ -295,6 +298,12 @@ def test_a_report_says_how_to_add_an_exploration(run, explored):
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert sum(row["patches"] for row in evaluation["by_stain"]) == 60
     assert "of stain, group" in text
+    keep_interval(read_run(run, run))  # for another run's report
+    assert json.loads((run / "evaluation.json").read_text()) == evaluation
+    (run / "evaluation.json").write_text(json.dumps({**evaluation, "interval": [0, 0.1]}))
+    keep_interval(read_run(run, run))
+    written = json.loads((run / "evaluation.json").read_text())
+    assert written["interval"] == evaluation["interval"]
 
 
 def test_a_run_of_an_older_version_is_told(run):
@@ -305,6 +314,7 @@ def test_a_run_of_an_older_version_is_told(run):
     assert text.count('The notebook\'s "ResNet34": its zip()') == 1
     assert "78% (no tumor) and 95% (tumor)" in text
     assert EXPLORE not in text  # it has both
+    draw([read_run(run, run)])
     assert '"gradcam.png"' in text  # stays, since it cannot be drawn again
     assert (run / "gradcam.png").read_text().startswith("id,")
     assert "correlate by" in text  # from its networks, whose files are still read
@@ -422,7 +432,7 @@ def test_a_study_of_heads_says_nothing_that_one_of_them_lacks(run):
 
 
 def test_only_a_pushed_run_is_told_to_be_submitted(run):
-    advice = "This run was not submitted yet (`python build.py submit`"
+    advice = "To submit it: `python build.py submit`"
     text = story_of(run)
     assert "This run was not submitted." in text and "build.py submit" not in text
     pushed = {"service": "Kaggle", "recipe": "fast", "build_id": "0" * 10}
@@ -484,6 +494,59 @@ def test_runs_of_different_competitions_are_refused(run, other):
     rows.to_csv(other / "submission.csv", index=False)
     with pytest.raises(ValueError, match=r"runs of one competition.*15 in common"):
         story_of(run, other)
+
+
+def draw_patches(folder, num_images):
+    """Say that a run or an exploration has patches drawn at random."""
+    record = read_run_json(folder)
+    record["settings"] = {**record.get("settings", {}), "num_images": num_images}
+    write_record(folder, record)
+
+
+def test_an_exploration_of_other_patches_is_refused(run, explored):
+    patches = pd.read_csv(explored / "patches.csv")
+    refused = r"eda and .*: expected an exploration of the patches of the run"
+
+    def check(rows):
+        rows.to_csv(explored / "patches.csv", index=False)
+        check_runs([read_run(run, run), read_run(explored, run)])
+
+    check(patches)
+    more = patches.assign(id=[f"{n:040x}" for n in range(900, 960)])
+    check(pd.concat([patches, more]))  # the run may have left some out
+    others = pd.concat([patches[30:], more])
+    with pytest.raises(ValueError, match=rf"{refused}.*90 patches, of which 30 are among the 60"):
+        check(others)
+    with pytest.raises(ValueError, match=rf"{refused}.*60 of them with another label"):
+        check(patches.assign(label=1 - patches["label"]))
+    draw_patches(explored, 90)
+    check(others)
+    with pytest.raises(ValueError, match=rf"{refused}.*of which 0 are among"):
+        check(more)
+    draw_patches(run, 60)
+    check(more)  # two draws need not have patches in common
+    with pytest.raises(ValueError, match="another label"):
+        check(others.assign(label=1 - others["label"]))
+
+
+def test_a_study_of_other_data_is_refused(run, explored):
+    study = make_study(run.with_name("study"))
+    record = read_run_json(study)
+    counts = {"train": 60, "positive": 20, "test": 16}
+    for folder, others in ((run, [run, study]), (explored, [study, explored])):
+        own = read_run_json(folder)
+        write_record(folder, {**own, "counts": counts})
+        write_record(study, {**record, "counts": {**counts, "positive": 21}})
+        with pytest.raises(ValueError, match=r"study and .*: expected a study of the data.* 21 wi"):
+            check_runs([read_run(other, others[0]) for other in others])
+        write_record(study, {**record, "counts": counts})
+        check_runs([read_run(other, others[0]) for other in others])
+    write_record(explored, {**own, "counts": {**counts, "train": 90}})
+    settings = {**record["settings"], "num_images": 60}
+    write_record(study, {**record, "counts": counts, "settings": settings})
+    assert "drawn at random (the setting num_images is 60)" in story_of(study, explored)
+    draw_patches(run, 60)
+    assert "drawn at random from the 90 in its folder of data" in story_of(run, explored)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from kernel.report.writer import check_runs, write_report
 MARKUP = (
     "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     "[a](javascript:alert(3)) ![b](http://evil.example/c.png) <javascript:alert(4)> http://evil.example"
+    " \U0001f600"
 )
 CODE = "'''\"\"\"`\\'\");raise SystemExit(1)#{}{x}\n```\n%exec\nraise SystemExit(2)\n# \x00\u2028"
 WRONG = ({}, [{}], -1, 10**30, True, "x", None, float("nan"))
@@ -193,6 +194,8 @@ def test_values_of_other_types_are_refused_or_left_out(folders, folder, name, ev
             '{"recipe": "fast", "counts": {"train": 1, "positive": 2, "test": 3}}',
             "no more",
         ),
+        ("run.json", '{"recipe": "fast", "network": "\\ud800"}', "whole characters"),
+        ("run.json", '{"recipe": "fast", "\\udc80": 1}', "whole characters"),
         ("submit.json", '{"public_score": "<b>"}', "public_score"),
     ],
 )
@@ -249,10 +252,9 @@ def test_a_page_of_a_hostile_run_holds_no_script_and_no_foreign_address(tmp_path
     record |= {"warnings": [MARKUP, CODE], "not_trained": [MARKUP], "cleaned": {MARKUP: []}}
     record["settings"] = {**record["settings"], "optimizer": MARKUP, CODE: MARKUP, MARKUP: CODE}
     write_record(run, record)
-    study = make_study(tmp_path / "study", highest=1, highest_auc=0.9)
-    pd.DataFrame({"number": [0], "state": ["COMPLETE"], "value": [0.9], MARKUP: [MARKUP]}).to_csv(
-        study / "study.csv", index=False
-    )
+    study = make_study(tmp_path / "study \U0001f600", highest=1, highest_auc=0.9)
+    trials = pd.read_csv(study / "study.csv").assign(**{MARKUP: MARKUP})
+    trials.to_csv(study / "study.csv", index=False)
     page = write_report([run, study], say=lambda line: None, author=MARKUP)
     text = re.sub(r"base64,[\w+/=\s]+", "", page.read_text("utf-8"))
     assert not re.search(r"<(script|iframe|img src=x|i>)", text)
