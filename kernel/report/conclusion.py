@@ -92,8 +92,8 @@ def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
         if score and "oof_auc" in home.record:
             gap = float(score) - home.record["oof_auc"]
             yield (
-                f"The score on {name_board(home, board)} is {score}, {abs(gap):.4f} "
-                f"{'below' if gap < 0 else 'above'} the AUC out of fold."
+                f"The score on {name_board(home, board)} is {score}, {describe_side(gap, 4)} "
+                "the AUC out of fold."
             )
     if home.record.get("not_trained"):
         yield f"Not trained: {', '.join(home.record['not_trained'])}."
@@ -106,9 +106,16 @@ def conclude_training(story: Story, name: str, rows: pd.DataFrame, settings: dic
         patches = "augmented training patches" if is_augmented(settings) else "training patches"
         yield (
             f"In the last epoch{f' of {name}' if name else ''} the AUC on {patches} is "
-            f"{abs(gap):.3f} {'above' if gap > 0 else 'below'} that on validation patches"
-            f"{story.point_at('curves.png')}."
+            f"{describe_side(gap, 3)} that on validation patches{story.point_at('curves.png')}."
         )
+
+
+def describe_side(gap: float, digits: int) -> str:
+    """How far a value is above or below another, such as "0.0120 above", as far as digits show."""
+    far = f"{abs(gap):.{digits}f}"
+    if not float(far):
+        return f"to {digits} digits equal to"
+    return f"{far} {'above' if gap > 0 else 'below'}"
 
 
 def measure_gap(rows: pd.DataFrame) -> float:
@@ -126,11 +133,11 @@ def conclude_comparison(story: Story, runs: list, comparisons: dict) -> Iterator
         if isinstance(found, str):
             yield f"{run.label} and {home.label} {found}{story.point_at('runs')}."
             continue
-        side = "above" if found.difference > 0 else "below"
+        _, _, covered = found.describe().partition(" ")
         yield (
-            f"On the patches that both predicted out of fold, the AUC of {run.label} is {side} "
-            f"that of {home.label} by {found.describe()}{f'; {estimate}' if estimate else ''}"
-            f"{story.point_at('runs')}."
+            f"On the patches that both predicted out of fold, the AUC of {run.label} is "
+            f"{describe_side(found.difference, 4)} that of {home.label} {covered}"
+            f"{f'; {estimate}' if estimate else ''}{story.point_at('runs')}."
         )
     groupings = {run.label: run.record.get("grouping", "") for run in runs if run.oof is not None}
     if note := describe_groupings(groupings):

@@ -84,7 +84,9 @@ def test_of_several_methods_the_best_one_is_named(other, title):
     parts = [
         make_history([0.99, auc], member=name) for name, auc in (("vit", 0.95), ("cnn", other))
     ]
-    assert describe_curves(pd.concat(parts)) == title
+    for order in (parts, parts[::-1]):
+        names = "cnn and vit end" if order is not parts else "vit and cnn end"
+        assert describe_curves(pd.concat(order)) == title.replace("vit and cnn end", names)
 
 
 def test_a_network_that_stopped_early_counts_with_its_last_epoch():

@@ -18,7 +18,14 @@ from kernel.report import architectures
 from kernel.report.architectures import describe_gates, describe_view, tell_code
 from kernel.report.assessment import Assessment
 from kernel.report.comparisons import describe_difference, judge, list_changes
-from kernel.report.conclusion import conclude_study, conclude_training, list_limits, list_steps
+from kernel.report.conclusion import (
+    conclude_comparison,
+    conclude_run,
+    conclude_study,
+    conclude_training,
+    list_limits,
+    list_steps,
+)
 from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
 from kernel.report.learning_charts import describe_curves
@@ -31,6 +38,7 @@ from kernel.report.results import tell_gains, tell_training
 from kernel.report.settings_table import tell_settings
 from kernel.report.story import SLOTS, Story
 from kernel.report.submission import name_board
+from pcam_kaggle.analysis.scores import Comparison
 from pcam_kaggle.system.settings import name_settings
 
 
@@ -327,13 +335,28 @@ def test_the_next_step_says_what_the_title_of_the_curves_says(aucs, expected):
             "flip",
             ["the AUC on augmented training patches is 0.020 below that on validation patches."],
         ),
+        (0.9004, "none", ["the AUC on training patches is to 3 digits equal to that on val"]),
         (float("nan"), "none", []),
     ],
 )
 def test_the_gap_of_training_is_told_without_a_verdict(auc, augmentation, expected):
     rows = pd.DataFrame({"fold": [0], "seed": [0], "auc": [auc], "val_auc": [0.9]})
     told = [*conclude_training(story(), "", rows, {"augmentation": augmentation})]
-    assert told == [f"In the last epoch {text}" for text in expected]
+    assert len(told) == len(expected)
+    assert all(t.startswith(f"In the last epoch {text}") for t, text in zip(told, expected))
+
+
+@pytest.mark.parametrize(
+    "difference, side",
+    [(0.02, "0.0200 above"), (-0.02, "0.0200 below"), (-0.00001, "to 4 digits equal to")],
+)
+def test_a_difference_of_zero_is_no_side(difference, side):
+    found = Comparison(difference, (-0.03, 0.03), 60, None)
+    (line,) = conclude_comparison(story(), [make(), make(name="b")], {"b": found})
+    assert f"the AUC of b is {side} that of run (95 % interval of" in line
+    board = make({"oof_auc": 0.9}, scores={"public_score": str(round(0.9 + difference, 5))})
+    (line,) = conclude_run(story(), board)
+    assert line.endswith(f", {side} the AUC out of fold.")
 
 
 def test_a_fit_without_augmentation_is_told_as_such():
