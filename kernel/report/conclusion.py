@@ -183,8 +183,12 @@ def list_limits(home: ReportRun, assessment: Assessment | None) -> Iterator[str]
         yield f"{trained} of {total} folds were trained, so the other patches have no prediction."
     if settings.get("num_seeds") == 1 and home.study is None:
         yield "Each fold has one random seed, so the spread over seeds is unknown."
-    if settings.get("num_images"):
-        yield f"It learned from {settings['num_images']:,} patches drawn from all."
+    drawn, total = settings.get("num_images"), settings.get("num_folds", 0)
+    if drawn and total > 1:
+        yield (
+            f"Of all patches, {drawn:,} were drawn; a network learned from about "
+            f"{drawn * (total - 1) // total:,} of them."
+        )
     if record.get("edited"):
         yield "The page was edited after it was built, so the package does not repeat this run."
     if home.service == "sandbox" and home.scores:

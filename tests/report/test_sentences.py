@@ -145,19 +145,22 @@ def test_what_a_network_sees_depends_on_its_input():
 
     given = "Of a patch, it gets"
     whole = view()
-    assert whole.startswith(f"{given} all 96x96 pixels. From stride 4 on, a unit's receptive field")
-    assert "of 59 pixels, on the patch's" in whole and whole.endswith(
-        "it covers all of these 96 pixels."
+    assert whole.startswith(f"{given} all 96x96 pixels. At stride 4, a unit's receptive field is")
+    assert ": wider than the 32-pixel center that decides; in the last stage it is 2,071" in whole
+    assert "cover" not in whole and whole.endswith(
+        "The effective field is smaller (Luo et al. 2016)."
     )
     enlarged = view(input_size=192)
-    assert enlarged.startswith(f"{given} all 96x96 pixels, resized to 192x192. From stride 8 on,")
-    assert "of 128 pixels, on the patch's scale" in enlarged
+    assert enlarged.startswith(f"{given} all 96x96 pixels, resized to 192x192. At stride 8,")
+    assert "is 128 pixels wide, on the patch's scale" in enlarged
     cropped = view(architecture="small_cnn", crop_size=64)
-    assert cropped.startswith(f"{given} the central 64x64 pixels, resized to 96x96. From stride 16")
-    assert "of 53 pixels, on the patch's scale" in cropped
+    assert cropped.startswith(f"{given} the central 64x64 pixels, resized to 96x96. At stride 16")
+    assert "is 53 pixels wide, on the patch's scale" in cropped and "stage" not in cropped
     cropped = view(architecture="small_cnn", crop_size=80, input_size=80)
-    assert cropped.startswith(f"{given} the central 80x80 pixels. From stride 8")
-    assert cropped.endswith("in the last stage it covers 79 of these 80 pixels.")
+    assert cropped.startswith(f"{given} the central 80x80 pixels. At stride 8")
+    assert "; in the last stage it is 79 pixels wide. The" in cropped
+    narrow = view(architecture="small_cnn", crop_size=32)
+    assert "is 26 pixels wide, on" in narrow and ": not wider than the 32-pixel" in narrow
     other = make({"num_parameters": 5})
     (network,) = list_networks([other])
     assert describe_view(network).startswith("The run counted 5 parameters") and not network.stages
@@ -176,7 +179,7 @@ def test_gates_are_told_and_depthwise_convolutions_are_named_as_such():
     )
 
 
-def test_a_diagram_says_whether_the_center_is_seen(tmp_path, monkeypatch):
+def test_a_diagram_says_whether_the_field_is_wider_than_the_center(tmp_path, monkeypatch):
     titles = []
     draw = plot_stages.__globals__["draw_figure"]
 
@@ -188,7 +191,7 @@ def test_a_diagram_says_whether_the_center_is_seen(tmp_path, monkeypatch):
     stages = load_stages()["small_cnn"]
     plot_stages("small_cnn", stages, 96, 96, tmp_path / "one.png")
     plot_stages("small_cnn", stages, 48, 192, tmp_path / "two.png")
-    assert [re.search("sees (more|less)", title)[1] for title in titles] == ["more", "less"]
+    assert [re.search("is ((not )?wider)", title)[1] for title in titles] == ["wider", "not wider"]
 
 
 def test_costs_are_those_of_the_run():
@@ -364,14 +367,15 @@ def test_a_fit_without_augmentation_is_told_as_such():
 
 
 def test_limits_and_boards_are_those_of_the_run():
-    settings = {"num_folds": 5, "num_seeds": 1, "num_images": 50}
+    settings = {"num_folds": 5, "num_seeds": 1, "num_images": 12_000}
     run = make(
         {"settings": settings, "fold_auc": {"0": 0.9}, "edited": True},
         scores={"public_score": "0.9"},
         service="sandbox",
     )
     limits = "\n".join(list_limits(run, None))
-    for text in ("1 of 5 folds", "one random seed", "50 patches", "was edited", "in the sandbox"):
+    drawn = "Of all patches, 12,000 were drawn; a network learned from about 9,600 of them."
+    for text in ("1 of 5 folds", "one random seed", drawn, "was edited", "in the sandbox"):
         assert text in limits
     assert "not Kaggle's" in name_board(run, "public")
     whole = make({"settings": {"num_folds": 1, "num_seeds": 2}, "fold_auc": {"0": 0.9}})
