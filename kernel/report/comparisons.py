@@ -124,7 +124,7 @@ def tell_study(story: Story, run: ReportRun) -> None:
     study, states = run.record["study"], run.study["state"]
     num_completed = int((states == "COMPLETE").sum())
     chosen = f" ({name_settings(study['overrides'])})" * bool(study["overrides"])
-    has_range = "Range(" in str(study.get("space", ""))  # choices alone are all tried, in order
+    has_range = {} in run.space.values()  # choices alone are all tried, in order
     sampler = ", proposed by Optuna's TPE (Bergstra et al. 2011)" if has_range else ""
     several, were = "s" * (len(states) != 1), "were" if num_completed != 1 else "was"
     text = (

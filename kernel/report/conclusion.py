@@ -61,15 +61,16 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
         )
     error = evaluation.calibration["ece"]
     yield (
-        f"The predicted probabilities are off by {error:.3f} on average (expected calibration "
-        f"error){describe_maps(home)}{story.point_at('scores.png')}."
+        f"The expected calibration error is {error:.3f}, the mean difference between predicted "
+        f"probability and share of tumor in bins{describe_maps(home)}"
+        f"{story.point_at('scores.png')}."
     )
     stains = [scores for scores in evaluation.by_stain if scores.auc is not None]
     worst, best = (choose(stains, key=lambda s: s.auc, default=None) for choose in (min, max))
     if stains and worst.auc < best.auc:
         yield (
-            f"Of the groups of stain, group {worst.stain + 1} ({worst.patches:,} patches) has the "
-            f"lowest AUC, {worst.auc:.4f}; group {best.stain + 1} ({best.patches:,} patches) has "
+            f"Of the stains, stain {worst.stain + 1} ({worst.patches:,} patches) has the lowest "
+            f"AUC, {worst.auc:.4f}; stain {best.stain + 1} ({best.patches:,} patches) has "
             f"{best.auc:.4f}{story.point_at('errors.png')}."
         )
 

@@ -55,7 +55,7 @@ POINTS = """\
 table = pd.DataFrame(evaluation["operating_points"]).T.astype(float)"""
 BY_STAIN = """\
 stains = pd.DataFrame(evaluation["by_stain"])
-stains.index = [f"group {number + 1}" for number in stains.pop("stain")]
+stains.index = [f"stain {number + 1}" for number in stains.pop("stain")]
 table = stains.rename(columns={"auc": "AUC"})"""
 
 
@@ -177,7 +177,7 @@ def describe_calibration(run: ReportRun) -> Iterator[str]:
 def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
     """The confusion matrix, and the errors by color of stain where they are known."""
     (tn, fp), (fn, tp) = evaluation.confusion.counts
-    groups = "all patches and of each color of stain" if evaluation.by_stain else "all patches"
+    groups = "all patches and of each stain" if evaluation.by_stain else "all patches"
     story.figure(
         home,
         "errors.png",

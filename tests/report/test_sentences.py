@@ -36,6 +36,7 @@ from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, pla
 from kernel.report.reading import ReportRun
 from kernel.report.results import tell_gains, tell_training
 from kernel.report.settings_table import tell_settings
+from kernel.report.spaces import parse_space
 from kernel.report.story import SLOTS, Story
 from kernel.report.submission import name_board
 from pcam_kaggle.analysis.scores import Comparison
@@ -99,10 +100,12 @@ def test_the_plan_follows_from_the_patches():
         {"label": [0, 0, 1, 1], "brightness": [9, 8, 1, 2], "tissue": [1, 2, 1, 2]}
     )
     dark = dataclasses.replace(explored(), patches=patches)
-    for auc, verdict in ((0.9, "0.900, is not above it."), (None, "for every network.")):
+    for auc, verdict in ((0.9, "0.900, is not above it."), (None, "explored, a baseline.")):
         text = [*plan_labels(story(), make({"oof_auc": auc}), dark)][1]
-        assert text.startswith("The mean brightness of a patch alone reaches an AUC of 1.000")
-        assert text.endswith(verdict)
+        assert text.startswith(
+            "The mean brightness of a patch alone, less as tumor, reaches an AUC"
+        )
+        assert "AUC of 1.000" in text and text.endswith(verdict)
 
     assert not [*plan_patches(make(), explored())]
     copies = {"exact_pairs": 1, "near_pairs": 0, "label_conflicts": 0}
@@ -112,6 +115,11 @@ def test_the_plan_follows_from_the_patches():
     assert pairs.startswith("1 pair of duplicates or near-duplicates may")
     assert pairs.endswith("this run keeps them; its recipe has no setting to leave them out.")
     assert black.startswith("2 black patches show no tissue: this run keeps them")
+    one = {"black": {"patches": 1}}
+    (_, black, _) = plan_patches(
+        make(), dataclasses.replace(found, exploration=found.exploration | {"blank": one})
+    )
+    assert black.startswith("1 black patch shows no tissue")
     assert light.startswith("The test patches are on average 10.0 gray levels (of 256) darker")
     assert light.endswith("does not vary the brightness in training.")
     for brightness, compared in ((0.1, "by up to 25.5 (brightness=0.1), more than"), (0.01, "not")):
@@ -125,7 +133,21 @@ def test_the_plan_follows_from_the_patches():
     plain, varied = make(place="."), make({"settings": {"stain_jitter": 0.1}})
     for run, text in ((plain, "does not vary the colors"), (varied, "(stain_jitter=0.1)")):
         (line,) = plan_colors(story(), run, explored(stains=stains))
-        assert "20.0% and 50.0% tumor" in line and text in line
+        assert line.startswith("Stains 1 and 2 contain 20.0% and 50.0% tumor") and text in line
+    space = {"stain_jitter": {}, "brightness": {"0.1": {"brightness": 0.1}}}
+    varied = make(
+        {"settings": {"stain_jitter": 0.0, "brightness": 0.0}, "study": {"space": space}},
+        study=pd.DataFrame(),
+    )
+    (line,) = plan_colors(story(), varied, explored(stains=stains))
+    assert "this study varies the colors in training (brightness=0.1) and searches how much" in line
+    assert "(stain_jitter)" in line
+    assert (
+        "this study varies the brightness in training by up to 25.5"
+        in [*plan_patches(varied, found)][2]
+    )
+    varied.record["study"]["space"] = {"brightness": {}}
+    assert "this study searches how much to vary the bri" in [*plan_patches(varied, found)][2]
     assert not [*plan_colors(story(), plain, explored(stains=stains[:1]))]
 
 
@@ -201,7 +223,7 @@ def test_costs_are_those_of_the_run():
     several = make({"stages": stages, "settings": {**SETTINGS, "members": ["vit"]}})
     assert measure_cost(several, "vit") == {}
     trials = pd.DataFrame({"seconds": [10.0, 90.0], "epochs_trained": [1, 3]})
-    space = "{'network': {'vgg16': {'architecture': 'vgg16'}, 'my_vgg16': {}}}"
+    space = {"network": {n: {"architecture": n} for n in ("vgg16", "my_vgg16")}}
     study = make({"study": {"space": space}}, study=trials.assign(network=["vgg16", "my_vgg16"]))
     assert {n: row["seconds an epoch"] for n, row in make_rows(study).items()} == {
         "my_vgg16": "30.0",
@@ -360,6 +382,36 @@ def test_a_difference_of_zero_is_no_side(difference, side):
     board = make({"oof_auc": 0.9}, scores={"public_score": str(round(0.9 + difference, 5))})
     (line,) = conclude_run(story(), board)
     assert line.endswith(f", {side} the AUC out of fold.")
+
+
+def test_a_study_searches_what_has_more_than_one_choice():
+    text = (
+        "{'network': {'my_vgg16': {'architecture': 'my_vgg16', 'weights': 'none', "
+        "'learning_rate': 0.001}, 'net': {'architecture': 'course_resnet34', 'weights': 'none', "
+        "'learning_rate': 0.01}}, 'batch_size': (96,), 'epochs': [4, 8], 'dropout_rate': "
+        "Range(low=0.0, high=0.5, log=False)}"
+    )
+    space = parse_space(text, Path("run.json"))
+    study = make({"study": {"space": space, "fold": 0}}, study=pd.DataFrame())
+    told = describe_method(study)
+    assert told.startswith("The study compares my_vgg16 and course_resnet34. The network starts")
+    assert "random weights. The study searches network, epochs and dropout rate." in told
+    assert "adamw (Loshchilov & Hutter 2019, cosine schedule), batches of 96" in told
+    rates = {shown.name: shown.settings["learning_rate"] for shown in list_networks([study])}
+    assert rates == {"my_vgg16": 0.001, "course_resnet34": 0.01}
+    study.record["study"]["space"] = parse_space(f"{text[:-1]}, 'network': ('a',)}}", Path())
+    assert describe_method(study).startswith("The network is densenet121.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "{'a': 5}", "{**b}", "{'a': open('b')", "{'a': b}", "(" * 999, "{'a': (b'',)}"],
+)
+def test_a_search_space_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ValueError, match="run.json: expected 'study.space' with choices"):
+        parse_space(text, Path("run.json"))
+    with pytest.raises(ValueError, match="epochs.*Try: the file as the run wrote it"):
+        parse_space("{'epochs': ('many',)}", Path("run.json"))
 
 
 def test_a_fit_without_augmentation_is_told_as_such():
