@@ -177,7 +177,7 @@ def describe_changes(
                 f"{judge(views.interval)}{story.point_at('gains')}."
             )
         if len(assessment.seed_aucs) > 1:
-            gain = assessment.evaluation.auc - statistics.mean(assessment.seed_aucs)
+            gain = assessment.auc_networks - statistics.mean(assessment.seed_aucs)
             yield (
                 f"{len(assessment.seed_aucs)} networks per fold instead of one: {gain:+.4f} AUC "
                 f"out of fold, without an interval{story.point_at('gains')}."

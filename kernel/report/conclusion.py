@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from ..predictions import describe_groupings, describe_interval
-from .assessment import Assessment
+from .assessment import Assessment, has_maps
 from .learning_charts import average_networks, describe_curves, find_trend, split_methods
 from .methods import gather_settings, is_augmented
 from .names import describe_budget, name_setting
@@ -77,7 +77,7 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
 
 def describe_maps(home: ReportRun) -> str:
     """That a run's probabilities are calibrated, "" if they are not."""
-    if not any(found.get("maps") for found in home.calibrations.values()):
+    if not has_maps(home):
         return ""
     return f", after calibration ({home.settings.get('calibration', 'fitted')}, cross-fitted)"
 

@@ -204,13 +204,15 @@ def tell_gains(story: Story, assessment: Assessment) -> None:
         rows["one network per fold"] = statistics.mean(seeds)
         added.append("further seeds")
     if rows:
-        rows["as submitted"] = assessment.evaluation.auc
+        known = assessment.auc_uncalibrated is not None
+        last = "all networks, before calibration" if known else "as submitted"
+        rows[last] = assessment.auc_networks
         rows = {name: f"{auc:.4f}" for name, auc in rows.items()}
         text = (
             f'table = pd.DataFrame({{"AUC out of fold": {pprint.pformat(rows, sort_dicts=False)}}})'
         )
         without = " and without ".join(added)
-        story.table("gains", text, f"The AUC out of fold without {without}, and as submitted.")
+        story.table("gains", text, f"The AUC out of fold without {without}, and {last}.")
     if len(seeds) > 1:
         story.text(
             f"One network per fold was trained from each of {len(seeds)} random seeds. Their "

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_runs import SETTINGS
+from report_runs import SETTINGS, make_run
 
 from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.facts.networks import load_networks, load_stages
 from kernel.facts.references import REFERENCES, list_cited
 from kernel.report import architectures
 from kernel.report.architectures import describe_gates, describe_view, tell_code
-from kernel.report.assessment import Assessment
-from kernel.report.comparisons import describe_difference, judge, list_changes
+from kernel.report.assessment import Assessment, assess_run, read_members
+from kernel.report.comparisons import describe_changes, describe_difference, judge, list_changes
 from kernel.report.conclusion import (
     conclude_comparison,
     conclude_run,
@@ -33,13 +33,14 @@ from kernel.report.methods import describe_fit, describe_method
 from kernel.report.names import name_runs, name_setting, name_trials
 from kernel.report.networks import list_networks, make_rows, measure_cost
 from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, plan_patches
-from kernel.report.reading import ReportRun
+from kernel.report.reading import ReportRun, read_run
 from kernel.report.results import tell_gains, tell_training
 from kernel.report.settings_table import tell_settings
 from kernel.report.spaces import parse_space
 from kernel.report.story import SLOTS, Story
 from kernel.report.submission import name_board
 from pcam_kaggle.analysis.scores import Comparison
+from pcam_kaggle.system.records import load_member, save_member
 from pcam_kaggle.system.settings import name_settings
 
 
@@ -329,6 +330,31 @@ def test_the_gains_are_of_what_a_run_has(one_view, seeds, without):
     shown = "".join(cell.source for cell in told.cells).replace('"\n    "', "")
     assert ("Table 1." in shown) == (without is not None)
     assert without is None or f"The AUC out of fold without {without}, and as submitted." in shown
+
+
+@pytest.mark.parametrize(
+    "tta, maps, has_views",
+    [("flip", None, True), ("none", None, False), ("flip", {"a": [1]}, False)],
+)
+def test_what_calibration_changes_is_no_gain_of_views_or_seeds(tmp_path, tta, maps, has_views):
+    folder = make_run(tmp_path / "run")
+    for number in (0, 1):  # a second network for each fold, of the same predictions
+        path = folder / "folds" / f"fold{number}_seed{number}.npz"
+        member = dataclasses.replace(load_member(path), seed=number + 2)
+        save_member(path.with_name(f"fold{number}_seed{number + 2}.npz"), member, "f" * 10)
+    members, run = read_members(make(folder=folder)), read_run(folder, folder)
+    run.oof["prediction"] = run.oof["prediction"] ** (1 + run.oof["fold"])  # mapped by fold
+    record = {"settings": {**SETTINGS, "tta": tta}, "calibration": {"maps": maps}}
+    found = assess_run(dataclasses.replace(run, record={**run.record, **record}), members, None)
+    assert (found.auc_one_view is not None) == (found.views is not None) == has_views
+    told = story()
+    tell_gains(told, found)
+    shown = "".join(cell.source for cell in told.cells).replace('"\n    "', "")
+    assert ("before calibration" in shown) == (maps is not None)
+    assert found.auc_networks == (found.seed_aucs[0] if maps else found.evaluation.auc)
+    assert found.seed_aucs[0] != found.evaluation.auc
+    changes = "".join(describe_changes(told, [run], found, {}))
+    assert ("Test-time" in changes) == has_views and ("+0.0000 AUC" in changes) == bool(maps)
 
 
 @pytest.mark.parametrize(
