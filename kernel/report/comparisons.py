@@ -11,6 +11,7 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
 from .checks import make_record
+from .methods import join_names
 from .names import describe_budget, name_setting, name_settings, name_trials, name_value
 from .reading import ReportRun
 from .story import Story
@@ -166,9 +167,7 @@ def describe_changes(
             continue
         changed = describe_difference(by_name[name], home)
         gain = describe_gain(found.difference, found.interval)
-        verdict, number = judge(found.interval), len(list_changes(by_name[name], home))
-        if number > 1:
-            verdict += f"; {number} settings differ, so that no single one is known to be the cause"
+        verdict = judge_run(by_name[name], home, found.interval)
         yield f"{changed}: {gain} AUC, {verdict}{story.point_at('runs')}."
     if assessment is not None:
         if views := assessment.views:
@@ -210,6 +209,32 @@ def judge(interval: tuple) -> str:
     return "helped" if low > 0 else "cost AUC"
 
 
+def judge_run(run: ReportRun, home: ReportRun, interval: tuple) -> str:
+    """What an interval tells of what a run did otherwise: the effect of one setting, if alone."""
+    verdict, low, high = judge(interval), *interval
+    if low <= 0 <= high or not (run.settings and home.settings):
+        return verdict
+    number = len(list_changes(run, home)) - (run.recipe != home.recipe)
+    differing = [f"{number} setting{'s' * (number != 1)}"] if number else []
+    if run.recipe != home.recipe:
+        differing.append("the recipe")
+    elif run.record.get("code") != home.record.get("code") or is_edited(run) or is_edited(home):
+        differing.append("the code")
+    if run.record.get("device") != home.record.get("device"):
+        differing.append("the device")
+    if not number and run.recipe == home.recipe:
+        also = f", but {join_names(differing)}" if differing else ""
+        return f"a significant difference: no setting was changed{also}"
+    if differing == ["1 setting"]:
+        return verdict
+    return f"{verdict}, with changes of {join_names(differing)}: no single cause is known"
+
+
+def is_edited(run: ReportRun) -> bool:
+    """Whether the page of a run was edited after it was built."""
+    return bool(run.record.get("edited"))
+
+
 def describe_difference(run: ReportRun, home: ReportRun) -> str:
     """What a run did otherwise than the report's own, in settings."""
     if not run.settings or not home.settings:
@@ -221,11 +246,11 @@ def describe_difference(run: ReportRun, home: ReportRun) -> str:
 
 
 def list_changes(run: ReportRun, home: ReportRun) -> list[str]:
-    """The recipe and the settings of a run that differ from the report's own."""
-    names = [name for name in run.settings if name not in SESSION_SETTINGS]
-    changed = [n for n in names if n in home.settings and run.settings[n] != home.settings[n]]
-    texts = [
-        f"{name_setting(n)}: {name_value(n, home.settings[n])} to {name_value(n, run.settings[n])}"
-        for n in changed
-    ]
+    """The recipe and the settings of a run that differ from the report's own, or that one lacks."""
+    texts = []
+    for name in dict.fromkeys([*run.settings, *home.settings]):
+        both = [settings.get(name) for settings in (home.settings, run.settings)]
+        if name not in SESSION_SETTINGS and both[0] != both[1]:
+            old, new = ("none" if v is None else name_value(name, v) for v in both)
+            texts.append(f"{name_setting(name)}: {old} to {new}")
     return [f"recipe: {home.recipe} to {run.recipe}"] * (run.recipe != home.recipe) + texts

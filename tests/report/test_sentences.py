@@ -17,7 +17,13 @@ from kernel.facts.references import REFERENCES, list_cited
 from kernel.report import architectures
 from kernel.report.architectures import describe_gates, describe_view, tell_code
 from kernel.report.assessment import Assessment, assess_run, read_members
-from kernel.report.comparisons import describe_changes, describe_difference, judge, list_changes
+from kernel.report.comparisons import (
+    describe_changes,
+    describe_difference,
+    judge,
+    judge_run,
+    list_changes,
+)
 from kernel.report.conclusion import (
     conclude_comparison,
     conclude_run,
@@ -262,6 +268,32 @@ def test_settings_of_methods_that_a_run_does_not_have_are_not_listed():
 )
 def test_a_change_helped_only_where_its_interval_says_so(interval, verdict):
     assert judge(interval).startswith(verdict)
+
+
+@pytest.mark.parametrize(
+    "record, verdict",
+    [
+        ({"settings": {**SETTINGS, "epochs": 9}}, "helped"),
+        ({}, "a significant difference: no setting was changed"),
+        ({"device": "gpu"}, "a significant difference: no setting was changed, but the device"),
+        ({"edited": True}, "a significant difference: no setting was changed, but the code"),
+        (
+            {"settings": {**SETTINGS, "epochs": 9}, "code": "1"},
+            "helped, with changes of 1 setting and the code",
+        ),
+        (
+            {"settings": {**SETTINGS, "clean": []}, "recipe": "a"},
+            "helped, with changes of 1 setting and the rec",
+        ),
+        ({"recipe": "a"}, "helped, with changes of the recipe: no single"),
+        ({"settings": {"epochs": 3}}, f"helped, with changes of {len(SETTINGS) - 1} settings: no"),
+        ({"settings": {}, "recipe": ""}, "helped"),
+    ],
+)
+def test_a_cause_is_named_only_where_one_setting_alone_differs(record, verdict):
+    told = judge_run(make(record), make(), (0.01, 0.02))
+    assert told == verdict if verdict == "helped" else told.startswith(verdict)
+    assert judge_run(make(record), make(), (-0.01, 0.02)) == "no significant difference"
 
 
 def test_a_change_is_named_by_its_settings():
