@@ -3,10 +3,12 @@
 import pprint
 import re
 
+from ..facts.foundation import read_foundation
 from ..facts.networks import Stage
 from .appendix import find_page
+from .checks import escape
 from .diagrams import CENTER, PATCH, describe_input
-from .methods import describe_method, describe_several
+from .methods import describe_method, describe_several, name_weights
 from .networks import ATTENTION, Shown, list_networks, make_rows
 from .reading import ReportRun
 from .settings_table import tell_settings
@@ -50,7 +52,8 @@ def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> No
         told: set of the modules whose code was shown; this adds to it.
     """
     known = network.known
-    story.text(f"### {network.name}\n\n{capitalize(known.text)}. {known.about}")
+    parts = [f"{capitalize(known.text)}.", known.about, describe_weights(network)]
+    story.text(f"### {network.name}\n\n{' '.join(filter(None, parts))}")
     story.text(describe_view(network))
     if stages := network.stages:
         rows = {name_stage(stage): describe_stage(stage, network) for stage in stages}
@@ -83,6 +86,28 @@ def describe_gates(stages: list[Stage]) -> str:
 def capitalize(text: str) -> str:
     """A text whose first letter is a capital one."""
     return f"{text[:1].upper()}{text[1:]}"
+
+
+def describe_weights(network: Shown) -> str:
+    """What a network's first weights were learned from; "" where a study varies them."""
+    known, weights = network.known, network.settings.get("weights", "")
+    if not weights:
+        return ""
+    if weights == "none":
+        return known.random or "It starts from random weights, with nothing from other images."
+    if weights == "imagenet":
+        return known.imagenet or "It starts from ImageNet weights."
+    name = name_weights(network.settings)
+    if network.name not in ATTENTION:
+        return f"It starts from the weights in {name}."
+    models = {text: row for row in read_foundation() for text in (row.name, escape(row.weights))}
+    if weights not in models:
+        return f"The weights of its transformer come from {name}."
+    model = models[weights]
+    return (
+        f"The weights of its transformer come from {name} ({model.architecture.partition(';')[0]}, "
+        f"{model.parameters} parameters), trained without labels on: {model.pretraining}."
+    )
 
 
 def describe_view(network: Shown) -> str:

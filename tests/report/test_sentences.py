@@ -15,8 +15,9 @@ from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.facts.networks import load_networks, load_stages
 from kernel.facts.references import REFERENCES, list_cited
 from kernel.report import architectures
-from kernel.report.architectures import describe_gates, describe_view, tell_code
+from kernel.report.architectures import describe_gates, describe_view, tell_code, tell_network
 from kernel.report.assessment import Assessment, assess_run, read_members
+from kernel.report.checks import escape
 from kernel.report.comparisons import (
     describe_changes,
     describe_difference,
@@ -196,6 +197,32 @@ def test_what_a_network_sees_depends_on_its_input():
     assert all(name in load_stages() or name in ("midnight", "vit") for name in load_networks())
     for name, stages in load_stages().items():
         assert sum(stage.num_parameters for stage in stages) == load_networks()[name].num_parameters
+
+
+@pytest.mark.parametrize(
+    "name, weights, expected, absent",
+    [
+        ("vgg16", "imagenet", "describe edges and textures", "stay random"),
+        ("vgg16", "none", "frozen blocks 1 to 4 stay random", "ImageNet"),
+        ("vgg16", "/some/own.h5", "It starts from the weights in own.h5.", "ImageNet"),
+        ("my_vgg16", "none", "starts from random weights, with nothing from", "ImageNet"),
+        ("my_vgg16", "own.h5", "from the weights in own.h5.", "starts from random"),
+        ("vit", "hf://histai/hibou-b", "from hibou-b (DINOv2 ViT-B/14, 4 registers,", "142 mil"),
+        ("vit", "dinov2-base", "trained without labels on: natural images (LVD-142M).", "slides"),
+        ("midnight", "hibou-b", "without labels on: over 1 million slides, not pub", "TCGA"),
+        ("midnight", "midnight-12k", "1.1 billion parameters), trained without labels on: T", "!"),
+        ("midnight", "/some/folder", "The weights of its transformer come from folder.", "TCGA"),
+        ("densenet121", "", "a GPU less busy than a few wide ones.", "weights come"),
+    ],
+)
+def test_what_a_network_learned_before_depends_on_its_weights(
+    tmp_path, name, weights, expected, absent
+):
+    settings = escape({**SETTINGS, "architecture": name, "weights": weights})
+    run, told = make({"settings": settings}, folder=tmp_path), story()
+    (network,) = list_networks([run])
+    tell_network(told, run, network, set())
+    assert expected in told.cells[0].source and absent not in told.cells[0].source
 
 
 def test_gates_are_told_and_depthwise_convolutions_are_named_as_such():
@@ -498,7 +525,9 @@ def test_what_is_cited_is_listed_and_what_is_listed_is_cited():
     assert not list_cited("nothing")
     (line,) = list_cited("DenseNet (Huang et al. 2017)")
     assert line.endswith("<https://arxiv.org/abs/1608.06993>")
-    facts = [f"{network.text} {network.about}" for network in load_networks().values()]
+    facts = [
+        f"{network.text} {network.about} {network.imagenet}" for network in load_networks().values()
+    ]
     texts = "\n".join([*facts, *list_strings()])
     cited = set(re.findall(r"[A-Z][\w ]+? (?:et al\.|& \w+) \d{4}", texts))
     with open(REFERENCES, encoding="utf-8", newline="") as file:
