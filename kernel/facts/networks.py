@@ -20,7 +20,9 @@ class Network:
         num_trainable: those that are trained.
         text: what it is.
         modules: tuple of the modules on a page that build it, such as "models/small.py".
-        about: its strengths and weaknesses, in two to four sentences.
+        about: its strengths and weaknesses with any weights, in two to four sentences.
+        imagenet: what ImageNet weights give it, "" if that is nothing special.
+        random: the same of random weights.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Network:
     text: str
     modules: tuple
     about: str
+    imagenet: str
+    random: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +75,8 @@ def load_networks() -> dict[str, Network]:
                 row["text"],
                 tuple(row["modules"].split()),
                 row["about"],
+                row["imagenet"],
+                row["random"],
             )
             for row in csv.DictReader(file)
         }

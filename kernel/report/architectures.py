@@ -1,12 +1,14 @@
-"""Section 3 of a report: each network, what it sees, its code, its cost; then the method."""
+"""Section 3 of a report: each network, its input, its code, its cost; then the method."""
 
 import pprint
 import re
 
+from ..facts.foundation import read_foundation
 from ..facts.networks import Stage
 from .appendix import find_page
+from .checks import escape
 from .diagrams import CENTER, PATCH, describe_input
-from .methods import describe_method, describe_several
+from .methods import describe_method, describe_several, name_weights
 from .networks import ATTENTION, Shown, list_networks, make_rows
 from .reading import ReportRun
 from .settings_table import tell_settings
@@ -41,7 +43,7 @@ def tell_architectures(story: Story, runs: list) -> None:
 
 
 def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> None:
-    """A network: what speaks for and against it, what it sees, its stages, its code.
+    """A network: what speaks for and against it, its input, its stages, its code.
 
     Args:
         story: Story.
@@ -50,7 +52,8 @@ def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> No
         told: set of the modules whose code was shown; this adds to it.
     """
     known = network.known
-    story.text(f"### {network.name}\n\n{capitalize(known.text)}. {known.about}")
+    parts = [f"{capitalize(known.text)}.", known.about, describe_weights(network)]
+    story.text(f"### {network.name}\n\n{' '.join(filter(None, parts))}")
     story.text(describe_view(network))
     if stages := network.stages:
         rows = {name_stage(stage): describe_stage(stage, network) for stage in stages}
@@ -59,7 +62,7 @@ def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> No
             f"stages of {network.name}",
             f"table = pd.DataFrame({text}).T",
             f"The layers of {network.name} by the stride of their maps; channels are those of the "
-            "widest map, receptive fields in pixels on the patch's scale. Normalization, "
+            "widest map, receptive fields (theoretical) in pixels of the patch. Normalization, "
             "activation and dropout are not listed; their parameters count."
             f"{describe_gates(stages)}",
         )
@@ -67,7 +70,7 @@ def tell_network(story: Story, home: ReportRun, network: Shown, told: set) -> No
             home,
             network.picture,
             f"The stages of {network.name}. The squares show a patch, its center (dashed) and "
-            "the receptive field of a unit of the stage's last map (filled).",
+            "the receptive field of the central unit of the stage's last map (filled).",
             f"Block diagram of {network.name}: {len(stages) - 1} stages and the head",
         )
     tell_code(story, network, told)
@@ -85,8 +88,30 @@ def capitalize(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
+def describe_weights(network: Shown) -> str:
+    """What a network's first weights were learned from; "" where a study varies them."""
+    known, weights = network.known, network.settings.get("weights", "")
+    if not weights:
+        return ""
+    if weights == "none":
+        return known.random or "It starts from random weights, with nothing from other images."
+    if weights == "imagenet":
+        return known.imagenet or "It starts from ImageNet weights."
+    name = name_weights(network.settings)
+    if network.name not in ATTENTION:
+        return f"It starts from the weights in {name}."
+    models = {text: row for row in read_foundation() for text in (row.name, escape(row.weights))}
+    if weights not in models:
+        return f"The weights of its transformer come from {name}."
+    model = models[weights]
+    return (
+        f"The weights of its transformer come from {name} ({model.architecture.partition(';')[0]}, "
+        f"{model.parameters} parameters), trained without labels on: {model.pretraining}."
+    )
+
+
 def describe_view(network: Shown) -> str:
-    """How much of a patch a network gets and sees, compared with the center that decides."""
+    """What a network gets of a patch, and how wide its receptive fields are beside the center."""
     given = f"Of a patch, it gets {describe_input(network.crop, network.size)}."
     if network.name in ATTENTION:
         return f"{given} Attention relates all parts from the first layer on."
@@ -97,22 +122,16 @@ def describe_view(network: Shown) -> str:
             f"{network.known.num_parameters:,}: its code was another one, so its layers are not "
             "listed."
         )
-    last, crop = fields[-1][1], network.crop
-    covering = [(stride, field) for stride, field in fields if field >= CENTER]
-    if not covering:
-        return (
-            f"{given} A unit of its last map has a receptive field of {last:.0f} pixels, on the "
-            f"patch's scale (Araujo et al. 2019): less than the {CENTER}-pixel center that decides."
-        )
-    stride, field = covering[0]
+    wide = [(stride, field) for stride, field in fields if field > CENTER]
+    stride, field = (wide or fields[-1:])[0]
     text = (
-        f"{given} From stride {stride} on, a unit's receptive field of {field:.0f} pixels, on the "
-        f"patch's scale (Araujo et al. 2019), covers the {CENTER}-pixel center that decides"
+        f"{given} At stride {stride}, a unit's receptive field is {field:,.0f} pixels wide, on the "
+        f"patch's scale (Araujo et al. 2019): {'' if wide else 'not '}wider than the "
+        f"{CENTER}-pixel center that decides"
     )
     if stride != fields[-1][0]:
-        seen = f"{last:.0f} of these {crop}" if last < crop else f"all of these {crop}"
-        text += f"; in the last stage it covers {seen} pixels"
-    return f"{text}."
+        text += f"; in the last stage it is {fields[-1][1]:,.0f} pixels wide"
+    return f"{text}. The effective field is smaller (Luo et al. 2016)."
 
 
 def name_stage(stage: Stage) -> str:

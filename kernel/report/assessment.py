@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.analysis.agreement import correlate_members, measure_seeds, score_one_view
 from pcam_kaggle.analysis.evaluation import Evaluation, StainScores, evaluate_predictions
@@ -26,7 +27,9 @@ class Assessment:
 
     Attributes:
         evaluation: Evaluation of its out-of-fold predictions.
-        auc_one_view: AUC out of fold without test-time views, or None if unknown.
+        auc_one_view: AUC out of fold without test-time views, or None if unknown, or where
+            calibration separates the two.
+        auc_uncalibrated: AUC out of fold of all networks before calibration; None without it.
         views: the run's predictions compared with those without test-time views, or None where
             these are unknown or calibration separates the two.
         seed_aucs: AUC out of fold of each random seed alone; empty if unknown.
@@ -36,9 +39,16 @@ class Assessment:
 
     evaluation: Evaluation
     auc_one_view: float | None = None
+    auc_uncalibrated: float | None = None
     views: Comparison | None = None
     seed_aucs: tuple = ()
     test_correlation: float | None = None
+
+    @property
+    def auc_networks(self) -> float:
+        """AUC out of fold of all networks: as `seed_aucs`, before calibration."""
+        known = self.auc_uncalibrated
+        return self.evaluation.auc if known is None else known
 
 
 def compare_runs(runs: list) -> dict:
@@ -105,31 +115,42 @@ def assess_run(run: ReportRun, members: list, stains: pd.Series | None) -> Asses
     """
     evaluation = evaluate_run(run, stains)
     write_json(run.made / EVALUATION, evaluation)
-    positions = list_positions(members)
+    positions, is_mapped = list_positions(members), has_maps(run)
+    has_views = not is_mapped and run.settings.get("tta", "none") != "none"
     if len(positions) != len(run.oof):  # a blend, or a run without its networks
         adds = run.record.get("evaluation", {}).get("adds", {})
         return Assessment(
             evaluation,
-            auc_one_view=adds.get("auc_one_view"),
-            seed_aucs=tuple(run.record.get("seed_auc", {}).get("each", ())),
+            auc_one_view=adds.get("auc_one_view") if has_views else None,
+            seed_aucs=() if is_mapped else tuple(run.record.get("seed_auc", {}).get("each", ())),
             test_correlation=adds.get("test_correlation"),
         )
     labels = np.zeros(positions[-1] + 1, int)
     labels[positions] = run.oof["label"]
     return Assessment(
         evaluation,
-        auc_one_view=score_one_view(labels, members),
-        views=compare_views(run, members),
+        auc_one_view=score_one_view(labels, members) if has_views else None,
+        auc_uncalibrated=score_all_views(labels, members) if is_mapped else None,
+        views=compare_views(run, members) if has_views else None,
         seed_aucs=tuple(measure_seeds(labels, members)["each"]),
         test_correlation=correlate_members(members),
     )
 
 
-def compare_views(run: ReportRun, members: list) -> Comparison | None:
+def has_maps(run: ReportRun) -> bool:
+    """Whether a run's predictions are calibrated; those in its networks' files never are."""
+    return any(found.get("maps") for found in run.calibrations.values())
+
+
+def score_all_views(labels: np.ndarray, members: list) -> float:
+    """ROC AUC out of fold of all networks; arguments as for `score_one_view`."""
+    parts = [pd.Series(member.oof, member.positions) for member in members]
+    predictions = pd.concat(parts).groupby(level=0).mean()
+    return float(roc_auc_score(labels[predictions.index], predictions))
+
+
+def compare_views(run: ReportRun, members: list) -> Comparison:
     """Compare a run's out-of-fold predictions with those of unchanged patches alone."""
-    is_mapped = any(found.get("maps") for found in run.calibrations.values())
-    if is_mapped or run.settings.get("tta", "none") == "none":
-        return None
     parts = [pd.Series(member.oof_one_view, member.positions) for member in members]
     one_view = pd.concat(parts).groupby(level=0).mean().to_numpy()
     labels, predictions = run.oof["label"].to_numpy(), run.oof["prediction"].to_numpy()

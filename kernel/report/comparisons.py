@@ -11,6 +11,7 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 from ..predictions import describe_groupings, describe_interval
 from .assessment import Assessment
 from .checks import make_record
+from .methods import join_names
 from .names import describe_budget, name_setting, name_settings, name_trials, name_value
 from .reading import ReportRun
 from .story import Story
@@ -124,7 +125,7 @@ def tell_study(story: Story, run: ReportRun) -> None:
     study, states = run.record["study"], run.study["state"]
     num_completed = int((states == "COMPLETE").sum())
     chosen = f" ({name_settings(study['overrides'])})" * bool(study["overrides"])
-    has_range = "Range(" in str(study.get("space", ""))  # choices alone are all tried, in order
+    has_range = {} in run.space.values()  # choices alone are all tried, in order
     sampler = ", proposed by Optuna's TPE (Bergstra et al. 2011)" if has_range else ""
     several, were = "s" * (len(states) != 1), "were" if num_completed != 1 else "was"
     text = (
@@ -166,9 +167,7 @@ def describe_changes(
             continue
         changed = describe_difference(by_name[name], home)
         gain = describe_gain(found.difference, found.interval)
-        verdict, number = judge(found.interval), len(list_changes(by_name[name], home))
-        if number > 1:
-            verdict += f"; {number} settings differ, so that no single one is known to be the cause"
+        verdict = judge_run(by_name[name], home, found.interval)
         yield f"{changed}: {gain} AUC, {verdict}{story.point_at('runs')}."
     if assessment is not None:
         if views := assessment.views:
@@ -177,7 +176,7 @@ def describe_changes(
                 f"{judge(views.interval)}{story.point_at('gains')}."
             )
         if len(assessment.seed_aucs) > 1:
-            gain = assessment.evaluation.auc - statistics.mean(assessment.seed_aucs)
+            gain = assessment.auc_networks - statistics.mean(assessment.seed_aucs)
             yield (
                 f"{len(assessment.seed_aucs)} networks per fold instead of one: {gain:+.4f} AUC "
                 f"out of fold, without an interval{story.point_at('gains')}."
@@ -210,6 +209,32 @@ def judge(interval: tuple) -> str:
     return "helped" if low > 0 else "cost AUC"
 
 
+def judge_run(run: ReportRun, home: ReportRun, interval: tuple) -> str:
+    """What an interval tells of what a run did otherwise: the effect of one setting, if alone."""
+    verdict, low, high = judge(interval), *interval
+    if low <= 0 <= high or not (run.settings and home.settings):
+        return verdict
+    number = len(list_changes(run, home)) - (run.recipe != home.recipe)
+    differing = [f"{number} setting{'s' * (number != 1)}"] if number else []
+    if run.recipe != home.recipe:
+        differing.append("the recipe")
+    elif run.record.get("code") != home.record.get("code") or is_edited(run) or is_edited(home):
+        differing.append("the code")
+    if run.record.get("device") != home.record.get("device"):
+        differing.append("the device")
+    if not number and run.recipe == home.recipe:
+        also = f", but {join_names(differing)}" if differing else ""
+        return f"a significant difference: no setting was changed{also}"
+    if differing == ["1 setting"]:
+        return verdict
+    return f"{verdict}, with changes of {join_names(differing)}: no single cause is known"
+
+
+def is_edited(run: ReportRun) -> bool:
+    """Whether the page of a run was edited after it was built."""
+    return bool(run.record.get("edited"))
+
+
 def describe_difference(run: ReportRun, home: ReportRun) -> str:
     """What a run did otherwise than the report's own, in settings."""
     if not run.settings or not home.settings:
@@ -221,11 +246,11 @@ def describe_difference(run: ReportRun, home: ReportRun) -> str:
 
 
 def list_changes(run: ReportRun, home: ReportRun) -> list[str]:
-    """The recipe and the settings of a run that differ from the report's own."""
-    names = [name for name in run.settings if name not in SESSION_SETTINGS]
-    changed = [n for n in names if n in home.settings and run.settings[n] != home.settings[n]]
-    texts = [
-        f"{name_setting(n)}: {name_value(n, home.settings[n])} to {name_value(n, run.settings[n])}"
-        for n in changed
-    ]
+    """The recipe and the settings of a run that differ from the report's own, or that one lacks."""
+    texts = []
+    for name in dict.fromkeys([*run.settings, *home.settings]):
+        both = [settings.get(name) for settings in (home.settings, run.settings)]
+        if name not in SESSION_SETTINGS and both[0] != both[1]:
+            old, new = ("none" if v is None else name_value(name, v) for v in both)
+            texts.append(f"{name_setting(name)}: {old} to {new}")
     return [f"recipe: {home.recipe} to {run.recipe}"] * (run.recipe != home.recipe) + texts

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from ..predictions import describe_groupings, describe_interval
-from .assessment import Assessment
+from .assessment import Assessment, has_maps
 from .learning_charts import average_networks, describe_curves, find_trend, split_methods
 from .methods import gather_settings, is_augmented
 from .names import describe_budget, name_setting
@@ -61,22 +61,23 @@ def conclude_evaluation(story: Story, home: ReportRun, assessment: Assessment) -
         )
     error = evaluation.calibration["ece"]
     yield (
-        f"The predicted probabilities are off by {error:.3f} on average (expected calibration "
-        f"error){describe_maps(home)}{story.point_at('scores.png')}."
+        f"The expected calibration error is {error:.3f}, the mean difference between predicted "
+        f"probability and share of tumor in bins{describe_maps(home)}"
+        f"{story.point_at('scores.png')}."
     )
     stains = [scores for scores in evaluation.by_stain if scores.auc is not None]
     worst, best = (choose(stains, key=lambda s: s.auc, default=None) for choose in (min, max))
     if stains and worst.auc < best.auc:
         yield (
-            f"Of the groups of stain, group {worst.stain + 1} ({worst.patches:,} patches) has the "
-            f"lowest AUC, {worst.auc:.4f}; group {best.stain + 1} ({best.patches:,} patches) has "
+            f"Of the stains, stain {worst.stain + 1} ({worst.patches:,} patches) has the lowest "
+            f"AUC, {worst.auc:.4f}; stain {best.stain + 1} ({best.patches:,} patches) has "
             f"{best.auc:.4f}{story.point_at('errors.png')}."
         )
 
 
 def describe_maps(home: ReportRun) -> str:
     """That a run's probabilities are calibrated, "" if they are not."""
-    if not any(found.get("maps") for found in home.calibrations.values()):
+    if not has_maps(home):
         return ""
     return f", after calibration ({home.settings.get('calibration', 'fitted')}, cross-fitted)"
 
@@ -92,8 +93,8 @@ def conclude_run(story: Story, home: ReportRun) -> Iterator[str]:
         if score and "oof_auc" in home.record:
             gap = float(score) - home.record["oof_auc"]
             yield (
-                f"The score on {name_board(home, board)} is {score}, {abs(gap):.4f} "
-                f"{'below' if gap < 0 else 'above'} the AUC out of fold."
+                f"The score on {name_board(home, board)} is {score}, {describe_side(gap, 4)} "
+                "the AUC out of fold."
             )
     if home.record.get("not_trained"):
         yield f"Not trained: {', '.join(home.record['not_trained'])}."
@@ -106,9 +107,16 @@ def conclude_training(story: Story, name: str, rows: pd.DataFrame, settings: dic
         patches = "augmented training patches" if is_augmented(settings) else "training patches"
         yield (
             f"In the last epoch{f' of {name}' if name else ''} the AUC on {patches} is "
-            f"{abs(gap):.3f} {'above' if gap > 0 else 'below'} that on validation patches"
-            f"{story.point_at('curves.png')}."
+            f"{describe_side(gap, 3)} that on validation patches{story.point_at('curves.png')}."
         )
+
+
+def describe_side(gap: float, digits: int) -> str:
+    """How far a value is above or below another, such as "0.0120 above", as far as digits show."""
+    far = f"{abs(gap):.{digits}f}"
+    if not float(far):
+        return f"to {digits} digits equal to"
+    return f"{far} {'above' if gap > 0 else 'below'}"
 
 
 def measure_gap(rows: pd.DataFrame) -> float:
@@ -126,11 +134,11 @@ def conclude_comparison(story: Story, runs: list, comparisons: dict) -> Iterator
         if isinstance(found, str):
             yield f"{run.label} and {home.label} {found}{story.point_at('runs')}."
             continue
-        side = "above" if found.difference > 0 else "below"
+        _, _, covered = found.describe().partition(" ")
         yield (
-            f"On the patches that both predicted out of fold, the AUC of {run.label} is {side} "
-            f"that of {home.label} by {found.describe()}{f'; {estimate}' if estimate else ''}"
-            f"{story.point_at('runs')}."
+            f"On the patches that both predicted out of fold, the AUC of {run.label} is "
+            f"{describe_side(found.difference, 4)} that of {home.label} {covered}"
+            f"{f'; {estimate}' if estimate else ''}{story.point_at('runs')}."
         )
     groupings = {run.label: run.record.get("grouping", "") for run in runs if run.oof is not None}
     if note := describe_groupings(groupings):
@@ -176,8 +184,12 @@ def list_limits(home: ReportRun, assessment: Assessment | None) -> Iterator[str]
         yield f"{trained} of {total} folds were trained, so the other patches have no prediction."
     if settings.get("num_seeds") == 1 and home.study is None:
         yield "Each fold has one random seed, so the spread over seeds is unknown."
-    if settings.get("num_images"):
-        yield f"It learned from {settings['num_images']:,} patches drawn from all."
+    drawn, total = settings.get("num_images"), settings.get("num_folds", 0)
+    if drawn and total > 1:
+        yield (
+            f"Of all patches, {drawn:,} were drawn; a network learned from about "
+            f"{drawn * (total - 1) // total:,} of them."
+        )
     if record.get("edited"):
         yield "The page was edited after it was built, so the package does not repeat this run."
     if home.service == "sandbox" and home.scores:

@@ -14,9 +14,10 @@ PROBLEM = (
     "center of a patch, 32x32 of its 96x96 pixels, contain tumor tissue? Submissions are scored by "
     "the area under the ROC curve (AUC): the probability that a random patch with tumor is ranked "
     "above a random patch without. The competition's patches are those of PatchCamelyon (Veeling "
-    "et al. 2018), cut from the slides of Camelyon16 (Ehteshami Bejnordi et al. 2017), which come "
-    f"from two hospitals: {KAGGLE_TRAIN:,} labeled ones and {KAGGLE_TEST:,} to predict. A patch is "
-    "an RGB image of 96x96 pixels with values from 0 to 255, in a TIFF file."
+    "et al. 2018) without its duplicates, cut from the slides of Camelyon16 (Ehteshami Bejnordi et "
+    f"al. 2017), which come from two hospitals: {KAGGLE_TRAIN:,} labeled ones and "
+    f"{KAGGLE_TEST:,} to predict. A patch is an RGB image of 96x96 pixels with values from 0 to "
+    "255, in a TIFF file."
 )
 LABELS = """\
 labels = {counts}
@@ -41,7 +42,7 @@ categories = {categories}  # their values are names: they are counted, not avera
 table = patches.drop(columns=categories).describe().drop("count").map("{{:.3f}}".format)"""
 COUNTS = """\
 rows = {
-    f"{name} {value}": {"patches": f"{len(part):,}", "with tumor": f"{part['label'].mean():.1%}"}
+    f"{name} = {value}": {"patches": f"{len(part):,}", "with tumor": f"{part['label'].mean():.1%}"}
     for name in categories
     for value, part in patches.fillna(dict.fromkeys(categories, "(empty)")).groupby(name)
 }
@@ -52,13 +53,15 @@ labels = patches["label"]
 numbers = {{
     "patches with tumor": f"{{labels.mean():.1%}}",
     "accuracy of the more frequent label": f"{{max(labels.mean(), 1 - labels.mean()):.1%}}",
-    "AUC of brightness alone, darker as tumor": roc_auc_score(labels, -patches["brightness"]),
-    "AUC of tissue alone, more as tumor": roc_auc_score(labels, patches["tissue"]),
     "black or white patches": patches["blank"].isin(["black", "white"]).sum(),
     "near-empty patches": (patches["blank"] == "near-empty").sum(),
 }}
+for name in ("brightness", "tissue"):
+    auc = roc_auc_score(labels, patches[name])
+    side = "more" if auc > 0.5 else "less"
+    numbers[f"AUC of {{name}} alone, {{side}} as tumor"] = max(auc, 1 - auc)
 for stain, rows in patches[patches["stain"] >= 0].groupby("stain"):
-    numbers[f"tumor in group of hue {{stain + 1}}"] = f"{{rows['label'].mean():.1%}}"
+    numbers[f"tumor in stain {{stain + 1}}"] = f"{{rows['label'].mean():.1%}}"
 shown = {{name: f"{{n:.3f}}" if isinstance(n, float) else str(n) for name, n in numbers.items()}}
 table = pd.DataFrame({{"value": shown}})"""
 MEANINGS = {  # of the columns, by file
@@ -73,7 +76,7 @@ MEANINGS = {  # of the columns, by file
             name: f"mean optical density in {name}: 0 for white, higher for more stain"
             for name in ("red", "green", "blue")
         },
-        "stain": "group of hue: 0 the larger, 1 the other; -1: no stain",
+        "stain": "0: stain 1, the more frequent hue, 1: stain 2, the other; -1: no stain",
     },
     "oof.csv": {
         "id": "name of the patch; its image is train/ID.tif",
@@ -111,11 +114,10 @@ def describe_size(home: ReportRun, explored: ReportRun | None) -> str:
         used = f"all {used}"
     else:
         used += ", all in its folder of data"
-    kind = "run" if home.study is None else "study"
     predicted = f" It predicted {counts['test']:,} test patches." if home.study is None else ""
     share = counts["positive"] / counts["train"]
     return (
-        f"This {kind} used {used}. Of these, {counts['positive']:,} ({share:.1%}) contain "
+        f"This {home.kind} used {used}. Of these, {counts['positive']:,} ({share:.1%}) contain "
         f"tumor.{predicted}"
     )
 
@@ -159,7 +161,8 @@ def tell_exploration(story: Story, runs: list) -> None:
     lines += [] if run is None else [*plan_patches(home, run), *plan_colors(story, home, run)]
     if lines:
         bullets = "\n".join(f"- {line}" for line in lines)
-        story.text(f"**Plan.** What the data show, and what this run does about it.\n\n{bullets}")
+        what = f"What the data show, and what this {home.kind} does about it."
+        story.text(f"**Plan.** {what}\n\n{bullets}")
     story.slot("exploration")
 
 
@@ -218,13 +221,14 @@ def tell_oddities(story: Story, run: ReportRun) -> None:
         "have contradicting labels.",
         f"Examples of blank patches ({counted}) and of duplicates, as far as there are any",
     )
-    stains = " and ".join(f"{stain['patches']:,}" for stain in found["stains"])
-    groups = f"{len(found['stains'])} group{'s' * (len(found['stains']) != 1)}"
+    stains = " and ".join(
+        f"stain {number} of {stain['patches']:,}" for number, stain in enumerate(found["stains"], 1)
+    )
     story.figure(
         run,
         "data_stains.png",
-        f"Colors of stain: {groups} of hue (k-means), of {stains} patches.",
-        f"Scatter plot of {groups} of hue, and patches of each",
+        f"Colors of stain, grouped by hue (k-means): {stains or 'none of any'} patches.",
+        "Scatter plot of the stains by hue, and patches of each",
     )
 
 

@@ -1,4 +1,4 @@
-"""The block diagram of a network: its stages, and how much of a patch each sees."""
+"""The block diagram of a network: its stages, and the receptive field of each."""
 
 import textwrap
 from pathlib import Path
@@ -34,8 +34,8 @@ def plot_stages(name: str, stages: list, crop: int, size: int, path: Path) -> No
     heights = [max((1 + len(lines)) * LINE + 0.16, ICON * 0.9 * bool(f)) for _, lines, f in blocks]
     total = sum(heights) + GAP * (len(blocks) - 1)
     seen = blocks[-2][2]
-    compared = "more than" if seen > CENTER else "less than" if seen < CENTER else "just"
-    title = f"{name}: its last map sees {compared} the {CENTER} pixels of the center"
+    compared = "wider" if seen > CENTER else "not wider"
+    title = f"{name}: its last receptive field is {compared} than the {CENTER}-pixel center"
     with draw_figure(path, title, total + 0.75) as figure:
         axes = figure.add_subplot()
         axes.set(xlim=(0, WIDTH), ylim=(-total - 0.02, 0.02), aspect="equal")
@@ -76,7 +76,7 @@ def draw_block(axes: Axes, title: str, lines: list, top: float, height: float) -
 
 
 def draw_patch(axes: Axes, field: float, crop: int, middle: float) -> None:
-    """Draw a patch, its center, and what a receptive field covers of the part that is used."""
+    """Draw a patch, its center, and a central receptive field within the part that is used."""
     side, left = ICON * 0.78, BOX + 0.3
     for pixels, style in (
         (min(field, crop), {"fc": COLORS[4], "ec": "none", "alpha": 0.6}),

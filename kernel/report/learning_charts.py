@@ -112,7 +112,8 @@ def describe_curves(history: pd.DataFrame) -> str:
     """What the validation AUC does, in a sentence."""
     means = {method: average_networks(rows, "val_auc") for method, rows in split_methods(history)}
     if len(means) > 1:
-        last = {method: round(mean.iloc[-1], 3) for method, mean in means.items()}
+        ends = {method: mean.iloc[-1] for method, mean in means.items()}
+        last = {method: round(end, 3) for method, end in ends.items() if np.isfinite(end)}
         best = [method for method in last if last[method] == max(last.values())]
         if not best:
             return "The validation AUC is unknown"

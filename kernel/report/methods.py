@@ -7,6 +7,7 @@ from ..bundle.recipes import RENAMED_NETWORKS
 from ..facts.networks import load_networks
 from .names import name_setting
 from .reading import ReportRun
+from .spaces import list_networks, list_searched
 
 OF_ONE_HEAD = ("epochs", "optimizer", "batch_size")  # logistic regression has none of them
 TRAINED_BY = {"vit": "tuning"}  # the part that trains a method of a run of several, if not training
@@ -19,25 +20,16 @@ def find_network(run: ReportRun) -> str:
     if list_compared(run) or run.members:
         return ""
     recipe = run.recipe if run.recipe in load_networks() else ""
-    name = run.record.get("network") or run.settings.get("architecture", recipe)
+    name = run.record.get("network") or run.shared.get("architecture", recipe)
     return RENAMED_NETWORKS.get(name, name)
 
 
-def list_compared(run: ReportRun) -> list[str]:
-    """The networks that a study compares; empty for one network, or if they are unknown."""
-    if "architecture" not in list_searched(run):
-        return []
-    return [name for name in load_networks() if quotes(run, name)]
-
-
-def list_searched(run: ReportRun) -> list[str]:
-    """The settings that a study searches; empty for other runs."""
-    return [name for name in run.settings if quotes(run, name)]
-
-
-def quotes(run: ReportRun, name: str) -> bool:
-    """Whether a name is in the search space, which run.json has as Python text."""
-    return f"'{name}'" in str(run.record.get("study", {}).get("space", ""))
+def list_compared(run: ReportRun) -> dict[str, dict]:
+    """The settings of each network that a study compares, by its name in the space; {} for one."""
+    compared = list_networks(run.settings, run.space)
+    for own in compared.values():
+        own["architecture"] = RENAMED_NETWORKS.get(own["architecture"], own["architecture"])
+    return compared
 
 
 def gather_settings(settings: dict, member: str) -> dict:
@@ -95,15 +87,15 @@ def describe_method(run: ReportRun) -> str:
 
     Says nothing of settings that its recipe lacks, and nothing of an unknown network.
     """
-    settings, searched = run.settings, list_searched(run)
+    settings, searched = run.shared, list_searched(run.space)
     parts = [describe_network(run)]
-    if "weights" in settings and "weights" not in searched:
+    if "weights" in settings:
         subject = "It" if find_network(run) else "The network"
         parts.append(f"{subject} starts from {name_weights(settings)}.")
     if searched:
         parts.append(f"The study searches {join_names([*map(name_setting, searched)])}.")
     if "num_folds" in settings:
-        varied = {*searched, *(OF_ONE_HEAD if "head" in searched else ())}
+        varied = OF_ONE_HEAD if "head" in searched else ()
         fixed = {name: value for name, value in settings.items() if name not in varied}
         parts.append(describe_training(fixed, run.fold))
     if run.fold is None and "tta" in settings:
@@ -117,7 +109,9 @@ def describe_network(run: ReportRun) -> str:
     """A run's network in a sentence, or the networks that a study compares; "" if unknown."""
     name, compared = find_network(run), list_compared(run)
     if compared:
-        return f"The study compares {join_names(compared)}."
+        return (
+            f"The study compares {join_names([own['architecture'] for own in compared.values()])}."
+        )
     return f"The network is {name}." if name else ""
 
 

@@ -80,10 +80,9 @@ def list_names(run: ReportRun) -> dict[str, tuple[str, dict]]:
             for member, own in settings.items()
         }
     if compared := list_compared(run):
-        own = {name: value for name, value in run.settings.items() if name != "weights"}
-        return {name: (name, own) for name in compared}  # each starts from weights of its own
+        return {label: (own["architecture"], own) for label, own in compared.items()}
     name = find_network(run)
-    return {name or run.recipe: (name, run.settings)}
+    return {name or run.recipe: (name, run.shared)}
 
 
 def make_rows(run: ReportRun) -> dict:
@@ -104,17 +103,22 @@ def make_rows(run: ReportRun) -> dict:
             row["starts from"] = name_weights(settings)
         if "input_size" in settings:
             row["input"] = describe_input(settings.get("crop_size", PATCH), settings["input_size"])
-        rows[label] = {**row, **measure_cost(run, name)}
+        rows[label] = {**row, **measure_cost(run, label)}
     return rows
 
 
-def measure_cost(run: ReportRun, name: str) -> dict:
-    """What the training of a network cost, as cells of the table; {} if that is unknown."""
+def measure_cost(run: ReportRun, label: str) -> dict:
+    """What the training of a network cost, as cells of the table; {} if that is unknown.
+
+    Args:
+        run: ReportRun.
+        label: the network's row in the table, for a study its name in the search space.
+    """
     if run.study is not None:
         trials = run.study
         if not is_alone(run):
-            chosen = [trials[c] == name for c in ("network", "architecture") if c in trials]
-            trials = trials[chosen[0]] if chosen else trials[:0]
+            chosen = [c for c, choices in run.space.items() if label in choices and c in trials]
+            trials = trials[trials[chosen[0]] == label] if chosen else trials[:0]
         if {"seconds", "epochs_trained"} <= set(trials) and trials["epochs_trained"].sum() > 0:
             epoch = trials["seconds"].sum() / trials["epochs_trained"].sum()
             return {"seconds an epoch": f"{epoch:.1f}"}

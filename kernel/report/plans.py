@@ -37,8 +37,8 @@ def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterato
         yield (
             f"The classes are {'nearly' if is_balanced else 'not'} balanced ({known:.1%} tumor), "
             f"and calling every patch {answer!r} has an accuracy of {trivial:.1%} and an AUC of "
-            "0.5. So runs are judged by AUC, which does not depend on the balance, and the loss "
-            f"is not weighted{story.point_at('labels')}."
+            "0.5. So runs are judged by AUC, which does not depend on the balance"
+            f"{story.point_at('labels')}."
         )
     if run and run.patches is not None and run.patches["label"].nunique() == 2:
         labels, measured = run.patches["label"], run.patches[["brightness", "tissue"]]
@@ -48,11 +48,12 @@ def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterato
         what = {"brightness": "mean brightness", "tissue": "share of tissue"}[name]
         reached, verdict = home.record.get("oof_auc"), ""
         if reached is not None:
-            is_above = f"{'above' if reached > auc else 'not above'} it"
+            is_above = f"{'above' if round(reached, 3) > round(auc, 3) else 'not above'} it"
             verdict = f": the AUC out of fold of this run, {reached:.3f}, is {is_above}"
         yield (
-            f"The {what} of a patch alone reaches an AUC of {auc:.3f} on the patches explored. So "
-            f"this is the baseline for every network{verdict}{story.point_at('plan')}."
+            f"The {what} of a patch alone, {'more' if aucs[name] > 0.5 else 'less'} as tumor, "
+            f"reaches an AUC of {auc:.3f} on the patches explored, a baseline{verdict}"
+            f"{story.point_at('plan')}."
         )
 
 
@@ -78,7 +79,7 @@ def plan_folds(home: ReportRun, run: ReportRun | None) -> Iterator[str]:
 
 def plan_patches(home: ReportRun, run: ReportRun) -> Iterator[str]:
     """What a run does about duplicates, blank patches and the light of the test patches."""
-    found, settings = run.exploration, home.settings
+    found, settings = run.exploration, home.shared
     if not settings:
         return
     copies = found["duplicates"]
@@ -91,28 +92,30 @@ def plan_patches(home: ReportRun, run: ReportRun) -> Iterator[str]:
             pairs,
             "duplicates",
             f"{pairs:,} pair{'s' * (pairs != 1)} of duplicates or near-duplicates may put the "
-            f"same tissue in two folds, and {copies['label_conflicts']:,} contradict each other",
+            f"same tissue in two folds, and {copies['label_conflicts']:,} of them "
+            "have contradicting labels",
         ),
-        (number, "blank", f"{kinds} patch{'es' * (number != 1)} show no tissue"),
+        (number, "blank", f"{kinds} {'patch shows' if number == 1 else 'patches show'} no tissue"),
     ):
         if count:
-            yield f"{text}: {describe_kept(settings, kind)}."
+            yield f"{text}: this {home.kind} {describe_kept(settings, kind)}."
     test = found.get("test", {})
-    if "brightness" in test and (gap := measure_gap(found, test["brightness"])) is not None:
+    gap = measure_gap(found, test["brightness"]) if "brightness" in test else None
+    if gap is not None and round(gap, 1):
         yield (
             f"The test patches are on average {abs(gap):.1f} gray levels (of 256) "
-            f"{'brighter' if gap > 0 else 'darker'} than the training patches: "
-            f"{describe_light(settings, abs(gap))}."
+            f"{'brighter' if gap > 0 else 'darker'} than the training patches: this {home.kind} "
+            f"{describe_light(home, abs(gap))}."
         )
 
 
 def describe_kept(settings: dict, kind: str) -> str:
     """What a run does with a kind of patches that its setting clean can leave out."""
     if kind in settings.get("clean", ()):
-        return f"this run leaves them out (clean={kind})"
+        return f"leaves them out (clean={kind})"
     if "clean" in settings:
-        return f"this run keeps them (clean={kind} would leave them out)"
-    return "this run keeps them; its recipe has no setting to leave them out"
+        return f"keeps them (clean={kind} would leave them out)"
+    return "keeps them; its recipe has no setting to leave them out"
 
 
 def measure_gap(found: dict, brightness: float) -> float | None:
@@ -125,14 +128,17 @@ def measure_gap(found: dict, brightness: float) -> float | None:
     return brightness - sum(n * by_class[name] for name, n in numbers.items()) / total
 
 
-def describe_light(settings: dict, gap: float) -> str:
+def describe_light(home: ReportRun, gap: float) -> str:
     """How a run's change of brightness in training compares with a gap in gray levels."""
+    settings = home.shared
+    if "brightness" in home.settings and "brightness" not in settings:
+        return "searches how much to vary the brightness in training"
     largest = 255 * settings.get("brightness", 0)
     if not largest:
-        return "this run does not vary the brightness in training"
+        return "does not vary the brightness in training"
     compared = "more" if largest > gap else "not more"
     return (
-        f"this run varies the brightness in training by up to {largest:.1f} "
+        f"varies the brightness in training by up to {largest:.1f} "
         f"(brightness={settings['brightness']:g}), {compared} than that"
     )
 
@@ -143,11 +149,14 @@ def plan_colors(story: Story, home: ReportRun, run: ReportRun) -> Iterator[str]:
     if len(stains) < 2 or not home.settings:
         return
     shares = " and ".join(f"{stain['positive_share']:.1%}" for stain in stains)
-    varied = {name: home.settings[name] for name in COLOR_SETTINGS if home.settings.get(name)}
-    settings = ", ".join(f"{name}={value:g}" for name, value in varied.items())
-    does = f"varies the colors in training ({settings})" if varied else "does not vary the colors"
+    settings, does = home.shared, []
+    if varied := [f"{name}={settings[name]:g}" for name in COLOR_SETTINGS if settings.get(name)]:
+        does.append(f"varies the colors in training ({', '.join(varied)})")
+    if searched := [name for name in COLOR_SETTINGS if name in home.settings.keys() - settings]:
+        does.append(f"searches how much to vary them ({', '.join(searched)})")
     shown = story.point_at(run.join("data_stains.png"))
     yield (
-        f"The groups of hue contain {shares} tumor, and a network that learns the color of a "
-        f"group learns this share, too: this run {does}{shown}."
+        f"Stains 1 and 2 contain {shares} tumor, and a network that learns the color of a stain "
+        f"learns this share, too: this {home.kind} "
+        f"{' and '.join(does) or 'does not vary the colors'}{shown}."
     )

@@ -23,6 +23,7 @@ from .checks import (
     read_csv,
     wrong,
 )
+from .spaces import parse_space, share_settings
 
 HISTORY = ("fold", "seed", "epoch", "accuracy", "auc", "val_accuracy", "val_auc")
 PATCHES = ("label", "brightness", "tissue", "stain")  # columns of patches.csv
@@ -94,6 +95,16 @@ class ReportRun:
         return self.record.get("settings") or {}
 
     @property
+    def space(self) -> dict:
+        """The search space of a study, as `parse_space` returns it; {} for other runs."""
+        return self.record.get("study", {}).get("space", {})
+
+    @property
+    def shared(self) -> dict:
+        """The settings that all trials of a study share; of other runs, all settings."""
+        return share_settings(self.settings, self.space)
+
+    @property
     def slides(self) -> np.ndarray | None:
         """The slide of every row of `oof`, or None if they are unknown."""
         return find_slides([self.oof])
@@ -133,6 +144,11 @@ class ReportRun:
         shares = self.record["study"]["importance"]
         is_enough = sum(self.study["state"] == "COMPLETE") >= TRIALS_PER_SETTING * len(shares)
         return shares if is_enough else {}
+
+    @property
+    def kind(self) -> str:
+        """What a text calls it: "run" or "study"."""
+        return "run" if self.study is None else "study"
 
     @property
     def recipe(self) -> str:
@@ -186,7 +202,8 @@ def read_run_json(folder: Path) -> dict:
         ValueError: an entry that is not as expected; names it.
     """
     path = folder / "run.json"
-    record = check_content(read_result(folder), RUN, path)
+    result = read_result(folder)
+    record = check_content(result, RUN, path)
     counts, settings = record.get("counts"), record.get("settings", {})
     if counts and counts["positive"] > counts["train"]:
         raise wrong(path, "counts.positive", "no more than counts.train", str(counts))
@@ -200,6 +217,8 @@ def read_run_json(folder: Path) -> dict:
         record["study"] = study = {**old, **study}
         if None in (study["highest"], study["highest_auc"]):
             raise wrong(path, "study", "highest and highest_auc", str(sorted(study)))
+        if "space" in study:
+            study["space"] = parse_space(result["study"]["space"], path)
     return record
 
 

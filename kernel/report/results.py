@@ -55,7 +55,7 @@ POINTS = """\
 table = pd.DataFrame(evaluation["operating_points"]).T.astype(float)"""
 BY_STAIN = """\
 stains = pd.DataFrame(evaluation["by_stain"])
-stains.index = [f"group {number + 1}" for number in stains.pop("stain")]
+stains.index = [f"stain {number + 1}" for number in stains.pop("stain")]
 table = stains.rename(columns={"auc": "AUC"})"""
 
 
@@ -177,7 +177,7 @@ def describe_calibration(run: ReportRun) -> Iterator[str]:
 def tell_errors(story: Story, home: ReportRun, evaluation: Evaluation) -> None:
     """The confusion matrix, and the errors by color of stain where they are known."""
     (tn, fp), (fn, tp) = evaluation.confusion.counts
-    groups = "all patches and of each color of stain" if evaluation.by_stain else "all patches"
+    groups = "all patches and of each stain" if evaluation.by_stain else "all patches"
     story.figure(
         home,
         "errors.png",
@@ -204,13 +204,15 @@ def tell_gains(story: Story, assessment: Assessment) -> None:
         rows["one network per fold"] = statistics.mean(seeds)
         added.append("further seeds")
     if rows:
-        rows["as submitted"] = assessment.evaluation.auc
+        known = assessment.auc_uncalibrated is not None
+        last = "all networks, before calibration" if known else "as submitted"
+        rows[last] = assessment.auc_networks
         rows = {name: f"{auc:.4f}" for name, auc in rows.items()}
         text = (
             f'table = pd.DataFrame({{"AUC out of fold": {pprint.pformat(rows, sort_dicts=False)}}})'
         )
         without = " and without ".join(added)
-        story.table("gains", text, f"The AUC out of fold without {without}, and as submitted.")
+        story.table("gains", text, f"The AUC out of fold without {without}, and {last}.")
     if len(seeds) > 1:
         story.text(
             f"One network per fold was trained from each of {len(seeds)} random seeds. Their "

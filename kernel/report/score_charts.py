@@ -100,11 +100,12 @@ def plot_scores(oof: pd.DataFrame, evaluation: Evaluation, path: Path, note: str
 
 
 def describe_calibration(error: float, bias: float) -> str:
-    """How far the predicted probabilities are off, and in which direction."""
-    text = f"Predicted probabilities are off by {error:.3f} on average"
+    """The calibration error, and in which direction the predicted probabilities are off."""
+    text = f"Expected calibration error {error:.3f}"
     if abs(bias) < 0.0005:
         return text
-    return f"{text}, over all patches too {'high' if bias > 0 else 'low'} by {abs(bias):.3f}"
+    side = "high" if bias > 0 else "low"
+    return f"{text}; over all patches, predictions are too {side} by {abs(bias):.3f}"
 
 
 def wilson(share: float, count: float) -> tuple:

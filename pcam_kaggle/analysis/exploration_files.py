@@ -72,7 +72,7 @@ def describe_exploration(summary: dict) -> list:
         lines.append(f"{kind:<10} {found['patches']:,}, {found['positive']:,} tumor")
     copies = summary["duplicates"]
     lines.append(
-        f"copies     {copies['exact_pairs']:,} exact pairs, {copies['near_pairs']:,} "
+        f"duplicates {copies['exact_pairs']:,} exact pairs, {copies['near_pairs']:,} "
         f"near pairs, {copies['label_conflicts']:,} with contradicting labels"
     )
     for number, stain in enumerate(summary["stains"], 1):

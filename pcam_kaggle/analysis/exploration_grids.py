@@ -33,7 +33,7 @@ def plot_samples(images: np.ndarray, labels: np.ndarray, path: Path, seed: int =
 
 
 def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> None:
-    """Draw black, white and near-empty patches, and pairs of copies.
+    """Draw black, white and near-empty patches, and duplicates.
 
     Args:
         images: uint8 array (n, 96, 96, 3).
@@ -49,9 +49,9 @@ def plot_oddities(images: np.ndarray, exploration: Exploration, path: Path) -> N
     twins = exploration.twins
     pairs = twins[["first", "second"]].to_numpy()[:PATCHES_PER_ROW]
     shown = [(images[i], CLASSES[labels[i]]) for i in pairs.ravel()]
-    rows += make_rows("copies: each pair side by side", shown)
+    rows += make_rows("duplicates: each pair side by side", shown)
     num_blank = (patches["blank"] != "").sum()
-    title = f"Of {len(patches):,} patches, blank: {num_blank:,}; pairs of copies: {len(twins):,}"
+    title = f"Of {len(patches):,} patches, blank: {num_blank:,}; duplicate pairs: {len(twins):,}"
     with draw_figure(path, title, 0.9 + 1.9 * len(rows)) as figure:
         if rows:
             draw_patches(figure, rows)

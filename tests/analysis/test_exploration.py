@@ -200,7 +200,7 @@ def test_columns_stand_below_each_other_whatever_the_names(training, tmp_path, d
     plot_oddities(images, found, tmp_path / "oddities.png")
     drawn.check_frame()
     (figure,) = drawn.figures
-    assert figure.get_suptitle() == "Of 10 patches, blank: 1; pairs of copies: 3"
+    assert figure.get_suptitle() == "Of 10 patches, blank: 1; duplicate pairs: 3"
     lefts = np.array([axes.get_position().x0 for axes in figure.axes]).reshape(-1, 4)
     assert len(lefts) == 3 and np.ptp(lefts, axis=0).max() < 0.002
     assert np.ptp(np.diff(lefts[0])) < 0.01

@@ -84,7 +84,9 @@ def test_of_several_methods_the_best_one_is_named(other, title):
     parts = [
         make_history([0.99, auc], member=name) for name, auc in (("vit", 0.95), ("cnn", other))
     ]
-    assert describe_curves(pd.concat(parts)) == title
+    for order in (parts, parts[::-1]):
+        names = "cnn and vit end" if order is not parts else "vit and cnn end"
+        assert describe_curves(pd.concat(order)) == title.replace("vit and cnn end", names)
 
 
 def test_a_network_that_stopped_early_counts_with_its_last_epoch():
@@ -193,13 +195,13 @@ def test_scores_are_counted_on_a_linear_scale(tmp_path, drawn, labels, predictio
 @pytest.mark.parametrize(
     "error, bias, title",
     [
-        (0.03, 0.02, "off by 0.030 on average, over all patches too high by 0.020"),
-        (0.03, -0.02, "off by 0.030 on average, over all patches too low by 0.020"),
-        (0.03, 0.0, "off by 0.030 on average"),
+        (0.03, 0.02, "0.030; over all patches, predictions are too high by 0.020"),
+        (0.03, -0.02, "0.030; over all patches, predictions are too low by 0.020"),
+        (0.03, 0.0, "0.030"),
     ],
 )
 def test_the_title_of_the_scores_is_how_far_they_are_off(error, bias, title):
-    assert describe_calibration(error, bias) == f"Predicted probabilities are {title}"
+    assert describe_calibration(error, bias) == f"Expected calibration error {title}"
 
 
 def make_errors(counts, *stains):

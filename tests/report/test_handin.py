@@ -144,7 +144,7 @@ def test_tables_are_read_from_the_data_and_explained(handed):
     assert "brightness" in statistics and "label" not in statistics and "stain" not in statistics
     assert "share of its pixels that are tissue, not glass" in shown["The columns of patches.csv."]
     counts = shown["The categories of patches.csv: patches, and how many have tumor."]
-    assert "label 1" in counts and "blank (empty)" in counts and "stain 0" in counts
+    assert "label = 1" in counts and "blank = (empty)" in counts and "stain = 0" in counts
     assert "33.3%" in shown["The numbers of the plan, computed from patches.csv."]
 
 

@@ -9,16 +9,30 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_runs import SETTINGS
+from report_runs import SETTINGS, make_run
 
 from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.facts.networks import load_networks, load_stages
 from kernel.facts.references import REFERENCES, list_cited
 from kernel.report import architectures
-from kernel.report.architectures import describe_gates, describe_view, tell_code
-from kernel.report.assessment import Assessment
-from kernel.report.comparisons import describe_difference, judge, list_changes
-from kernel.report.conclusion import conclude_study, conclude_training, list_limits, list_steps
+from kernel.report.architectures import describe_gates, describe_view, tell_code, tell_network
+from kernel.report.assessment import Assessment, assess_run, read_members
+from kernel.report.checks import escape
+from kernel.report.comparisons import (
+    describe_changes,
+    describe_difference,
+    judge,
+    judge_run,
+    list_changes,
+)
+from kernel.report.conclusion import (
+    conclude_comparison,
+    conclude_run,
+    conclude_study,
+    conclude_training,
+    list_limits,
+    list_steps,
+)
 from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
 from kernel.report.learning_charts import describe_curves
@@ -26,11 +40,14 @@ from kernel.report.methods import describe_fit, describe_method
 from kernel.report.names import name_runs, name_setting, name_trials
 from kernel.report.networks import list_networks, make_rows, measure_cost
 from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, plan_patches
-from kernel.report.reading import ReportRun
+from kernel.report.reading import ReportRun, read_run
 from kernel.report.results import tell_gains, tell_training
 from kernel.report.settings_table import tell_settings
+from kernel.report.spaces import parse_space
 from kernel.report.story import SLOTS, Story
 from kernel.report.submission import name_board
+from pcam_kaggle.analysis.scores import Comparison
+from pcam_kaggle.system.records import load_member, save_member
 from pcam_kaggle.system.settings import name_settings
 
 
@@ -91,10 +108,12 @@ def test_the_plan_follows_from_the_patches():
         {"label": [0, 0, 1, 1], "brightness": [9, 8, 1, 2], "tissue": [1, 2, 1, 2]}
     )
     dark = dataclasses.replace(explored(), patches=patches)
-    for auc, verdict in ((0.9, "0.900, is not above it."), (None, "for every network.")):
+    for auc, verdict in ((0.9, "0.900, is not above it."), (None, "explored, a baseline.")):
         text = [*plan_labels(story(), make({"oof_auc": auc}), dark)][1]
-        assert text.startswith("The mean brightness of a patch alone reaches an AUC of 1.000")
-        assert text.endswith(verdict)
+        assert text.startswith(
+            "The mean brightness of a patch alone, less as tumor, reaches an AUC"
+        )
+        assert "AUC of 1.000" in text and text.endswith(verdict)
 
     assert not [*plan_patches(make(), explored())]
     copies = {"exact_pairs": 1, "near_pairs": 0, "label_conflicts": 0}
@@ -104,6 +123,11 @@ def test_the_plan_follows_from_the_patches():
     assert pairs.startswith("1 pair of duplicates or near-duplicates may")
     assert pairs.endswith("this run keeps them; its recipe has no setting to leave them out.")
     assert black.startswith("2 black patches show no tissue: this run keeps them")
+    one = {"black": {"patches": 1}}
+    (_, black, _) = plan_patches(
+        make(), dataclasses.replace(found, exploration=found.exploration | {"blank": one})
+    )
+    assert black.startswith("1 black patch shows no tissue")
     assert light.startswith("The test patches are on average 10.0 gray levels (of 256) darker")
     assert light.endswith("does not vary the brightness in training.")
     for brightness, compared in ((0.1, "by up to 25.5 (brightness=0.1), more than"), (0.01, "not")):
@@ -117,7 +141,21 @@ def test_the_plan_follows_from_the_patches():
     plain, varied = make(place="."), make({"settings": {"stain_jitter": 0.1}})
     for run, text in ((plain, "does not vary the colors"), (varied, "(stain_jitter=0.1)")):
         (line,) = plan_colors(story(), run, explored(stains=stains))
-        assert "20.0% and 50.0% tumor" in line and text in line
+        assert line.startswith("Stains 1 and 2 contain 20.0% and 50.0% tumor") and text in line
+    space = {"stain_jitter": {}, "brightness": {"0.1": {"brightness": 0.1}}}
+    varied = make(
+        {"settings": {"stain_jitter": 0.0, "brightness": 0.0}, "study": {"space": space}},
+        study=pd.DataFrame(),
+    )
+    (line,) = plan_colors(story(), varied, explored(stains=stains))
+    assert "this study varies the colors in training (brightness=0.1) and searches how much" in line
+    assert "(stain_jitter)" in line
+    assert (
+        "this study varies the brightness in training by up to 25.5"
+        in [*plan_patches(varied, found)][2]
+    )
+    varied.record["study"]["space"] = {"brightness": {}}
+    assert "this study searches how much to vary the bri" in [*plan_patches(varied, found)][2]
     assert not [*plan_colors(story(), plain, explored(stains=stains[:1]))]
 
 
@@ -137,25 +175,54 @@ def test_what_a_network_sees_depends_on_its_input():
 
     given = "Of a patch, it gets"
     whole = view()
-    assert whole.startswith(f"{given} all 96x96 pixels. From stride 4 on, a unit's receptive field")
-    assert "of 59 pixels, on the patch's" in whole and whole.endswith(
-        "it covers all of these 96 pixels."
+    assert whole.startswith(f"{given} all 96x96 pixels. At stride 4, a unit's receptive field is")
+    assert ": wider than the 32-pixel center that decides; in the last stage it is 2,071" in whole
+    assert "cover" not in whole and whole.endswith(
+        "The effective field is smaller (Luo et al. 2016)."
     )
     enlarged = view(input_size=192)
-    assert enlarged.startswith(f"{given} all 96x96 pixels, resized to 192x192. From stride 8 on,")
-    assert "of 128 pixels, on the patch's scale" in enlarged
+    assert enlarged.startswith(f"{given} all 96x96 pixels, resized to 192x192. At stride 8,")
+    assert "is 128 pixels wide, on the patch's scale" in enlarged
     cropped = view(architecture="small_cnn", crop_size=64)
-    assert cropped.startswith(f"{given} the central 64x64 pixels, resized to 96x96. From stride 16")
-    assert "of 53 pixels, on the patch's scale" in cropped
+    assert cropped.startswith(f"{given} the central 64x64 pixels, resized to 96x96. At stride 16")
+    assert "is 53 pixels wide, on the patch's scale" in cropped and "stage" not in cropped
     cropped = view(architecture="small_cnn", crop_size=80, input_size=80)
-    assert cropped.startswith(f"{given} the central 80x80 pixels. From stride 8")
-    assert cropped.endswith("in the last stage it covers 79 of these 80 pixels.")
+    assert cropped.startswith(f"{given} the central 80x80 pixels. At stride 8")
+    assert "; in the last stage it is 79 pixels wide. The" in cropped
+    narrow = view(architecture="small_cnn", crop_size=32)
+    assert "is 26 pixels wide, on" in narrow and ": not wider than the 32-pixel" in narrow
     other = make({"num_parameters": 5})
     (network,) = list_networks([other])
     assert describe_view(network).startswith("The run counted 5 parameters") and not network.stages
     assert all(name in load_stages() or name in ("midnight", "vit") for name in load_networks())
     for name, stages in load_stages().items():
         assert sum(stage.num_parameters for stage in stages) == load_networks()[name].num_parameters
+
+
+@pytest.mark.parametrize(
+    "name, weights, expected, absent",
+    [
+        ("vgg16", "imagenet", "describe edges and textures", "stay random"),
+        ("vgg16", "none", "frozen blocks 1 to 4 stay random", "ImageNet"),
+        ("vgg16", "/some/own.h5", "It starts from the weights in own.h5.", "ImageNet"),
+        ("my_vgg16", "none", "starts from random weights, with nothing from", "ImageNet"),
+        ("my_vgg16", "own.h5", "from the weights in own.h5.", "starts from random"),
+        ("vit", "hf://histai/hibou-b", "from hibou-b (DINOv2 ViT-B/14, 4 registers,", "142 mil"),
+        ("vit", "dinov2-base", "trained without labels on: natural images (LVD-142M).", "slides"),
+        ("midnight", "hibou-b", "without labels on: over 1 million slides, not pub", "TCGA"),
+        ("midnight", "midnight-12k", "1.1 billion parameters), trained without labels on: T", "!"),
+        ("midnight", "/some/folder", "The weights of its transformer come from folder.", "TCGA"),
+        ("densenet121", "", "a GPU less busy than a few wide ones.", "weights come"),
+    ],
+)
+def test_what_a_network_learned_before_depends_on_its_weights(
+    tmp_path, name, weights, expected, absent
+):
+    settings = escape({**SETTINGS, "architecture": name, "weights": weights})
+    run, told = make({"settings": settings}, folder=tmp_path), story()
+    (network,) = list_networks([run])
+    tell_network(told, run, network, set())
+    assert expected in told.cells[0].source and absent not in told.cells[0].source
 
 
 def test_gates_are_told_and_depthwise_convolutions_are_named_as_such():
@@ -168,7 +235,7 @@ def test_gates_are_told_and_depthwise_convolutions_are_named_as_such():
     )
 
 
-def test_a_diagram_says_whether_the_center_is_seen(tmp_path, monkeypatch):
+def test_a_diagram_says_whether_the_field_is_wider_than_the_center(tmp_path, monkeypatch):
     titles = []
     draw = plot_stages.__globals__["draw_figure"]
 
@@ -180,7 +247,7 @@ def test_a_diagram_says_whether_the_center_is_seen(tmp_path, monkeypatch):
     stages = load_stages()["small_cnn"]
     plot_stages("small_cnn", stages, 96, 96, tmp_path / "one.png")
     plot_stages("small_cnn", stages, 48, 192, tmp_path / "two.png")
-    assert [re.search("sees (more|less)", title)[1] for title in titles] == ["more", "less"]
+    assert [re.search("is ((not )?wider)", title)[1] for title in titles] == ["wider", "not wider"]
 
 
 def test_costs_are_those_of_the_run():
@@ -190,7 +257,7 @@ def test_costs_are_those_of_the_run():
     several = make({"stages": stages, "settings": {**SETTINGS, "members": ["vit"]}})
     assert measure_cost(several, "vit") == {}
     trials = pd.DataFrame({"seconds": [10.0, 90.0], "epochs_trained": [1, 3]})
-    space = "{'network': {'vgg16': {'architecture': 'vgg16'}, 'my_vgg16': {}}}"
+    space = {"network": {n: {"architecture": n} for n in ("vgg16", "my_vgg16")}}
     study = make({"study": {"space": space}}, study=trials.assign(network=["vgg16", "my_vgg16"]))
     assert {n: row["seconds an epoch"] for n, row in make_rows(study).items()} == {
         "my_vgg16": "30.0",
@@ -228,6 +295,32 @@ def test_settings_of_methods_that_a_run_does_not_have_are_not_listed():
 )
 def test_a_change_helped_only_where_its_interval_says_so(interval, verdict):
     assert judge(interval).startswith(verdict)
+
+
+@pytest.mark.parametrize(
+    "record, verdict",
+    [
+        ({"settings": {**SETTINGS, "epochs": 9}}, "helped"),
+        ({}, "a significant difference: no setting was changed"),
+        ({"device": "gpu"}, "a significant difference: no setting was changed, but the device"),
+        ({"edited": True}, "a significant difference: no setting was changed, but the code"),
+        (
+            {"settings": {**SETTINGS, "epochs": 9}, "code": "1"},
+            "helped, with changes of 1 setting and the code",
+        ),
+        (
+            {"settings": {**SETTINGS, "clean": []}, "recipe": "a"},
+            "helped, with changes of 1 setting and the rec",
+        ),
+        ({"recipe": "a"}, "helped, with changes of the recipe: no single"),
+        ({"settings": {"epochs": 3}}, f"helped, with changes of {len(SETTINGS) - 1} settings: no"),
+        ({"settings": {}, "recipe": ""}, "helped"),
+    ],
+)
+def test_a_cause_is_named_only_where_one_setting_alone_differs(record, verdict):
+    told = judge_run(make(record), make(), (0.01, 0.02))
+    assert told == verdict if verdict == "helped" else told.startswith(verdict)
+    assert judge_run(make(record), make(), (-0.01, 0.02)) == "no significant difference"
 
 
 def test_a_change_is_named_by_its_settings():
@@ -299,6 +392,31 @@ def test_the_gains_are_of_what_a_run_has(one_view, seeds, without):
 
 
 @pytest.mark.parametrize(
+    "tta, maps, has_views",
+    [("flip", None, True), ("none", None, False), ("flip", {"a": [1]}, False)],
+)
+def test_what_calibration_changes_is_no_gain_of_views_or_seeds(tmp_path, tta, maps, has_views):
+    folder = make_run(tmp_path / "run")
+    for number in (0, 1):  # a second network for each fold, of the same predictions
+        path = folder / "folds" / f"fold{number}_seed{number}.npz"
+        member = dataclasses.replace(load_member(path), seed=number + 2)
+        save_member(path.with_name(f"fold{number}_seed{number + 2}.npz"), member, "f" * 10)
+    members, run = read_members(make(folder=folder)), read_run(folder, folder)
+    run.oof["prediction"] = run.oof["prediction"] ** (1 + run.oof["fold"])  # mapped by fold
+    record = {"settings": {**SETTINGS, "tta": tta}, "calibration": {"maps": maps}}
+    found = assess_run(dataclasses.replace(run, record={**run.record, **record}), members, None)
+    assert (found.auc_one_view is not None) == (found.views is not None) == has_views
+    told = story()
+    tell_gains(told, found)
+    shown = "".join(cell.source for cell in told.cells).replace('"\n    "', "")
+    assert ("before calibration" in shown) == (maps is not None)
+    assert found.auc_networks == (found.seed_aucs[0] if maps else found.evaluation.auc)
+    assert found.seed_aucs[0] != found.evaluation.auc
+    changes = "".join(describe_changes(told, [run], found, {}))
+    assert ("Test-time" in changes) == has_views and ("+0.0000 AUC" in changes) == bool(maps)
+
+
+@pytest.mark.parametrize(
     "aucs, expected",
     [
         ([0.7, 0.8, 0.9], "Train for more than 3 epochs: the "),
@@ -327,13 +445,58 @@ def test_the_next_step_says_what_the_title_of_the_curves_says(aucs, expected):
             "flip",
             ["the AUC on augmented training patches is 0.020 below that on validation patches."],
         ),
+        (0.9004, "none", ["the AUC on training patches is to 3 digits equal to that on val"]),
         (float("nan"), "none", []),
     ],
 )
 def test_the_gap_of_training_is_told_without_a_verdict(auc, augmentation, expected):
     rows = pd.DataFrame({"fold": [0], "seed": [0], "auc": [auc], "val_auc": [0.9]})
     told = [*conclude_training(story(), "", rows, {"augmentation": augmentation})]
-    assert told == [f"In the last epoch {text}" for text in expected]
+    assert len(told) == len(expected)
+    assert all(t.startswith(f"In the last epoch {text}") for t, text in zip(told, expected))
+
+
+@pytest.mark.parametrize(
+    "difference, side",
+    [(0.02, "0.0200 above"), (-0.02, "0.0200 below"), (-0.00001, "to 4 digits equal to")],
+)
+def test_a_difference_of_zero_is_no_side(difference, side):
+    found = Comparison(difference, (-0.03, 0.03), 60, None)
+    (line,) = conclude_comparison(story(), [make(), make(name="b")], {"b": found})
+    assert f"the AUC of b is {side} that of run (95 % interval of" in line
+    board = make({"oof_auc": 0.9}, scores={"public_score": str(round(0.9 + difference, 5))})
+    (line,) = conclude_run(story(), board)
+    assert line.endswith(f", {side} the AUC out of fold.")
+
+
+def test_a_study_searches_what_has_more_than_one_choice():
+    text = (
+        "{'network': {'my_vgg16': {'architecture': 'my_vgg16', 'weights': 'none', "
+        "'learning_rate': 0.001}, 'net': {'architecture': 'course_resnet34', 'weights': 'none', "
+        "'learning_rate': 0.01}}, 'batch_size': (96,), 'epochs': [4, 8], 'dropout_rate': "
+        "Range(low=0.0, high=0.5, log=False)}"
+    )
+    space = parse_space(text, Path("run.json"))
+    study = make({"study": {"space": space, "fold": 0}}, study=pd.DataFrame())
+    told = describe_method(study)
+    assert told.startswith("The study compares my_vgg16 and course_resnet34. The network starts")
+    assert "random weights. The study searches network, epochs and dropout rate." in told
+    assert "adamw (Loshchilov & Hutter 2019, cosine schedule), batches of 96" in told
+    rates = {shown.name: shown.settings["learning_rate"] for shown in list_networks([study])}
+    assert rates == {"my_vgg16": 0.001, "course_resnet34": 0.01}
+    study.record["study"]["space"] = parse_space(f"{text[:-1]}, 'network': ('a',)}}", Path())
+    assert describe_method(study).startswith("The network is densenet121.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "{'a': 5}", "{**b}", "{'a': open('b')", "{'a': b}", "(" * 999, "{'a': (b'',)}"],
+)
+def test_a_search_space_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ValueError, match="run.json: expected 'study.space' with choices"):
+        parse_space(text, Path("run.json"))
+    with pytest.raises(ValueError, match="epochs.*Try: the file as the run wrote it"):
+        parse_space("{'epochs': ('many',)}", Path("run.json"))
 
 
 def test_a_fit_without_augmentation_is_told_as_such():
@@ -341,14 +504,15 @@ def test_a_fit_without_augmentation_is_told_as_such():
 
 
 def test_limits_and_boards_are_those_of_the_run():
-    settings = {"num_folds": 5, "num_seeds": 1, "num_images": 50}
+    settings = {"num_folds": 5, "num_seeds": 1, "num_images": 12_000}
     run = make(
         {"settings": settings, "fold_auc": {"0": 0.9}, "edited": True},
         scores={"public_score": "0.9"},
         service="sandbox",
     )
     limits = "\n".join(list_limits(run, None))
-    for text in ("1 of 5 folds", "one random seed", "50 patches", "was edited", "in the sandbox"):
+    drawn = "Of all patches, 12,000 were drawn; a network learned from about 9,600 of them."
+    for text in ("1 of 5 folds", "one random seed", drawn, "was edited", "in the sandbox"):
         assert text in limits
     assert "not Kaggle's" in name_board(run, "public")
     whole = make({"settings": {"num_folds": 1, "num_seeds": 2}, "fold_auc": {"0": 0.9}})
@@ -361,7 +525,9 @@ def test_what_is_cited_is_listed_and_what_is_listed_is_cited():
     assert not list_cited("nothing")
     (line,) = list_cited("DenseNet (Huang et al. 2017)")
     assert line.endswith("<https://arxiv.org/abs/1608.06993>")
-    facts = [f"{network.text} {network.about}" for network in load_networks().values()]
+    facts = [
+        f"{network.text} {network.about} {network.imagenet}" for network in load_networks().values()
+    ]
     texts = "\n".join([*facts, *list_strings()])
     cited = set(re.findall(r"[A-Z][\w ]+? (?:et al\.|& \w+) \d{4}", texts))
     with open(REFERENCES, encoding="utf-8", newline="") as file:
