@@ -52,10 +52,11 @@ from pcam_kaggle.system.settings import name_settings
 
 
 def make(record=None, **parts):
-    """A run as the report reads it, without a folder."""
+    """A run as the report reads it, in a folder that is not there."""
     fields = dict.fromkeys(field.name for field in dataclasses.fields(ReportRun))
     record = {"recipe": "fast", "settings": SETTINGS, **(record or {})}
     fields |= {"name": "run", "place": ".", "record": record, "scores": {}, "service": ""}
+    fields |= dict.fromkeys(("folder", "made"), Path("run"))
     return ReportRun(**{**fields, **parts})
 
 
@@ -89,7 +90,7 @@ def story():
 )
 def test_the_size_of_the_data_says_both_numbers_of_a_subset(num_images, train, other, expected):
     counts = {"train": train, "positive": 10, "test": 16}
-    run = make({"settings": {"num_images": num_images}, "counts": counts})
+    run = make({"settings": {"num_images": num_images}, "counts": counts}, oof=pd.DataFrame())
     text = describe_size(run, other)
     assert expected in text and "It predicted 16 test patches." in text
 
