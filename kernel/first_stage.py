@@ -20,6 +20,11 @@ def find_first_stage(recipe: Recipe, overrides: dict, runs: Path) -> list[Source
             network or of other folds, as far as its settings say; the kernel compares the patches.
     """
     name = overrides.get("weights", "none")
+    if name.endswith(".keras"):
+        raise ValueError(
+            "weights: expected a run, whose folds are compared, or a file of pretrained weights. "
+            f"Received: weights={name}, one network of a run. Try: weights=RUN"
+        )
     try:
         folder = find_folder(name, runs)
     except ValueError:

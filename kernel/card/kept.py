@@ -40,16 +40,22 @@ def list_kept(run: Path) -> list[Path]:
     return [run / name for name in sorted(fnmatch.filter(listed, NETWORKS))]
 
 
-def read_kept(path: Path) -> Kept:
+def read_kept(path: Path, fingerprint: str | None) -> Kept:
     """What a network's file says about it, without loading the network.
+
+    Args:
+        path: the file.
+        fingerprint: of its run, as in run.json.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is damaged, or not one that a run kept.
+        ValueError: it is damaged, or not one that this run kept.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             facts, config = json.loads(archive.read(FACTS)), archive.read(CONFIG)
+        if facts["fingerprint"] != fingerprint:
+            raise ValueError(f"one of another run, fingerprint {facts['fingerprint']}")
         is_head = bool(facts["backbone"])
         needs = "pcam_kaggle" if is_head or b'"pcam_kaggle>' in config else ""
         needs = needs or "keras_hub" * (b'"keras_hub' in config)
@@ -57,6 +63,6 @@ def read_kept(path: Path) -> Kept:
         return Kept(path, path.stat().st_size, member, tta, is_head, needs)
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path}: expected a network that a run kept, with {FACTS} in it. Received: {error}. "
+            f"{path}: expected a network that this run kept, with {FACTS}. Received: {error}. "
             f"Try: delete it; then python build.py output {path.parent.parent.name}"
         ) from error

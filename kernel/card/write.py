@@ -30,7 +30,8 @@ def write_own_card(folder: Path, runs: Path, say: Callable = print) -> None:
         paths = list_kept(folder)
         if not paths or not all(path.is_file() for path in paths):
             return
-        run, kept = read_run(folder, folder), [read_kept(path) for path in paths]
+        run, fingerprint = read_run(folder, folder), read_result(folder).get("fingerprint")
+        kept = [read_kept(path, fingerprint) for path in paths]
         write_card(run, kept, find_own_bases(run), *measure_run(run, runs))
     except (OSError, ValueError) as error:
         say(f"no card  {error}")
@@ -48,7 +49,7 @@ def card(args: argparse.Namespace, runs: Path) -> None:
     """
     folder = find_folder(args.name, runs)
     request = make_request(folder, Path(), Path(), None)
-    kept = [read_kept(Path(path)) for path in request["networks"]]
+    kept = [read_kept(Path(path), request["fingerprint"]) for path in request["networks"]]
     run = read_run(folder, folder)
     bases, (measures, explored) = find_own_bases(run), measure_run(run, runs)
     out = args.out or runs / "models" / run.name

@@ -118,6 +118,7 @@ def find_networks(run: Path, listed: dict) -> dict:
             f"without them. {fetch}, or a new run"
         )
     names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/*fold*_seed*.npz")}
+    names = {name for name in names if name.count("/") == 1}  # none outside of folds/
     networks = {}
     for name in sorted(names):
         path, entry = run / name, listed.get(name, {})
@@ -154,35 +155,39 @@ def find_maps(run: Path, record: dict, networks: dict) -> list | None:
     return [maps[name] for name in names] if maps else None
 
 
-def read_oof(run: KeptRun) -> pd.DataFrame | None:
-    """The run's out-of-fold predictions, as `gather_oof` returns them; None without oof.csv.
+def read_oof(run: KeptRun) -> pd.DataFrame:
+    """The run's out-of-fold predictions, as `gather_oof` returns them.
 
     Raises:
-        ValueError: it is not the file that the run wrote.
+        ValueError: oof.csv is not there, or not the file that the run wrote.
     """
     path = run.folder / "oof.csv"
-    if not path.is_file():
-        return None
     expected = run.record["files"].get("oof.csv", {}).get("sha256")
-    if hash_file(path) != expected:
+    found = hash_file(path) if path.is_file() else "none"
+    if found != expected:
         raise ValueError(
-            f"{path} is damaged. Expected: sha256 {expected}, as in run.json. Received: another. "
-            "Try: fetch the output again"
+            f"{path} is missing or damaged. Expected: sha256 {expected}, as in run.json. "
+            f"Received: {found}. Try: fetch the output again"
         )
     return pd.read_csv(path, dtype={"id": str})
 
 
-def refuse_seen(runs: list, test_ids: Sequence) -> None:
-    """Refuse runs that are known to have had test patches of this competition among their own.
+def refuse_others(runs: list, train_ids: Sequence) -> None:
+    """Refuse runs of other data, whose networks may have been trained on the test patches.
+
+    Args:
+        runs: list of KeptRun.
+        train_ids: the ids of the labeled patches.
 
     Raises:
-        ValueError: names the run and how many.
+        ValueError: names the run and how many of its patches are not among them.
     """
     for run in runs:
         oof = read_oof(run)
-        num_seen = 0 if oof is None else int(oof["id"].isin(set(test_ids)).sum())
-        if num_seen:
+        num_others = int((~oof["id"].isin(set(train_ids))).sum())
+        if num_others:
             raise ValueError(
-                f"networks: run {run.build_id} is of another competition. Expected: one that "
-                f"never saw the test patches. Received: {num_seen:,} of them in its oof.csv"
+                f"networks: run {run.build_id} is of other data, and may have been trained on the "
+                f"test patches. Expected: the patches of its oof.csv in train_labels.csv. "
+                f"Received: {num_others:,} of {len(oof):,} that are not"
             )

@@ -75,14 +75,9 @@ def find_patches(source: KeptRun, train: pd.DataFrame) -> pd.DataFrame:
     """The run's out-of-fold predictions with the paths of their patches.
 
     Raises:
-        ValueError: there are none, or a patch is not among the training patches.
+        ValueError: as `read_oof`, or a patch is not among the training patches.
     """
     oof = read_oof(source)
-    if oof is None:
-        raise ValueError(
-            f"{source.folder} has no oof.csv. Expected: the whole output of the run. Try: python "
-            "build.py output, then the same command; or attach the output of its kernel"
-        )
     table = oof[COLUMNS].merge(train[["id", "path"]], "left", "id")
     num_missing = int(table["path"].isna().sum())
     if num_missing:

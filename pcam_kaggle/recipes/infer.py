@@ -9,7 +9,7 @@ The predictions of each network are kept, so that a session that was stopped con
 from ..data.cache import load_cached
 from ..data.run import Run
 from ..data.settings import DataSettings
-from ..inference.kept_runs import find_runs, refuse_seen
+from ..inference.kept_runs import find_runs, refuse_others
 from ..inference.reuse_settings import InferSettings, list_ids
 from ..inference.submission import write_submission
 from ..methods.features import discard_features
@@ -29,7 +29,7 @@ def main(run: Run) -> None:
     """Predict by every network, average them, write the submission."""
     settings, test_patches = run.settings, run.competition.test
     runs = find_runs(list_ids(settings.runs.networks), run.data)
-    refuse_seen(runs, test_patches["id"])
+    refuse_others(runs, run.competition.train["id"])
     kept = list_kept(runs, settings.runs, run.output)
     for source in runs:
         names = f"{len(source.networks)} networks of {source.record['recipe']}"

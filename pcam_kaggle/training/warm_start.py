@@ -33,6 +33,8 @@ def warm_start(method: object, folds: np.ndarray, run: Run, device: Device) -> o
         ValueError: its folds or its network differ, or a network is missing or damaged.
     """
     build_id, ids = method.network.weights, run.competition.train["id"]
+    if build_id.endswith(".keras"):  # its held-out patches could not be checked
+        raise ValueError(f"weights: expected the build id of a run. Received: weights={build_id!r}")
     if not re.fullmatch("[0-9a-f]{10}", build_id):
         return method
     folder, files = find_build(build_id, run.data)

@@ -22,17 +22,21 @@ MAPS = {"fold0_seed0": [1.5, -0.3], "fold1_seed1": [0.5, 0.2]}
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
+def runs(tmp_path, shared_competition, monkeypatch):
     """Two runs whose networks predict the brightness of a patch, times a factor."""
-    monkeypatch.setenv(PLACES, str(tmp_path / "runs"))
-    make_run(tmp_path / "runs" / "first", "aaaaaaaaaa", (1.0, 0.5), calibration={"maps": MAPS})
-    make_run(tmp_path / "runs" / "second", "bbbbbbbbbb", (0.3,), settings={"ensemble": "logit"})
-    return tmp_path / "runs"
+    home, oof = tmp_path / "runs", pd.read_csv(shared_competition / "train_labels.csv")[:4]
+    monkeypatch.setenv(PLACES, str(home))
+    make_run(home / "first", "aaaaaaaaaa", (1.0, 0.5), oof, calibration={"maps": MAPS})
+    make_run(home / "second", "bbbbbbbbbb", (0.3,), oof, settings={"ensemble": "logit"})
+    return home
 
 
-def make_run(folder, build_id, factors, **changes):
-    """Write what a run leaves: run.json and networks."""
-    files = {"submission.csv": {}}
+def make_run(folder, build_id, factors, oof, **changes):
+    """Write what a run leaves: run.json, oof.csv and networks."""
+    folder.mkdir(parents=True)
+    oof.to_csv(folder / "oof.csv", index=False)
+    digest = hashlib.sha256((folder / "oof.csv").read_bytes()).hexdigest()
+    files = {"submission.csv": {}, "oof.csv": {"sha256": digest}}
     for fold, factor in enumerate(factors):
         inputs = keras.Input((96, 96, 3))
         mean = keras.layers.GlobalAveragePooling2D()(inputs)
@@ -126,9 +130,11 @@ def test_what_cannot_be_used_is_refused(runs, shared_competition, tmp_path):
     seen.to_csv(first / "oof.csv", index=False)
     digest = hashlib.sha256((first / "oof.csv").read_bytes()).hexdigest()
     write(files={**record["files"], "oof.csv": {"sha256": digest}})
-    refuse("of another competition. Expected: one that never saw the test patches. Received: 3")
+    refuse("may have been trained on the test patches. Expected: .* Received: 3 of 3 that are not")
     write(files={**record["files"], "oof.csv": {"sha256": "0"}})
-    refuse("oof.csv is damaged")
+    refuse("oof.csv is missing or damaged")
+    (first / "oof.csv").unlink()
+    refuse("oof.csv is missing or damaged. Expected: .* Received: none")
     path = first / "folds" / "fold0_seed0.keras"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     refuse("fold0_seed0.keras is damaged. Expected: sha256")
@@ -201,5 +207,5 @@ def test_a_finished_run_is_explained_as_it_was_when_trained(
     damaged = shutil.copytree(finished, tmp_path / "damaged")
     (damaged / "oof.csv").unlink()
     monkeypatch.setenv(PLACES, str(damaged))
-    with pytest.raises(ValueError, match=r"has no oof\.csv"):
+    with pytest.raises(ValueError, match=r"oof\.csv is missing or damaged"):
         run_recipe("explain", networks, data=shared_competition, output=tmp_path / "none")

@@ -101,7 +101,7 @@ def test_the_data_are_downloaded_once_and_found_by_train(
     ran = []
     monkeypatch.setattr("kernel.home.run_script", lambda *words: ran.append(words))
     assert build.main(["train", "demo"]) == 0
-    ((_, data, _),) = ran
+    ((_, data, *_),) = ran
     assert data == folder / SLUG
 
 

@@ -222,3 +222,6 @@ def test_a_recipe_without_a_second_stage_says_which_have_one(left, monkeypatch, 
     with pytest.raises(SystemExit):
         build.main(["build", "demo", "weights=abcdefabcd"])
     assert "abcdefabcd" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        build.main(["build", "demo", f"weights={run / 'folds' / 'fold0_seed0.keras'}"])
+    assert "one network of a run. Try: weights=RUN" in capsys.readouterr().err

@@ -122,6 +122,7 @@ def test_no_other_variable_is_read_or_set():
         "PCAM_INPUT",
         "PCAM_WORKING",
         "PCAM_CACHE",
+        "PCAM_NETWORKS",
         "PCAM_ALLOW_CPU",
         "KAGGLE_KERNEL_RUN_TYPE",
         "KERAS_BACKEND",

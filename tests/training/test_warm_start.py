@@ -130,6 +130,11 @@ def test_a_file_that_run_json_does_not_describe_is_refused(first, start, name, d
         start()
 
 
+def test_a_network_s_file_is_no_start_whatever_it_has_seen(first, start):
+    with pytest.raises(ValueError, match="expected the build id of a run"):
+        start(weights="fold0_seed0.keras")
+
+
 def test_a_build_that_is_not_attached_is_refused(first, start):
     with pytest.raises(FileNotFoundError, match="build abcdefabcd.*Received: 0123456789"):
         start(weights="abcdefabcd")
