@@ -58,6 +58,11 @@ def check_first(settings: dict, result: dict, folder: Path) -> None:
     """
     first = result["settings"]
     wrong = [name for name in SHARED if first.get(name) != settings.get(name)]
+    if "architecture" in wrong and not (first.get("architecture") and settings.get("architecture")):
+        raise ValueError(
+            f"weights: {folder} has another network. Expected: a run of the same recipe. "
+            f"Received: one of {result['recipe']}. Try: a run of the recipe that is trained here"
+        )
     if wrong:
         expected = ", ".join(f"{name}={first.get(name)}" for name in wrong)
         received = ", ".join(f"{name}={settings.get(name)}" for name in wrong)

@@ -83,7 +83,7 @@ def find_folder(name: str, runs: Path = RUNS) -> Path:
         ValueError: no such run; names those that there are.
     """
     home = list_home(runs)
-    own = [run for run in home if run.name == name or run.name.split("-")[-2:] == [name, "home"]]
+    own = [run for run in home if name in (run.name, run.name.removesuffix("-home").split("-")[-1])]
     for folder in (runs / name, pathlib.Path(name), *own):
         if (folder / "run.json").is_file():
             return folder

@@ -48,12 +48,16 @@ def explain_files(request: Request, say: Callable = print) -> tuple:
         The number of patches, and 0, the number of those that failed.
 
     Raises:
-        ValueError: no patches, too many, one that is none, or none of the networks has maps.
+        ValueError: there are results, no or too many patches, one that is none, or no maps.
     """
+    out = Path(request.out)
+    if (out / "explained.csv").exists():
+        raise ValueError(
+            f"{out} has explained.csv already. Expected: a new folder. Try: --out DIR, or delete it"
+        )
     paths = list_paths(request.sources, say)
     pixels = np.stack([decode(path) for path in paths])
     probability, spread, heat = explain_patches(request, pixels, say)
-    out = Path(request.out)
     out.mkdir(parents=True, exist_ok=True)
     rows, shown = [], []
     for place, path in enumerate(paths):

@@ -58,8 +58,8 @@ def explain_run(source: KeptRun, run: Run, explain: Callable) -> None:
             "explain_tokens. Received: others"
         )
     run.clock.end("explain", len(found))
-    note = f"{source.record['recipe']}, build {source.build_id}"
-    plot_maps(found, run.output / "gradcam.png", note)
+    note = f"{source.record['recipe']}, build {source.build_id}; research use only"
+    plot_maps(found, run.output / "gradcam.png", f"{note}; of one view and one network")
     plot_worst(oof, run.output / "errors.png", note)
     write_table(run.output / "explained.csv", pd.concat(explained, ignore_index=True))
     with write_beside(run.output / "maps.npz") as partial, open(partial, "wb") as file:
