@@ -34,9 +34,11 @@ def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterato
         trivial = max(known, 1 - known)
         answer = CLASSES[known > 0.5]
         is_balanced = abs(known - 0.5) < FEW
+        among = name_explored(home, run) if run else ""
         yield (
-            f"The classes are {'nearly' if is_balanced else 'not'} balanced ({known:.1%} tumor), "
-            f"and calling every patch {answer!r} has an accuracy of {trivial:.1%} and an AUC of "
+            f"{f'{among}t' if among else 'T'}he classes are "
+            f"{'nearly' if is_balanced else 'not'} balanced ({known:.1%} tumor), and "
+            f"calling every patch {answer!r} has an accuracy of {trivial:.1%} and an AUC of "
             "0.5. So runs are judged by AUC, which does not depend on the balance"
             f"{story.point_at('labels')}."
         )
@@ -98,7 +100,8 @@ def plan_patches(home: ReportRun, run: ReportRun) -> Iterator[str]:
         (number, "blank", f"{kinds} {'patch shows' if number == 1 else 'patches show'} no tissue"),
     ):
         if count:
-            yield f"{text}: this {home.kind} {describe_kept(settings, kind)}."
+            among = name_explored(home, run)
+            yield f"{among}{text}: this {home.kind} {describe_kept(settings, kind)}."
     test = found.get("test", {})
     gap = measure_gap(found, test["brightness"]) if "brightness" in test else None
     if gap is not None and round(gap, 1):
@@ -109,13 +112,20 @@ def plan_patches(home: ReportRun, run: ReportRun) -> Iterator[str]:
         )
 
 
+def name_explored(home: ReportRun, run: ReportRun) -> str:
+    """Of which patches the numbers of an exploration are, "" if the run has all of them."""
+    if not any(one.settings.get("num_images") for one in (home, run)):
+        return ""
+    return f"Among the {sum(run.exploration['labels'].values()):,} patches explored, "
+
+
 def describe_kept(settings: dict, kind: str) -> str:
     """What a run does with a kind of patches that its setting clean can leave out."""
     if kind in settings.get("clean", ()):
-        return f"leaves them out (clean={kind})"
+        return f"leaves such patches out (clean={kind})"
     if "clean" in settings:
-        return f"keeps them (clean={kind} would leave them out)"
-    return "keeps them; its recipe has no setting to leave them out"
+        return f"keeps such patches (clean={kind} would leave them out)"
+    return "keeps such patches; its recipe has no setting to leave them out"
 
 
 def measure_gap(found: dict, brightness: float) -> float | None:
@@ -154,9 +164,10 @@ def plan_colors(story: Story, home: ReportRun, run: ReportRun) -> Iterator[str]:
         does.append(f"varies the colors in training ({', '.join(varied)})")
     if searched := [name for name in COLOR_SETTINGS if name in home.settings.keys() - settings]:
         does.append(f"searches how much to vary them ({', '.join(searched)})")
-    shown = story.point_at(run.join("data_stains.png"))
+    shown, among = story.point_at(run.join("data_stains.png")), name_explored(home, run)
     yield (
-        f"Stains 1 and 2 contain {shares} tumor, and a network that learns the color of a stain "
-        f"learns this share, too: this {home.kind} "
+        f"{f'{among}s' if among else 'S'}tains 1 and 2 contain {shares} tumor, and "
+        "a network that learns the color of a stain learns "
+        f"this share, too: this {home.kind} "
         f"{' and '.join(does) or 'does not vary the colors'}{shown}."
     )

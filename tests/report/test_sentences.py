@@ -122,8 +122,10 @@ def test_the_plan_follows_from_the_patches():
     found = explored(duplicates=copies, blank=blank, test={"brightness": 180.0})
     (pairs, black, light) = plan_patches(make(), found)
     assert pairs.startswith("1 pair of duplicates or near-duplicates may")
-    assert pairs.endswith("this run keeps them; its recipe has no setting to leave them out.")
-    assert black.startswith("2 black patches show no tissue: this run keeps them")
+    assert pairs.endswith(
+        "this run keeps such patches; its recipe has no setting to leave them out."
+    )
+    assert black.startswith("2 black patches show no tissue: this run keeps such patches")
     one = {"black": {"patches": 1}}
     (_, black, _) = plan_patches(
         make(), dataclasses.replace(found, exploration=found.exploration | {"blank": one})
@@ -134,11 +136,17 @@ def test_the_plan_follows_from_the_patches():
     for brightness, compared in ((0.1, "by up to 25.5 (brightness=0.1), more than"), (0.01, "not")):
         settings = {"clean": ["duplicates"], "brightness": brightness}
         (pairs, black, light) = plan_patches(make({"settings": settings}), found)
-        assert pairs.endswith("this run leaves them out (clean=duplicates).")
-        assert black.endswith("this run keeps them (clean=blank would leave them out).")
+        assert pairs.endswith("this run leaves such patches out (clean=duplicates).")
+        assert black.endswith("this run keeps such patches (clean=blank would leave them out).")
         assert compared in light
 
     stains = [{"patches": 9, "positive_share": share} for share in (0.2, 0.5)]
+    drawn = make({"settings": {**SETTINGS, "num_images": 20}})
+    found = dataclasses.replace(found, exploration=found.exploration | {"stains": stains})
+    lines = [*plan_labels(story(), drawn, found), *[*plan_patches(drawn, found)][:2]]
+    lines += plan_colors(story(), drawn, found)
+    for line, text in zip(lines, ("the classes", "1 pair", "2 black", "stains 1"), strict=True):
+        assert line.startswith(f"Among the 60 patches explored, {text}")
     plain, varied = make(place="."), make({"settings": {"stain_jitter": 0.1}})
     for run, text in ((plain, "does not vary the colors"), (varied, "(stain_jitter=0.1)")):
         (line,) = plan_colors(story(), run, explored(stains=stains))
