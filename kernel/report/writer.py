@@ -113,7 +113,9 @@ def check_competition(runs: list) -> None:
             raise ValueError(
                 f"{first} and {name}: expected runs of one competition, with the same "
                 f"test images. Received: {len(tests[first]):,} and {len(ids):,} ids, "
-                f"{len(ids & tests[first]):,} in common"
+                f"{len(ids & tests[first]):,} in common. Try: train both on the same data "
+                "(python build.py train RECIPE --data DIR; DIR of the demo is "
+                "runs/demo/data/input), or leave one of them out"
             )
 
 
@@ -138,7 +140,8 @@ def check_labels(runs: list) -> None:
                 f"{explored.name} and {run.name}: expected an exploration of the patches of the "
                 f"run. Received: {len(labels):,} patches, of which {len(common):,} are among the "
                 f"{len(own):,} of the run, {other:,} of them with another label. Try: explore the "
-                "data that the run was trained on (python build.py eda)"
+                "data that the run was trained on (python build.py eda --data DIR; DIR of the "
+                "demo is runs/demo/data/input)"
             )
 
 
