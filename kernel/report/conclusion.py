@@ -14,6 +14,7 @@ from .story import Story
 from .submission import name_board
 
 LARGE_GAP = 0.03  # of AUC, training above validation
+LOWEST_AUC = 0.55  # in validation, below which a network has learned nothing yet
 LARGE_ERROR = 0.05  # of calibration: the probabilities are not to be read as such
 
 
@@ -204,8 +205,8 @@ def list_steps(story: Story, home: ReportRun, assessment: Assessment | None) -> 
     is_one = home.history is not None and "member" not in home.history
     if is_one and settings.get("head") != "logistic":
         yield from list_epochs(story, home.history)
-        gap = measure_gap(home.history)
-        if gap > LARGE_GAP:
+        gap, (*earlier, last) = measure_gap(home.history), average_networks(home.history, "val_auc")
+        if gap > LARGE_GAP and earlier and last >= LOWEST_AUC:
             yield (
                 f"Augment or regularize more: the AUC in training is {gap:.3f} above that in "
                 f"validation{story.point_at('curves.png')}."

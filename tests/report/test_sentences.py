@@ -441,6 +441,11 @@ def test_the_next_step_says_what_the_title_of_the_curves_says(aucs, expected):
     steps = [*list_steps(story(), make(record, history=history), None)]
     title = describe_curves(history)
     assert steps == ([f"{expected}v{title[1:]}."] if expected else [])
+    overfitted = make(record, history=history.assign(auc=0.99))
+    steps = "".join(list_steps(story(), overfitted, None))
+    assert ("Augment or regularize more" in steps) == (len(aucs) > 1)
+    untrained = make(record, history=history.assign(auc=0.9, val_auc=0.5))
+    assert "Augment" not in "".join(list_steps(story(), untrained, None))
     logistic = make({"settings": {"head": "logistic"}}, history=history)
     assert not [*list_steps(story(), logistic, None)]
 
