@@ -47,6 +47,7 @@ names = {names}
 table = best.rename(columns=names)"""
 TRIAL = {"value": "validation AUC", "epochs_trained": "epochs trained"}
 MAX_CHANGES = 4  # settings named of a run that differs in more
+RANKED = ("architecture", "weights", "input_size", "epochs", "learning_rate", "num_images")
 
 
 def tell_runs(story: Story, runs: list, comparisons: dict) -> None:
@@ -247,10 +248,16 @@ def describe_difference(run: ReportRun, home: ReportRun) -> str:
 
 def list_changes(run: ReportRun, home: ReportRun) -> list[str]:
     """The recipe and the settings of a run that differ from the report's own, or that one lacks."""
-    texts = []
-    for name in dict.fromkeys([*run.settings, *home.settings]):
+    texts, names = [], dict.fromkeys([*run.settings, *home.settings])
+    for name in sorted(names, key=rank_setting):
         both = [settings.get(name) for settings in (home.settings, run.settings)]
         if name not in SESSION_SETTINGS and both[0] != both[1]:
             old, new = ("none" if v is None else name_value(name, v) for v in both)
             texts.append(f"{name_setting(name)}: {old} to {new}")
     return [f"recipe: {home.recipe} to {run.recipe}"] * (run.recipe != home.recipe) + texts
+
+
+def rank_setting(name: str) -> int:
+    """The place of a setting among those that differ: what matters most comes first."""
+    own = name.rpartition(".")[2]
+    return RANKED.index(own) if own in RANKED else len(RANKED)

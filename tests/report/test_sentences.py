@@ -338,6 +338,11 @@ def test_a_change_is_named_by_its_settings():
     assert describe_difference(make(), make()) == "run (the same settings)"
     many = make({"settings": {name: f"{value}x" for name, value in SETTINGS.items()}})
     assert re.search(r"and \d+ more\)$", describe_difference(many, make()))
+    settings = {"num_folds": 3, "folds": [0], "tta": "flip", "stain_jitter": 0.1, "epochs": 9}
+    other = make({"settings": {**SETTINGS, **settings, "architecture": "wide_cnn"}}, name="other")
+    first = "other (network: densenet121 to wide_cnn, epochs: 3 to 9, "
+    assert describe_difference(other, make()).startswith(first)
+    other = make({"settings": {**SETTINGS, "epochs": 9}})
     assert len(list_changes(other, make())) == 1 < len(list_changes(many, make()))
 
 
