@@ -33,12 +33,17 @@ def name_value(name: str, value: object) -> str:
     """The value of a setting in words."""
     if ALL.get(name) == value:
         return "all"
+    if name == "folds" and isinstance(value, list):
+        return f"{name_several('fold', value)} only"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def name_settings(settings: dict) -> str:
     """Settings in words, such as "batch size 32, learning rate 0.001"."""
-    return ", ".join(f"{name_setting(n)} {name_value(n, v)}" for n, v in settings.items())
+    return ", ".join(
+        f"{name_setting(name)} " * (name != "folds" or not value) + name_value(name, value)
+        for name, value in settings.items()
+    )
 
 
 def name_runs(runs: list[ReportRun]) -> list[ReportRun]:
@@ -87,5 +92,10 @@ def describe_budget(run: ReportRun) -> str:
 
 def name_trials(numbers: Iterable[int]) -> str:
     """Trials in words, such as "trial 0" or "trials 0, 1 and 2"."""
+    return name_several("trial", numbers)
+
+
+def name_several(what: str, numbers: Iterable[int]) -> str:
+    """Numbered things in words, such as "fold 0" or "folds 0, 1 and 2"."""
     *others, last = map(str, numbers)
-    return f"trials {', '.join(others)} and {last}" if others else f"trial {last}"
+    return f"{what}s {', '.join(others)} and {last}" if others else f"{what} {last}"

@@ -18,9 +18,13 @@ USERS = {  # the parts of `best` that serve some of its methods
 }
 
 TABLE = """\
+def name_value(value):
+    if type(value) is not list:
+        return str(value)
+    return ", ".join(f"fold {one}" if type(one) is int else str(one) for one in value)
+
 values = pd.Series({text: run["settings"][name] for name, text in names.items()}, dtype=object)
-values = values.map(lambda value: ", ".join(map(str, value)) if type(value) is list else str(value))
-table = pd.DataFrame({"value": values})"""
+table = pd.DataFrame({"value": values.map(name_value)})"""
 
 
 def tell_settings(story: Story, run: ReportRun) -> None:

@@ -15,6 +15,7 @@ from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.facts.networks import load_networks, load_stages
 from kernel.facts.references import REFERENCES, list_cited
 from kernel.report import architectures
+from kernel.report import names as report_names
 from kernel.report.architectures import describe_gates, describe_view, tell_code, tell_network
 from kernel.report.assessment import Assessment, assess_run, read_members
 from kernel.report.checks import escape
@@ -290,12 +291,15 @@ def test_the_code_of_a_network_is_that_of_the_page(monkeypatch):
 
 def test_settings_of_methods_that_a_run_does_not_have_are_not_listed():
     settings = {"members": ["densenet"], "midnight.input_size": 98, "densenet.input_size": 98}
-    settings |= {"tuning.epochs": 9, "training.epochs": 9, "max_hours": 3.0}
+    settings |= {"tuning.epochs": 9, "training.epochs": 9, "max_hours": 3.0, "folds": [0, 2]}
     told = story()
     tell_settings(told, make({"recipe": "best", "settings": settings}))
     text = told.cells[-1].source
     assert "'densenet.input_size'" in text and "'training.epochs'" in text
     assert "midnight" not in text and "tuning" not in text and "max_hours" not in text
+    found = {"pd": pd, "run": {"settings": settings}}
+    exec(text.partition("\nshow_table")[0], found)
+    assert found["table"]["value"]["trained folds"] == "fold 0, fold 2"
 
 
 @pytest.mark.parametrize(
@@ -361,6 +365,10 @@ def test_runs_and_settings_have_names_that_people_read():
         "trials 0 and 2",
         "trials 0, 1 and 2",
     ]
+    settings = {"folds": [0], "clean": []}
+    assert report_names.name_settings(settings) == "fold 0 only, cleaning none"
+    assert report_names.name_settings({"folds": [], "tta": "flip"}).startswith("trained folds all")
+    assert report_names.name_value("folds", [0, 1]) == "folds 0 and 1 only"
     for recipe in list_recipes():
         parts = read_recipe(recipe).parts
         words = [name_setting(name) for name in name_settings(parts)]
