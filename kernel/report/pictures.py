@@ -57,12 +57,14 @@ def draw_curves(run: ReportRun) -> None:
 
 
 def draw_study(run: ReportRun) -> None:
-    """Draw study.png, if trials can be compared."""
+    """Draw study.png, if a trial differs from the highest or a setting's importance is known."""
     path = run.made / "study.png"
     path.unlink(missing_ok=True)
-    if run.study is None or len(find_complete(run.study)) < MIN_TRIALS:
+    if run.study is None or (number := len(find_complete(run.study))) < MIN_TRIALS:
         return
     study = run.record["study"]
+    if not run.importance and len(study.get("within_noise", [])) >= number - 1:
+        return
     note = f"{name_run(run)}, fold {study['fold']}{describe_budget(run)}"
     if numbers := study.get("within_noise"):
         note += f"; not significantly below the highest: {name_trials(numbers)}"

@@ -87,9 +87,15 @@ def test_a_study_of_one_completed_trial_has_no_picture(tmp_path):
 
 
 def test_the_trials_within_noise_are_named(tmp_path, drawn):
-    draw_all(make_study(tmp_path / "first", highest=1, highest_auc=0.91, within_noise=[0]))
-    draw_all(make_study(tmp_path / "second", highest=1, highest_auc=0.91, within_noise=[]))
-    notes = [figure.get_supxlabel() for figure in drawn.figures]
+    known = {"highest": 1, "highest_auc": 0.91}
+    first = make_study(tmp_path / "first", **known, within_noise=[0])
+    draw_all(first)
+    assert not (first / "study.png").exists()  # nothing to show
+    with (first / "study.csv").open("a") as file:
+        file.write("2,COMPLETE,0.8\n")
+    draw_all(first)
+    draw_all(make_study(tmp_path / "second", **known, within_noise=[]))
+    notes = [note for figure in drawn.figures if (note := figure.get_supxlabel())]
     assert "not significantly below the highest: trial 0" in " ".join(notes[0].split())
     assert "significantly" not in notes[1]
 
