@@ -47,6 +47,7 @@ names = {names}
 table = best.rename(columns=names)"""
 TRIAL = {"value": "validation AUC", "epochs_trained": "epochs trained"}
 MAX_CHANGES = 4  # settings named of a run that differs in more
+STARTUP_TRIALS = 5  # trials that have to finish before TPE proposes any, as training.trials has it
 RANKED = ("architecture", "weights", "input_size", "epochs", "learning_rate", "num_images")
 
 
@@ -121,19 +122,37 @@ def describe_second(study: dict, num_completed: int) -> str:
     return text
 
 
+def describe_sampling(run: ReportRun) -> str:
+    """Where the settings of a study's trials come from, "" if all combinations are tried."""
+    if {} not in run.space.values():  # choices alone are all tried, in order
+        return ""
+    trials, how = run.study, "drawn at random"
+    if trials["state"].iloc[:-1].isin(["COMPLETE", "PRUNED"]).sum() >= STARTUP_TRIALS:
+        how += (
+            f" until {STARTUP_TRIALS} had finished, then proposed by Optuna's TPE "
+            "(Bergstra et al. 2011)"
+        )
+    first = trials.iloc[0]
+    names = [name for name in run.space if first.get(name, None) == run.settings.get(name, "")]
+    if not names:
+        return f", {how}"
+    whole = len(names) == len(run.space)
+    own = "settings" if whole else join_names([name_setting(name) for name in names])
+    others = f", the others {how}" * (len(trials) > 1)
+    return f", {'the first ' * (len(trials) > 1)}with the recipe's own {own}{others}"
+
+
 def tell_study(story: Story, run: ReportRun) -> None:
     """The trials of a study."""
     study, states = run.record["study"], run.study["state"]
     num_completed = int((states == "COMPLETE").sum())
     chosen = f" ({name_settings(study['overrides'])})" * bool(study["overrides"])
-    has_range = {} in run.space.values()  # choices alone are all tried, in order
-    sampler = ", proposed by Optuna's TPE (Bergstra et al. 2011)" if has_range else ""
     several, were = "s" * (len(states) != 1), "were" if num_completed != 1 else "was"
     text = (
-        f"### Tuning: {run.label}\n\n{len(states)} trial{several} on fold {study['fold']}{sampler}"
-        f"{describe_budget(run)}; {num_completed} {were} completed. Trial {study['highest']} has "
-        f"the highest validation AUC, {study['highest_auc']:.4f}{chosen}. "
-        f"{describe_second(study, num_completed)}"
+        f"### Tuning: {run.label}\n\n{len(states)} trial{several} on fold {study['fold']}"
+        f"{describe_sampling(run)}{describe_budget(run)}; {num_completed} {were} completed. "
+        f"Trial {study['highest']} has the highest validation AUC, "
+        f"{study['highest_auc']:.4f}{chosen}. {describe_second(study, num_completed)}"
     )
     if num_completed > 1:
         text += (

@@ -20,8 +20,10 @@ from kernel.report.architectures import describe_gates, describe_view, tell_code
 from kernel.report.assessment import Assessment, assess_run, read_members
 from kernel.report.checks import escape
 from kernel.report.comparisons import (
+    STARTUP_TRIALS,
     describe_changes,
     describe_difference,
+    describe_sampling,
     judge,
     judge_run,
     list_changes,
@@ -47,6 +49,7 @@ from kernel.report.settings_table import tell_settings
 from kernel.report.spaces import parse_space
 from kernel.report.story import SLOTS, Story
 from kernel.report.submission import name_board
+from pcam_kaggle.analysis import scores
 from pcam_kaggle.analysis.scores import Comparison
 from pcam_kaggle.system.records import load_member, save_member
 from pcam_kaggle.system.settings import name_settings
@@ -384,6 +387,31 @@ def test_what_matters_in_a_study_is_told_of_enough_trials_alone(count, share, is
     run = make({"study": study}, study=pd.DataFrame({"state": states}))
     assert ("epochs explains most" in "".join(conclude_study(story(), run))) == is_told
     assert bool(run.importance) == (count == 20)
+
+
+@pytest.mark.parametrize(
+    "count, own, expected",
+    [
+        (1, 0.001, ", with the recipe's own settings"),
+        (3, 0.001, ", the first with the recipe's own settings, the others drawn at random"),
+        (5, 0.002, ", drawn at random"),
+        (6, 0.002, ", drawn at random until 5 had finished, then proposed by Optuna's TPE (Bergs"),
+    ],
+)
+def test_tpe_proposes_only_after_the_random_trials(count, own, expected):
+    settings = {**SETTINGS, "learning_rate": own}
+    record = {"study": {"space": {"learning_rate": {}}}, "settings": settings}
+    trials = pd.DataFrame({"state": ["COMPLETE"] * count, "learning_rate": 0.001})
+    told = describe_sampling(make(record, study=trials))
+    assert told.startswith(expected) and ("TPE" in told) == ("TPE" in expected)
+    failed = trials.assign(state="FAIL")
+    assert "TPE" not in describe_sampling(make(record, study=failed))
+    record["study"]["space"]["epochs"] = {}
+    if own == 0.001:
+        told = describe_sampling(make(record, study=trials))
+        assert "with the recipe's own learning rate" in told
+    source = (Path(scores.__file__).parents[1] / "training" / "trials.py").read_text("utf-8")
+    assert f"STARTUP_TRIALS = {STARTUP_TRIALS} " in source
 
 
 def test_each_run_s_training_is_told_and_the_last_epochs_of_several_networks(tmp_path):
