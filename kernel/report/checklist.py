@@ -107,7 +107,7 @@ def ask_exploration(runs: list, shown: str, told: str) -> Iterator[Answer]:
     """Section 2: visualizations, cleaning and the plan of analysis."""
     there = find_explored(runs) is not None
     text = shown if there else "add an exploration (`python build.py eda`, then `handin ... eda`)"
-    yield Answer("figures such as histograms", text, there)
+    yield Answer("an exploration with histograms", text, there)
     more = "name a run that trains first, not a blend"
     yield find_paragraph("the cleaning of the data", told, "**Cleaning.**", more)
     more = "add an exploration, as above"

@@ -182,7 +182,8 @@ def list_limits(home: ReportRun, assessment: Assessment | None) -> Iterator[str]
             )
     trained, total = len(record.get("fold_auc", {})), settings.get("num_folds", 0)
     if trained and trained < total:
-        yield f"{trained} of {total} folds were trained, so the other patches have no prediction."
+        verb = "was" if trained == 1 else "were"
+        yield f"{trained} of {total} folds {verb} trained: the other patches have no prediction."
     if settings.get("num_seeds") == 1 and home.study is None:
         yield "Each fold has one random seed, so the spread over seeds is unknown."
     drawn, total = settings.get("num_images"), settings.get("num_folds", 0)

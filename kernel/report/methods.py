@@ -122,6 +122,12 @@ def join_names(names: list[str]) -> str:
 
 def describe_prediction(settings: dict) -> str:
     """What the networks predict, and how the submission follows from it."""
+    number = len(settings.get("folds") or ()) or settings.get("num_folds", 0)
+    if number * settings.get("num_seeds", 1) == 1:
+        return (
+            "The network predicts its own validation fold and every test patch"
+            f"{describe_views(settings)}, for the submission{describe_labels(settings)}."
+        )
     return (
         "Each network predicts its own validation fold and every test patch"
         f"{describe_views(settings)}. The submission is the "

@@ -22,8 +22,9 @@ def describe_cleaning(home: ReportRun) -> str:
     parts = [f"{number:,} ({kind})" for kind, number in found.items() if number]
     if parts:
         return f"Left out of training: {', '.join(parts)}."
-    drawn = " of those drawn" if home.settings.get("num_images") else ""
-    return f"No training patch{drawn} was left out."
+    if home.settings.get("num_images"):
+        return "None of the drawn training patches was left out."
+    return "No training patch was left out."
 
 
 def plan_labels(story: Story, home: ReportRun, run: ReportRun | None) -> Iterator[str]:

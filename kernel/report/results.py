@@ -86,7 +86,8 @@ def tell_results(
         bullets = "\n".join(f"- {line}" for line in lines)
         story.text(f"### What helped and what did not\n\n{bullets}")
     if home.record.get("warnings"):
-        lines = "\n".join(f"- {text}" for text in home.record["warnings"])
+        texts = [text.removeprefix("warning: ") for text in home.record["warnings"]]
+        lines = "\n".join(f"- {text}" for text in texts)
         story.text(f"**Warnings of the run.**\n\n{lines}")
     story.slot("results")
 

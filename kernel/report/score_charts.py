@@ -64,7 +64,7 @@ def describe_auc(evaluation: Evaluation) -> str:
     auc, low_text, high_text = (f"{value:.{digits}f}" for value in (evaluation.auc, low, high))
     text = f"AUC {auc} out of fold (95 % interval {low_text} to {high_text})"
     if low <= 0.5 <= high:
-        return f"{text}: not told apart from chance"
+        return f"{text}: not significantly above chance"
     return f"{text}: worse than chance" if high < 0.5 else text
 
 
@@ -105,7 +105,7 @@ def describe_calibration(error: float, bias: float) -> str:
     if abs(bias) < 0.0005:
         return text
     side = "high" if bias > 0 else "low"
-    return f"{text}; over all patches, predictions are too {side} by {abs(bias):.3f}"
+    return f"{text}; predictions are on average {abs(bias):.3f} too {side}"
 
 
 def wilson(share: float, count: float) -> tuple:
@@ -177,12 +177,12 @@ def describe_errors(evaluation: Evaluation) -> str:
 def compare_stains(rates: list) -> str:
     """Which of two stains has more of which error, if the intervals are apart; or ""."""
     found = []
-    for name, text in (("sensitivity", "misses more"), ("specificity", "has more false alarms")):
+    for name in ("sensitivity", "specificity"):
         pairs = [row[name] for row in rates]
         if all(rate is not None and count for rate, count in pairs):
             (low, high), (other_low, other_high) = (wilson(*pair) for pair in pairs)
             if high < other_low or other_high < low:
-                found.append(f"stain {1 if high < other_low else 2} {text}")
+                found.append(f"{name} is lower in stain {1 if high < other_low else 2}")
     return ", ".join(found)
 
 

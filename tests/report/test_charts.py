@@ -140,7 +140,7 @@ def test_a_picture_that_cannot_be_drawn_leaves_no_file(tmp_path):
         (
             0.55,
             (0.48, 0.62),
-            "AUC 0.550 out of fold (95 % interval 0.480 to 0.620): not told apart from chance",
+            "AUC 0.550 out of fold (95 % interval 0.480 to 0.620): not significantly above chance",
         ),
         (
             0.4,
@@ -195,8 +195,8 @@ def test_scores_are_counted_on_a_linear_scale(tmp_path, drawn, labels, predictio
 @pytest.mark.parametrize(
     "error, bias, title",
     [
-        (0.03, 0.02, "0.030; over all patches, predictions are too high by 0.020"),
-        (0.03, -0.02, "0.030; over all patches, predictions are too low by 0.020"),
+        (0.03, 0.02, "0.030; predictions are on average 0.020 too high"),
+        (0.03, -0.02, "0.030; predictions are on average 0.020 too low"),
         (0.03, 0.0, "0.030"),
     ],
 )
@@ -249,9 +249,13 @@ def test_an_interval_of_a_share_is_within_0_and_1():
 @pytest.mark.parametrize(
     "first, second, more",
     [
-        ((0.9, 0.8), (0.6, 0.8), "; stain 2 misses more"),
-        ((0.6, 0.8), (0.9, 0.8), "; stain 1 misses more"),
-        ((0.9, 0.5), (0.6, 0.9), "; stain 2 misses more, stain 1 has more false alarms"),
+        ((0.9, 0.8), (0.6, 0.8), "; sensitivity is lower in stain 2"),
+        ((0.6, 0.8), (0.9, 0.8), "; sensitivity is lower in stain 1"),
+        (
+            (0.9, 0.5),
+            (0.6, 0.9),
+            "; sensitivity is lower in stain 2, specificity is lower in stain 1",
+        ),
         ((0.9, 0.8), (0.89, 0.81), ""),
         ((None, 0.8), (0.9, 0.8), ""),
     ],

@@ -165,7 +165,7 @@ def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(ha
     )
     for paragraph in ("Cleaning", "Plan", "What helped and what did not", "Next steps"):
         assert re.search(rf"- \[x\] [a-z ]+: \*{paragraph}\*\n", text)
-    assert re.search(r"- \[x\] figures such as histograms: Figures 1 to \d+", text)
+    assert re.search(r"- \[x\] an exploration with histograms: Figures 1 to \d+", text)
 
 
 def test_what_is_asked_of_the_author_is_not_handed_in(runs, tmp_path, monkeypatch):
@@ -188,7 +188,7 @@ def test_what_is_asked_of_the_author_is_not_handed_in(runs, tmp_path, monkeypatc
     text = "\n".join(cell.source for cell in told)
     asked = ("Your words", "--repository", "build.py", "To add", "screenshot.png")
     assert not [words for words in (*asked, "--resume") if words in text]
-    assert "- warning: not trained: fold 1\n- warning: vit is left out: no weights; cut" in text
+    assert "- not trained: fold 1\n- vit is left out: no weights; cut" in text
     assert "This run was not submitted." in text
     assert {cell.slot for cell in told} == {*SLOTS, ""}  # to be written in the notebook
     assert "## 6. Repository and leaderboard" in text
@@ -239,7 +239,7 @@ def test_a_bare_run_misses_what_other_runs_would_bring(runs):
     parts = check_rubric([run], [], words, None, None)
     assert [part.missing for part in parts] == [
         [],
-        ["figures such as histograms", "the cleaning of the data", "a plan of analysis"],
+        ["an exploration with histograms", "the cleaning of the data", "a plan of analysis"],
         ["a comparison of several architectures", "tuned hyperparameters"],
         [
             "tables and figures of the results",

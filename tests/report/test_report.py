@@ -254,7 +254,7 @@ def test_a_run_of_several_methods_tells_each_of_them(tmp_path):
     assert "For each fold, one network of each method is trained on the other folds. Each" in text
     assert "the submission is the mean of the log-odds of midnight and densenet." in text
     assert "The network is" not in text and "folds, by logistic regression" not in text
-    assert "- warning: vit is left out: no weights here" in text and "Not trained: vit." in text
+    assert "- vit is left out: no weights here" in text and "Not trained: vit." in text
     assert "'best: densenet': {" in text and "'parameters': '7,039,553'" in text
     assert "The members of several" in text and "'+0.0100 (-0.0100 to +0.0200)'" in text
     for name in ("midnight", "densenet"):
@@ -288,7 +288,7 @@ def test_a_run_without_history_and_with_missing_networks_is_told(run, other):
     text = story_of(other)
     assert "no `history.csv`" in text and "Learning curves" not in text
     assert "Not trained: fold 1 seed 1" in text
-    assert "- warning: no time for fold 1 seed 1" in text
+    assert "- no time for fold 1 seed 1" in text
 
 
 def test_a_report_says_how_to_add_an_exploration(run, explored):

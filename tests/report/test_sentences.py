@@ -39,7 +39,7 @@ from kernel.report.conclusion import (
 from kernel.report.data_sections import describe_size
 from kernel.report.diagrams import plot_stages
 from kernel.report.learning_charts import describe_curves
-from kernel.report.methods import describe_fit, describe_method
+from kernel.report.methods import describe_fit, describe_method, describe_prediction
 from kernel.report.names import name_runs, name_setting, name_trials
 from kernel.report.networks import list_networks, make_rows, measure_cost
 from kernel.report.plans import describe_cleaning, plan_colors, plan_labels, plan_patches
@@ -176,7 +176,7 @@ def test_cleaning_is_said_of_runs_that_train():
     assert describe_cleaning(make({"settings": {}, "method": "mean"})) == ""
     assert describe_cleaning(make()) == "No training patch was left out."
     drawn = make({"settings": {"num_images": 5}})
-    assert describe_cleaning(drawn) == "No training patch of those drawn was left out."
+    assert describe_cleaning(drawn) == "None of the drawn training patches was left out."
     cleaned = make({"cleaned": {"blank": ["a", "b"], "duplicates": []}})
     assert describe_cleaning(cleaned) == "Left out of training: 2 (blank)."
 
@@ -554,6 +554,13 @@ def test_a_search_space_that_cannot_be_read_is_refused(text):
         parse_space("{'epochs': ('many',)}", Path("run.json"))
 
 
+def test_the_prediction_of_one_network_is_no_mean():
+    one = describe_prediction({"num_folds": 5, "folds": [0], "tta": "flip", "labels": "hard"})
+    assert one.endswith("in 4 flipped views, for the submission, as hard labels (tumor above 0.5).")
+    for settings in ({"num_folds": 5}, {"num_folds": 5, "folds": [0], "num_seeds": 2}):
+        assert "the mean of their predictions" in describe_prediction(settings)
+
+
 def test_a_fit_without_augmentation_is_told_as_such():
     assert describe_fit({"epochs": 1, "augmentation": "none"}) == "1 epoch, no augmentation"
 
@@ -567,7 +574,7 @@ def test_limits_and_boards_are_those_of_the_run():
     )
     limits = "\n".join(list_limits(run, None))
     drawn = "Of all patches, 12,000 were drawn; a network learned from about 9,600 of them."
-    for text in ("1 of 5 folds", "one random seed", drawn, "was edited", "in the sandbox"):
+    for text in ("1 of 5 folds was", "one random seed", drawn, "was edited", "in the sandbox"):
         assert text in limits
     assert "not Kaggle's" in name_board(run, "public")
     whole = make({"settings": {"num_folds": 1, "num_seeds": 2}, "fold_auc": {"0": 0.9}})
