@@ -113,7 +113,8 @@ def check_competition(runs: list) -> None:
             raise ValueError(
                 f"{first} and {name}: expected runs of one competition, with the same "
                 f"test images. Received: {len(tests[first]):,} and {len(ids):,} ids, "
-                f"{len(ids & tests[first]):,} in common"
+                f"{len(ids & tests[first]):,} in common. Try: train or predict with the same folder "
+                "of data, for the demo's patches with --data runs/demo/data"
             )
 
 
@@ -138,7 +139,8 @@ def check_labels(runs: list) -> None:
                 f"{explored.name} and {run.name}: expected an exploration of the patches of the "
                 f"run. Received: {len(labels):,} patches, of which {len(common):,} are among the "
                 f"{len(own):,} of the run, {other:,} of them with another label. Try: explore the "
-                "data that the run was trained on (python build.py eda)"
+                "data that the run was trained on (python build.py eda --data DIR, for the demo's "
+                "patches runs/demo/data)"
             )
 
 

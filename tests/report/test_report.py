@@ -495,7 +495,9 @@ def test_runs_of_different_competitions_are_refused(run, other):
     rows = pd.read_csv(other / "submission.csv")
     rows["id"] = ["f" * 40, *rows["id"][1:]]
     rows.to_csv(other / "submission.csv", index=False)
-    with pytest.raises(ValueError, match=r"runs of one competition.*15 in common"):
+    with pytest.raises(
+        ValueError, match=r"runs of one competition.*15 in common. Try: .* runs/demo/data"
+    ):
         story_of(run, other)
 
 
