@@ -228,6 +228,9 @@ def test_what_a_network_learned_before_depends_on_its_weights(
 
 def test_gates_are_told_and_depthwise_convolutions_are_named_as_such():
     stages = load_stages()
+    heads = "global average pooling, global max pooling, 1 dense", "flattening, 2 dense"
+    for name, head in zip(("small_cnn", "vgg16"), heads):
+        assert stages[name][-1].layers.startswith(head)
     gated = {name for name, found in stages.items() if describe_gates(found)}
     assert gated == {"efficientnetv2b0", "efficientnetv2s"}
     assert "3 depthwise convolutions 7x7" in stages["convnext_tiny"][0].layers
