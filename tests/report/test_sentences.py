@@ -490,6 +490,10 @@ def test_a_study_searches_what_has_more_than_one_choice():
     assert rates == {"my_vgg16": 0.001, "course_resnet34": 0.01}
     study.record["study"]["space"] = parse_space(f"{text[:-1]}, 'network': ('a',)}}", Path())
     assert describe_method(study).startswith("The network is densenet121.")
+    study = make({"recipe": "demo_study", "settings": {"num_folds": 3}}, study=pd.DataFrame())
+    assert describe_method(study).startswith("The network is small_cnn.")  # that of its recipe
+    study.record["recipe"] = "scratch_study"
+    assert describe_method(study).startswith("All labeled")  # that has several
 
 
 @pytest.mark.parametrize(
