@@ -113,8 +113,8 @@ def check_competition(runs: list) -> None:
             raise ValueError(
                 f"{first} and {name}: expected runs of one competition, with the same "
                 f"test images. Received: {len(tests[first]):,} and {len(ids):,} ids, "
-                f"{len(ids & tests[first]):,} in common. Try: train or predict with the same folder "
-                "of data, for the demo's patches with --data runs/demo/data"
+                f"{len(ids & tests[first]):,} in common. Try: train or predict with the "
+                "same folder of data, for the demo's patches with --data runs/demo/data"
             )
 
 
