@@ -1,5 +1,6 @@
 """The folders of runs/: found by name, checked against the service, with the commit."""
 
+import contextlib
 import pathlib
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def is_own(record: PushRecord, client: object) -> bool:
 
 
 def find_folder(name: str, runs: Path = RUNS) -> Path:
-    """The folder of a run, pushed or made at home: its path or name, or a build id.
+    """The folder of a run, pushed or made at home: its path or name, a build id or a slug.
 
     A path of a folder without run.json is returned too: whoever reads it says what is missing.
 
@@ -94,6 +95,8 @@ def find_folder(name: str, runs: Path = RUNS) -> Path:
     except ValueError:
         if not home:
             raise
+    with contextlib.suppress(ValueError):  # the slug of the demo's kernel
+        return find_run(name, runs / "demo")
     known = [run.relative_to(runs).as_posix() for run in (*list_runs(runs), *home)]
     raise ValueError(unknown("run", name, known))
 

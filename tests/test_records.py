@@ -128,7 +128,8 @@ def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
         (folder / "run.json").write_text("{}")
     for name in (home.name, "0123456789", str(home)):
         assert find_folder(name, runs) == home
-    for name in (demo.name, f"demo/{demo.name}", str(demo)):
+    (demo / "push.json").write_text(json.dumps({**OLD_PUSH, "kernel": "sandbox/pcam-demo"}))
+    for name in (demo.name, f"demo/{demo.name}", str(demo), "pcam-demo"):
         assert find_folder(name, runs) == demo
     known = f"{home.name}, demo/{demo.name}"
     with pytest.raises(ValueError, match=f"unknown run 'fast'.* Known: {known}"):

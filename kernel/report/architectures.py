@@ -39,6 +39,10 @@ def tell_architectures(story: Story, runs: list) -> None:
         story.text(
             f"A blend ({home.record['method']}) of {len(members)} runs: {', '.join(members)}."
         )
+    for run in runs[1:]:
+        if run.settings and (run.oof is not None or run.study is not None):
+            text = describe_several(run) if run.members else describe_method(run)
+            story.text(f"**{run.label}.** {text}")
     story.slot("architectures")
 
 

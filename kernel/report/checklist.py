@@ -10,6 +10,7 @@ from .reading import ReportRun, find_explored
 from .words import WORDS
 
 TOTAL = 125  # points, of which the rubric's five sections have 95
+FEWEST = 5  # of the author's own words that count as an answer
 SECTIONS = {  # by its number in the report: title, points, and its slot with what it lacks
     1: ("Problem and data", 5, "problem", "the problem in your own words"),
     2: ("Exploration", 15, "exploration", "your reading of the figures"),
@@ -69,11 +70,19 @@ def check_rubric(
         shown = list_labels(cells, number)
         told = "\n".join(cell.source for cell in cells if not cell.is_code and not cell.slot)
         answers = [*made[number](runs, shown, told)]
-        text = f"write it below `## {slot}` in {WORDS}"
-        answers.append(Answer(lacking, text, words[slot] != ""))
+        answers.append(ask_words(lacking, slot, len(words[slot].split())))
         parts.append(Part(title, points, answers))
     rest = TOTAL - sum(part.points for part in parts)
     return [*parts, Part("Deliverables", rest, [*ask_deliverables(cells, repository, board)])]
+
+
+def ask_words(question: str, slot: str, number: int) -> Answer:
+    """Whether the author wrote more than a few words below a heading of words.md."""
+    written = f"{number:,} word{'s' * (number != 1)}"
+    if number >= FEWEST:
+        return Answer(question, f"{written} below `## {slot}` in {WORDS}")
+    text = f"write it below `## {slot}` in {WORDS}" + f" ({written} so far)" * bool(number)
+    return Answer(question, text, False)
 
 
 def list_labels(cells: list, number: int) -> str:

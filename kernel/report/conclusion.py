@@ -223,7 +223,8 @@ def list_steps(story: Story, home: ReportRun, assessment: Assessment | None) -> 
     if settings.get("labels") == "hard":
         yield "Submit probabilities: hard labels have one threshold, and the AUC loses their order."
     if record.get("grouping") == "patch":
-        yield "Group the folds by slide, so that the AUC out of fold reflects unseen slides."
+        how = "hue (split=hue)" if "split" in settings else "slide (slide_map=FILE)"
+        yield f"Group the folds by {how}, so that the AUC out of fold reflects unseen slides."
     if assessment is not None and settings.get("calibration") == "none":
         error = assessment.evaluation.calibration["ece"]
         if error > LARGE_ERROR:

@@ -23,7 +23,7 @@ LABELS = """\
 labels = {counts}
 labels = labels.rename({{0: {0!r}, 1: {1!r}}})
 shares = (labels / labels.sum()).map("{{:.1%}}".format)
-table = pd.DataFrame({{"patches": labels, "share": shares}})"""
+table = pd.DataFrame({{"patches": labels.map("{{:,}}".format), "share": shares}})"""
 COUNT_LABELS = 'read({!r}, "patches.csv")["label"].value_counts().sort_index()'
 READ_LABELS = 'pd.Series(read({!r}, "exploration.json")["labels"]).rename(int)'  # of old versions
 HEAD = """\
@@ -43,8 +43,8 @@ table = patches.drop(columns=categories).describe().drop("count").map("{{:.3f}}"
 COUNTS = """\
 rows = {
     f"{name} = {value}": {"patches": f"{len(part):,}", "with tumor": f"{part['label'].mean():.1%}"}
-    for name in categories
-    for value, part in patches.fillna(dict.fromkeys(categories, "(empty)")).groupby(name)
+    for name in categories[1:]  # the label is the other column
+    for value, part in patches.fillna(dict.fromkeys(categories, "no")).groupby(name)
 }
 table = pd.DataFrame(rows).T"""
 PLAN = """\
@@ -53,8 +53,8 @@ labels = patches["label"]
 numbers = {{
     "patches with tumor": f"{{labels.mean():.1%}}",
     "accuracy of the more frequent label": f"{{max(labels.mean(), 1 - labels.mean()):.1%}}",
-    "black or white patches": patches["blank"].isin(["black", "white"]).sum(),
-    "near-empty patches": (patches["blank"] == "near-empty").sum(),
+    "black or white patches": f"{{patches['blank'].isin(['black', 'white']).sum():,}}",
+    "near-empty patches": f"{{(patches['blank'] == 'near-empty').sum():,}}",
 }}
 for name in ("brightness", "tissue"):
     auc = roc_auc_score(labels, patches[name])

@@ -26,11 +26,8 @@ def plot_stages(name: str, stages: list, crop: int, size: int, path: Path) -> No
     """
     blocks = [("input, RGB", [describe_input(crop, size)], 0.0)]
     for stage in stages:
-        lines = wrap_layers(stage.layers)
         title = f"stride {stage.stride}: {stage.channels:,} channels" if stage.stride else "head"
-        if not stage.stride:
-            lines = wrap_layers(f"pooling or flattening, {stage.layers}")
-        blocks.append((title, lines, stage.receptive_field * crop / size))
+        blocks.append((title, wrap_layers(stage.layers), stage.receptive_field * crop / size))
     heights = [max((1 + len(lines)) * LINE + 0.16, ICON * 0.9 * bool(f)) for _, lines, f in blocks]
     total = sum(heights) + GAP * (len(blocks) - 1)
     seen = blocks[-2][2]

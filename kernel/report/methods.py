@@ -19,8 +19,10 @@ def find_network(run: ReportRun) -> str:
     """The name of a run's network in today's spelling, "" if it is unknown or not one alone."""
     if list_compared(run) or run.members:
         return ""
-    recipe = run.recipe if run.recipe in load_networks() else ""
-    name = run.record.get("network") or run.shared.get("architecture", recipe)
+    family = run.recipe.removesuffix("_study")
+    only = [name for name, known in load_networks().items() if known.family == family]
+    name = run.record.get("network") or run.shared.get("architecture")
+    name = name or (only[0] if len(only) == 1 else "")
     return RENAMED_NETWORKS.get(name, name)
 
 

@@ -30,7 +30,7 @@ def plot_roc(
     labels, predictions = oof["label"].to_numpy(), oof["prediction"].to_numpy()
     curves = band_curves(labels, predictions, slides)
     note += f"; band and interval: 95 %, bootstrap {describe_draws(evaluation.num_slides)}"
-    with draw_figure(path, describe_auc(evaluation), 9.5, note) as figure:
+    with draw_figure(path, describe_auc(evaluation), 12.5, note) as figure:
         upper, lower = figure.subplots(2, 1)
         for axes, kind in ((upper, "roc"), (lower, "pr")):
             line, *edges = curves[kind]
@@ -53,8 +53,9 @@ def plot_roc(
         label_axes(upper, "false positive rate (1 - specificity)", "sensitivity", "ROC curve")
         title = f"Precision-recall curve, average precision {average:.3f}"
         label_axes(lower, "recall (sensitivity)", "precision", title)
-        upper.legend(loc="lower right", title="thresholds")
-        lower.legend(loc="lower left", title="thresholds")
+        for axes in (upper, lower):  # below, where no curve is
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+            axes.legend(title="thresholds", frameon=False, **place)
 
 
 def describe_auc(evaluation: Evaluation) -> str:

@@ -166,6 +166,8 @@ def test_both_curves_have_chance_and_every_operating_point(tmp_path, drawn, cons
     for axes, chance in ((upper, "chance, AUC 0.5"), (lower, f"chance, precision {share:.3f}")):
         texts = [text.get_text() for text in axes.get_legend().get_texts()]
         assert texts[0] == chance
+        box, frame = axes.get_legend().get_window_extent(), axes.get_window_extent()
+        assert box.y1 < frame.y0  # below the curves
         starts = ["specificity 95 %", "sensitivity 95 %", "Youden", "0.5"]
         known = [p.precision is not None for p in evaluation.operating_points.values()]
         if axes is lower:

@@ -68,7 +68,9 @@ def runs(tmp_path_factory):
     (run / "page.py").write_text(bundle.source, "utf-8", newline="\n")
     scores = {"submission": 1, "public_score": "0.81234", "private_score": ""}
     (run / "submit.json").write_text(json.dumps(scores))
-    (run / "words.md").write_text("## results\nWritten for the report.\n", "utf-8")
+    (run / "words.md").write_text(
+        "## results\nWritten for the report, five words.\n\n## conclusion\nx\n", "utf-8"
+    )
     images = np.random.default_rng(0).integers(90, 215, (60, 96, 96, 3))
     make_exploration(folder / "eda", images.astype("uint8"))
     shutil.copy(folder / "eda" / "data_labels.png", run / "leaderboard.png")
@@ -144,7 +146,7 @@ def test_tables_are_read_from_the_data_and_explained(handed):
     assert "brightness" in statistics and "label" not in statistics and "stain" not in statistics
     assert "share of its pixels that are tissue, not glass" in shown["The columns of patches.csv."]
     counts = shown["The categories of patches.csv: patches, and how many have tumor."]
-    assert "label = 1" in counts and "blank = (empty)" in counts and "stain = 0" in counts
+    assert "label" not in counts and "blank = no" in counts and "stain = 0" in counts
     assert "33.3%" in shown["The numbers of the plan, computed from patches.csv."]
 
 
@@ -160,9 +162,10 @@ def test_the_checklist_has_125_points_and_says_what_only_the_author_can_write(ha
     assert "Conclusion, 15 points: your own conclusion is missing" in missing
     assert not [line for line in missing if line.startswith(("Results", "Deliverables"))]
     assert (
-        "- [x] your analysis of what helped and why: write it below `## results` in words.md"
-        in text
+        "- [x] your analysis of what helped and why: 6 words below `## results` in words.md" in text
     )
+    few = "your own conclusion: write it below `## conclusion` in words.md (1 word so far)"
+    assert f"- [ ] {few}" in text
     for paragraph in ("Cleaning", "Plan", "What helped and what did not", "Next steps"):
         assert re.search(rf"- \[x\] [a-z ]+: \*{paragraph}\*\n", text)
     assert re.search(r"- \[x\] an exploration with histograms: Figures 1 to \d+", text)
@@ -227,7 +230,7 @@ def test_techniques_are_those_of_the_runs(runs, tmp_path):
 def test_a_blend_alone_misses_the_networks_and_the_cleaning_of_its_members(runs):
     run = read_run(runs / "other", runs / "other")
     blend = dataclasses.replace(run, record={"recipe": "", "oof_auc": 0.9, "members": ["a", "b"]})
-    parts = check_rubric([blend], [], dict.fromkeys(SLOTS, "words"), None, None)
+    parts = check_rubric([blend], [], dict.fromkeys(SLOTS, "words of the author's own"), None, None)
     assert "the cleaning of the data" in parts[1].missing
     assert "a description of the architecture" in parts[2].missing
     assert "add a run of a known network, such as the members of a blend" in render_checklist(parts)
@@ -235,7 +238,7 @@ def test_a_blend_alone_misses_the_networks_and_the_cleaning_of_its_members(runs)
 
 def test_a_bare_run_misses_what_other_runs_would_bring(runs):
     run = read_run(runs / "other", runs / "other")
-    words = dict.fromkeys(SLOTS, "words")
+    words = dict.fromkeys(SLOTS, "words of the author's own")
     parts = check_rubric([run], [], words, None, None)
     assert [part.missing for part in parts] == [
         [],
@@ -271,7 +274,10 @@ def test_the_sandbox_s_leaderboard_is_none_of_kaggle_s(runs):
     run = read_run(runs / "other", runs / "other")
     for service, missing in (("Kaggle", []), ("sandbox", ["a screenshot of Kaggle's leaderboard"])):
         board = dataclasses.replace(run, service=service)
-        words, cells = dict.fromkeys(SLOTS, "words"), tell_appendix("x = 1", "run", "0" * 10)
+        words, cells = (
+            dict.fromkeys(SLOTS, "words of the author's own"),
+            tell_appendix("x = 1", "run", "0" * 10),
+        )
         parts = check_rubric([run], cells, words, "https://example.org", board)
         assert parts[-1].missing == missing
 
@@ -368,7 +374,7 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     path = copied / "report.ipynb"
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     (cell,) = [c for c in notebook.cells if c.metadata.get("pcam_slot") == "architectures"]
-    cell.source = "It is **small**."
+    cell.source = "It is **small**, so it trains fast."
     nbformat.write(notebook, path)
     (copied / "README.md").write_text("My own text.\n")
     (copied / ".git").mkdir()
@@ -382,7 +388,7 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     assert "<strong>small</strong>" in (copied / "report.html").read_text("utf-8")
     assert "- [x] your reasoning" in (copied / "CHECKLIST.md").read_text("utf-8")
     words = (copied / "words.md").read_text("utf-8")
-    assert "It is **small**." in words and "Written for the report." in words
+    assert "It is **small**, so" in words and "Written for the report, five" in words
     assert not [name for name in list_files(copied) if "data/eda" in name or "data/other" in name]
     assert not list(copied.glob("partial-*"))
     assert "README.md" in json.loads((copied / "data" / "handin.json").read_text())["files"]

@@ -240,6 +240,9 @@ def test_what_a_network_learned_before_depends_on_its_weights(
 
 def test_gates_are_told_and_depthwise_convolutions_are_named_as_such():
     stages = load_stages()
+    heads = "global average pooling, global max pooling, 1 dense", "flattening, 2 dense"
+    for name, head in zip(("small_cnn", "vgg16"), heads):
+        assert stages[name][-1].layers.startswith(head)
     gated = {name for name, found in stages.items() if describe_gates(found)}
     assert gated == {"efficientnetv2b0", "efficientnetv2s"}
     assert "3 depthwise convolutions 7x7" in stages["convnext_tiny"][0].layers
@@ -541,6 +544,10 @@ def test_a_study_searches_what_has_more_than_one_choice():
     assert rates == {"my_vgg16": 0.001, "course_resnet34": 0.01}
     study.record["study"]["space"] = parse_space(f"{text[:-1]}, 'network': ('a',)}}", Path())
     assert describe_method(study).startswith("The network is densenet121.")
+    study = make({"recipe": "demo_study", "settings": {"num_folds": 3}}, study=pd.DataFrame())
+    assert describe_method(study).startswith("The network is small_cnn.")  # that of its recipe
+    study.record["recipe"] = "scratch_study"
+    assert describe_method(study).startswith("All labeled")  # that has several
 
 
 @pytest.mark.parametrize(
