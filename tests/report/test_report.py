@@ -191,6 +191,7 @@ def test_runs_are_compared_on_their_common_patches_and_ranked_nowhere(run, other
     oof[0] = oof[0].loc[oof[1].index]
     home, guest = (roc_auc_score(table["label"], table["prediction"]) for table in oof)
     assert f"'difference': '{guest - home:+.4f} (" in text
+    assert "\n**other.** The network is densenet121. It starts" in text
     text = story_of(other, far)
     assert text.count("cannot be compared: no common patches") == 2  # the table, the conclusion
     assert "patches that both predicted out of fold, the AUC" not in text
@@ -375,7 +376,7 @@ def test_a_study_says_nothing_of_an_unknown_network_and_predicts_and_submits_not
     study = make_study(run.with_name("study"))
     record = read_run_json(study)
     counts = {"train": 60, "positive": 20, "test": 16}
-    record |= {"recipe": "demo_study", "counts": counts}
+    record |= {"recipe": "scratch_study", "counts": counts}
     record["settings"] = {**record["settings"], "weights": "none"}
     del record["settings"]["architecture"]
     rows = ["number,state,value,epochs_trained", "0,COMPLETE,0.9,2", "1,COMPLETE,0.91,1"]
