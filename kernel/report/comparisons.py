@@ -41,6 +41,8 @@ study = read({name!r}, "study.csv")
 study["number"] = [f"trial {{number}}" for number in study["number"]]
 study["state"] = study["state"].str.lower()
 best = study.sort_values("value", ascending=False).set_index("number").head(20)
+if "seconds" in best:  # older studies lack it
+    best["seconds"] = best["seconds"].map("{{:,.0f}}".format)
 for name in best.select_dtypes("float").columns.drop("value"):
     best[name] = best[name].map("{{:.3g}}".format)
 names = {names}
