@@ -42,7 +42,7 @@ LOAD = """\
 One network alone, with Keras:
 
 ```python
-import keras{more}
+{imports}
 
 network = keras.saving.load_model("{path}", compile=False)
 probability = network.predict(pixels)  # pixels: (n, 96, 96, 3), RGB from 0 to 255
@@ -55,5 +55,8 @@ NEEDS = {
         '`python -m pip install -e ".[foundation]"`'
     ),
 }
-IMPORTS = {"": "", "keras_hub": "\nimport keras_hub"}
-IMPORTS["pcam_kaggle"] = "\nimport pcam_kaggle.models.dihedral  # its layers"
+IMPORTS = {
+    "": "import keras",
+    "keras_hub": "import keras\nimport keras_hub",
+    "pcam_kaggle": "import keras\nimport pcam_kaggle.models.dihedral  # its layers",
+}

@@ -277,7 +277,7 @@ def describe_use(kept: list[Kept], is_flat: bool) -> Iterator[str]:
         )
     else:
         path = kept[0].path.name if is_flat else f"folds/{kept[0].path.name}"
-        yield LOAD.format(path=path, more=IMPORTS[needs])
+        yield LOAD.format(path=path, imports=IMPORTS[needs])
 
 
 def find_needs(kept: list[Kept]) -> str:

@@ -14,20 +14,24 @@ from .networks import FACTS
 FACTS_SCHEMA = 1  # of the facts
 
 
-def load_network(path: Path) -> tuple:
+def load_network(path: Path, fingerprint: str | None = None) -> tuple:
     """Load what `save_network` wrote, in Keras's safe mode, without pickles.
 
     Without a GPU, layers that were trained in float16 or bfloat16 compute in float32: a CPU is
     slow in either, and the weights are float32 already.
+
+    Args:
+        path: the network's file.
+        fingerprint: that of the run it has to be of, or None for any.
 
     Returns:
         The keras.Model and the dict of facts.
 
     Raises:
         ImportError: it has layers of keras-hub, which is not installed.
-        ValueError: there is no such file, or it is damaged or not ours; names it.
+        ValueError: there is no such file, or it is damaged, not ours or of another run; names it.
     """
-    facts = read_facts(path)
+    facts = read_facts(path, fingerprint)
     with zipfile.ZipFile(path) as archive:
         needs_hub = b'"keras_hub' in archive.read("config.json")
     if needs_hub and not importlib.util.find_spec("keras_hub"):
@@ -53,8 +57,11 @@ def load_network(path: Path) -> tuple:
     return network, facts
 
 
-def read_facts(path: Path) -> dict:
+def read_facts(path: Path, fingerprint: str | None = None) -> dict:
     """Check every byte of a kept network and read the facts about it.
+
+    Args:
+        path, fingerprint: as for `load_network`.
 
     Raises:
         ValueError: as `load_network`.
@@ -81,6 +88,11 @@ def read_facts(path: Path) -> dict:
             f"{path} is not a network that this version kept. Expected: {FACTS} of schema "
             f"{FACTS_SCHEMA} in it. Received: {'another' if facts else 'none'}. Try: name a run's "
             "folder"
+        )
+    if fingerprint and facts["fingerprint"] != fingerprint:
+        raise ValueError(
+            f"{path} is of another run. Expected: fingerprint {fingerprint}, as in run.json. "
+            f"Received: {facts['fingerprint']}. Try: fetch the output again"
         )
     return facts
 

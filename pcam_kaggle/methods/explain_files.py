@@ -122,12 +122,7 @@ def explain_patches(request: Request, pixels: np.ndarray, say: Callable) -> tupl
     explain_frozen = make_explainer(say=say)
     predictions, members, draws = [], [], []
     for path in request.networks:
-        network, facts = load_network(Path(path))
-        if facts["fingerprint"] != request.fingerprint:
-            raise ValueError(
-                f"{path} is of another run. Expected: fingerprint {request.fingerprint}, as in "
-                f"run.json. Received: {facts['fingerprint']}. Try: fetch the output again"
-            )
+        network, facts = load_network(Path(path), request.fingerprint)
         explain = explain_frozen if facts["backbone"] else explain_pixels
         answers = explain(network, facts, pixels)
         if answers is None:

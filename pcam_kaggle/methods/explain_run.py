@@ -40,7 +40,7 @@ def explain_run(source: KeptRun, run: Run, explain: Callable) -> None:
         table = choose_patches(oof[oof["fold"] == fold])
         pixels = load_images(table, None)
         for path in networks:
-            network, facts = load_network(path)
+            network, facts = load_network(path, source.record["fingerprint"])
             answers = explain(network, facts, pixels)
             if answers is None:
                 print(f"{path.name} is not explained: it is of another kind", flush=True)

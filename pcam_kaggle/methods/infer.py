@@ -65,27 +65,12 @@ def list_kept(runs: list, settings: InferSettings, output: Path) -> list:
             )
         for name, digest in run.networks.items():
             path = Path(name)
-            facts = read_run_facts(path, run)
+            facts = read_facts(path, run.record["fingerprint"])
             tta = facts["tta"] if settings.tta == "run" else settings.tta
             # Both decide the predictions; the run's fingerprint only covers the settings.
             target = output / "folds" / f"{short_hash(digest + tta)}_{path.stem}.npz"
             kept.append(Kept(run, path, facts, tta, target))
     return kept
-
-
-def read_run_facts(path: Path, run: KeptRun) -> dict:
-    """The facts about a network, which has to be of that run.
-
-    Raises:
-        ValueError: it is of another run, or damaged.
-    """
-    facts = read_facts(path)
-    if facts["fingerprint"] != run.record["fingerprint"]:
-        raise ValueError(
-            f"{path} is of another run. Expected: fingerprint {run.record['fingerprint']}, as in "
-            f"run.json. Received: {facts['fingerprint']}. Try: fetch the output again"
-        )
-    return facts
 
 
 def infer(

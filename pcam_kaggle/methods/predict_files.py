@@ -201,12 +201,7 @@ def load_networks(request: Request, num_patches: int, say: Callable) -> tuple:
     """
     groups = {}
     for path in request.networks:
-        network, facts = load_network(Path(path))
-        if facts["fingerprint"] != request.fingerprint:
-            raise ValueError(
-                f"{path} is of another run. Expected: fingerprint {request.fingerprint}, as in "
-                f"run.json. Received: {facts['fingerprint']}. Try: fetch the output again"
-            )
+        network, facts = load_network(Path(path), request.fingerprint)
         groups.setdefault(facts.get("member", ""), []).append((network, facts))
     members = [name for name, group in groups.items() for _ in group]
     parts = [prepare_member(group, request.tta, say) for group in groups.values()]
