@@ -19,9 +19,6 @@ import functools
 import re
 from pathlib import Path
 
-from ..folders import ROOT
-from .foundation import render_foundation
-
 SOURCE = Path(__file__).with_name("measurements.csv")
 DEFAULT_GPU_HOURS = 3.0  # of a recipe without an estimate: a fourth of a session
 NO_TRAINING = ("smoke", "infer", "explain", "explain_tokens")  # whose hours smoke does not scale
@@ -124,7 +121,8 @@ def find_gpu_hours(recipe: str) -> float:
 
 def describe_costs() -> str:
     """The estimated hours on Kaggle's GPUs of every recipe that trains: "best 5, fast 0.5"."""
-    hours = {row.recipe: float(row.gpu_hours or 0) for row in read_measurements() if row.gpu_hours}
+    names = {row.recipe for row in read_measurements() if row.gpu_hours}
+    hours = {name: find_gpu_hours(name) for name in names}
     return ", ".join(f"{n} {h:g}" for n, h in sorted(hours.items()) if h and n not in NO_TRAINING)
 
 
@@ -162,35 +160,3 @@ def render_table(place: str, columns: tuple) -> str:
 def mark_up(variant: str) -> str:
     """A variant with its settings, such as labels=hard, as code."""
     return re.sub(r"\w+=[\w.]+", r"`\g<0>`", variant)
-
-
-def replace_table(text: str, table: str, name: str = "measurements") -> str:
-    """A document with another table between the markers of that name.
-
-    Raises:
-        ValueError: a document without the markers.
-    """
-    markers = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, start, rest = text.partition(markers[0])
-    _, end, after = rest.partition(markers[1])
-    if not start or not end:
-        raise ValueError(
-            f"expected the markers {' and '.join(markers)}, each on a line. Received: a "
-            "document without them"
-        )
-    return f"{before}{start}\n{table}\n{end}{after}"
-
-
-def update_documents() -> None:
-    """Rewrite the tables of README.md and .github/kaggler.md."""
-    for document, marker, render in TABLES:
-        text = (ROOT / document).read_text("utf-8")
-        updated = replace_table(text, render(), marker)
-        (ROOT / document).write_text(updated, "utf-8", newline="\n")
-
-
-TABLES = (  # document, name of the markers, function that renders the table between them
-    ("README.md", "measurements", render_readme_table),
-    (".github/kaggler.md", "measurements", render_all_measurements),
-    (".github/kaggler.md", "foundation", render_foundation),
-)

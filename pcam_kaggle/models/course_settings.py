@@ -11,7 +11,7 @@ VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"  # Keras's name
 
 @dataclasses.dataclass(frozen=True)
 class CourseNetworkSettings(Part):
-    """A network of COURSE; its dropout is as published."""
+    """A network of the course notebook; its dropout is as published."""
 
     architecture: str = setting("course_resnet34", "the network", COURSE)
     weights: str = setting("none", "initial weights: imagenet (vgg16), none, or a file")

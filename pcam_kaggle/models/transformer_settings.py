@@ -23,7 +23,7 @@ def find_address(weights: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class TransformerSettings(Part):
-    """A frozen vision transformer."""
+    """A pretrained vision transformer."""
 
     weights: str = setting(
         "midnight-12k",

@@ -2,45 +2,13 @@
 
 import re
 
-import pytest
-
 from kernel.bundle.recipes import list_recipes
-from kernel.facts import measurements
 from kernel.facts.measurements import (
     DEFAULT_GPU_HOURS,
-    TABLES,
     describe_result,
     find_gpu_hours,
     read_measurements,
-    replace_table,
-    update_documents,
 )
-from kernel.folders import ROOT
-
-
-@pytest.mark.parametrize("document, marker, render", TABLES)
-def test_the_documents_show_the_tables(document, marker, render):
-    text = (ROOT / document).read_text("utf-8")
-    remedy = "run kernel.facts.measurements.update_documents()"
-    assert replace_table(text, render(), marker) == text, remedy
-
-
-def test_documents_are_updated_between_their_markers(tmp_path, monkeypatch):
-    monkeypatch.setattr(measurements, "ROOT", tmp_path)
-    (tmp_path / ".github").mkdir()
-    for document in {document for document, *_ in TABLES}:
-        text = "before\n\n<!-- measurements -->\nold\n<!-- /measurements -->\n\nafter\n"
-        text += "<!-- foundation -->\n<!-- /foundation -->\n"
-        (tmp_path / document).write_text(text)
-    update_documents()
-    text = (tmp_path / "README.md").read_text("utf-8")
-    assert text.startswith("before\n\n<!-- measurements -->\n| recipe |")
-    assert " |\n<!-- /measurements -->\n\nafter\n" in text
-    text = (tmp_path / ".github/kaggler.md").read_text("utf-8")
-    assert text.count("| `hibou-b` |") == 1
-    (tmp_path / "README.md").write_text("no markers")
-    with pytest.raises(ValueError, match="expected the markers"):
-        update_documents()
 
 
 def test_rows_are_of_recipes_that_exist_and_say_all_that_belongs_to_a_number():
