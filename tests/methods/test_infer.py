@@ -90,7 +90,7 @@ def test_a_stopped_session_continues_with_the_networks_that_are_left(
         infer(shared_competition, out)
     first = json.loads((out / "run.json").read_text())
     assert not first["complete"] and len(first["not_trained"]) == 2
-    assert "max_hours, not predicted: aaaaaaaaaa fold1 seed1" in first["warnings"][0]
+    assert "not predicted so far: aaaaaaaaaa fold1 seed1" in first["warnings"][0]
     assert len(read_rows(out / "submission.csv")) == len(expected)
     monkeypatch.setattr(program, "save_member", save)
 
@@ -102,7 +102,9 @@ def test_a_stopped_session_continues_with_the_networks_that_are_left(
 
 def test_no_time_is_said(runs, shared_competition, tmp_path, monkeypatch):
     monkeypatch.setattr(program.Budget, "left", lambda budget: 0)
-    with pytest.raises(ValueError, match="max_hours: no network could be finished"):
+    with pytest.raises(
+        ValueError, match="none could be finished. Received: max_hours=11, too little"
+    ):
         infer(shared_competition, tmp_path / "out")
 
 
