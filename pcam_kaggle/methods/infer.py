@@ -90,7 +90,8 @@ def infer(
     A frozen transformer that fails, or does not fit in `max_hours`, leaves out its heads alone.
 
     Raises:
-        ValueError: no network could be finished; the first reason is its cause.
+        ValueError: `max_hours` is over before the first network is finished; or what the first
+            frozen transformer raised.
     """
     done = {item.output: load_member(item.output) for item in kept if item.output.exists()}
     for item in kept:
@@ -142,10 +143,10 @@ def infer(
             clock = Clock()
             yield done
     if not done:
-        raise ValueError(
-            f"networks: none could be finished. Received: max_hours={budget.max_hours:g}, "
-            f"{reason or 'too little for one network'}. Try: more hours, or fewer views (tta=flip)"
-        ) from reason
+        raise reason or ValueError(
+            "max_hours: no network could be finished. Received: "
+            f"max_hours={budget.max_hours:g}. Try: more hours, or fewer views (tta=flip)"
+        )
 
 
 def spread_jobs(
