@@ -104,8 +104,9 @@ def test_metadata_is_complete_and_private(home, recipe):
     assert slug == slugify(metadata["title"]) and len(slug) >= 5
     assert metadata["code_file"] == f"{slug}.py"
     assert metadata["is_private"] is True
-    assert metadata["enable_gpu"] is (recipe != "explore")
-    machine = None if recipe == "explore" else "NvidiaTeslaT4"
+    is_light = recipe.startswith("expl")  # explore, explain, explain_tokens
+    assert metadata["enable_gpu"] is not is_light
+    machine = None if is_light else "NvidiaTeslaT4"
     assert metadata.get("machine_shape") == machine
     assert metadata["competition_sources"] == ["histopathologic-cancer-detection"]
     downloads = {"fast", "best", "course_vgg16", "course_study", "fast_study"}

@@ -83,7 +83,7 @@ def render_cells(recipe: Recipe, order: Order) -> list[Cell]:
 def render_import_cell(recipe: Recipe, order: Order) -> Cell:
     """All imports, and the environment that frameworks read when they are imported."""
     modules = order.list_modules()
-    if recipe.uses_gpu:
+    if recipe.uses_framework:
         text = ENVIRONMENT + render_imports(modules, ready=("logging", "os"))
     else:
         text = render_imports(modules)

@@ -7,7 +7,7 @@ from pcam_kaggle.system.settings import name_settings
 
 from ..facts.measurements import find_gpu_hours
 from .flatten import MAX_COLUMNS
-from .recipes import Recipe, compose_settings, is_download, list_networks
+from .recipes import Recipe, compose_settings, is_download, list_networks, needs_gpu
 
 TEXT_COLUMNS = 88
 CHUNK = 80  # characters of a long text in a line
@@ -84,8 +84,8 @@ def render_top(
 
 def describe_fork(recipe: Recipe, overrides: dict) -> str:
     """How to fork the page."""
-    needs_gpu = recipe.uses_gpu and find_gpu_hours(recipe.name) > LITTLE_GPU
-    steps = f" choose {GPU_NAME}," if needs_gpu else ""
+    is_long = find_gpu_hours(recipe.name) > LITTLE_GPU
+    steps = f" choose {GPU_NAME}," if needs_gpu(recipe, overrides) and is_long else ""
     if any(is_download(weights) for _, weights in list_networks(recipe, overrides)):
         steps += " switch the internet on or attach the weights,"
     return (

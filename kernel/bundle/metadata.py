@@ -11,7 +11,7 @@ from ..folders import DIST, ROOT
 from .header import make_slug, make_title
 from .notebook import make_notebook
 from .page import Bundle, bundle_kernel
-from .recipes import is_download, list_networks, read_recipe
+from .recipes import is_download, list_networks, needs_gpu, read_recipe
 
 TEMPLATE = ROOT / "kernel-metadata.json"
 PLACEHOLDER = "your-kaggle-username"  # the owner in the template
@@ -75,7 +75,7 @@ def fill_metadata(
     slug = make_slug(recipe, overrides, notebook)
     kernel_id = f"{owner or find_owner() or PLACEHOLDER}/{slug}"
     downloads = [pair for pair in list_networks(found, overrides) if is_download(pair[1])]
-    if not found.uses_gpu:
+    if not needs_gpu(found, overrides):
         metadata["enable_gpu"] = False
         del metadata["machine_shape"]
     return {

@@ -75,7 +75,7 @@ class Recipe:
         return [module.path for module in self.closure.values()]
 
     @property
-    def uses_gpu(self) -> bool:
+    def uses_framework(self) -> bool:
         """Whether a module of its page imports a framework."""
         return any(
             name.partition(".")[0] in FRAMEWORKS
@@ -134,6 +134,14 @@ def read_recipe(name: str, package: Path = PACKAGE) -> Recipe:
         choices=read_choices(space) if home else [],
         is_study=home is not None,
     )
+
+
+def needs_gpu(recipe: Recipe, overrides: dict | None = None) -> bool:
+    """Whether a run asks for a GPU: one that trains, or whose settings require it."""
+    if not recipe.uses_framework:
+        return False
+    settings = compose_settings(recipe, overrides).flat()
+    return settings.get("require_gpu", False) or any(name.endswith("epochs") for name in settings)
 
 
 def compose_settings(recipe: Recipe, overrides: dict | None = None) -> Settings:

@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from pcam_kaggle.system.paths import COMPETITION
 
-from ..bundle.recipes import Recipe, is_download, list_networks, read_recipe
+from ..bundle.recipes import Recipe, is_download, list_networks, needs_gpu, read_recipe
 from ..folders import ROOT, RUNS, find_downloaded
 from . import transport
 from .client import Client
@@ -71,7 +71,7 @@ def run_checks(
     is_reached = not isinstance(competition, Exception) or isinstance(competition, NotJoined)
     service = client if is_reached else competition
     quotas = catch(Client.call, service, "kernels", "get_accelerator_quota_statistics")
-    hours = quotas if recipe.uses_gpu else None
+    hours = quotas if needs_gpu(recipe, overrides) else None
     checks = [
         attempt("credentials", check_credentials, client),
         attempt("service", check_service, service, seconds),
@@ -155,7 +155,7 @@ def check_account(quotas: object) -> Finding:
 
 def check_gpu_hours(recipe: Recipe, overrides: dict, quotas: object) -> Finding:
     """Whether the week's GPU hours suffice for the recipe."""
-    if not recipe.uses_gpu:
+    if not needs_gpu(recipe, overrides):
         return "ok", f"{recipe.name} needs no GPU", ""
     gpu = read_gpu_hours(quotas)
     if gpu is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pcam_kaggle.system.settings import name_settings
 
-from ..bundle.recipes import Recipe, compose_settings
+from ..bundle.recipes import Recipe, compose_settings, needs_gpu
 from ..facts.measurements import find_gpu_hours
 from .client import Client
 from .errors import KaggleError
@@ -44,7 +44,7 @@ def expect_hours(recipe: Recipe, overrides: dict | None = None) -> float | None:
         float, the recipe's own hours scaled by the work of these settings; None for
         another network, or a recipe that needs no GPU.
     """
-    if not recipe.uses_gpu:
+    if not needs_gpu(recipe, overrides):
         return None
     usual = compose_settings(recipe).flat()
     settings = compose_settings(recipe, overrides).flat()
@@ -83,12 +83,13 @@ def plan_hours(
         ValueError: a time-out or a max_hours that leaves no time to end.
         KaggleError: too few GPU hours left this week.
     """
-    gpu = fetch_gpu_hours(client, say) if recipe.uses_gpu else None
+    on_gpu = needs_gpu(recipe, overrides)
+    gpu = fetch_gpu_hours(client, say) if on_gpu else None
     timeout = choose_timeout(asked, gpu)
-    if has_max_hours(recipe) or recipe.uses_gpu:
+    if has_max_hours(recipe) or on_gpu:
         check_timeout(timeout, gpu)
     max_hours = choose_max_hours(recipe, overrides, timeout)
-    if recipe.uses_gpu:
+    if on_gpu:
         expected = expect_hours(recipe, overrides)
         about = "unknown" if expected is None else f"about {expected:.1f} h (estimated)"
         if expected is not None and expected < 0.05:

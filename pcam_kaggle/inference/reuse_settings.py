@@ -35,6 +35,24 @@ class InferSettings(FrozenSettings):
     labels: str = setting("probability", "hard: 0 or 1, which costs AUC", ("probability", "hard"))
 
 
+@dataclasses.dataclass(frozen=True)
+class ReuseMachine(Part):
+    """Time, processes and the GPU; networks keep the precision that they were trained in."""
+
+    precision = "auto"  # of MachineSettings
+    max_hours: float = setting(11.0, "start no network that cannot finish", low=0.05, high=1000)
+    num_workers: int = setting(0, "networks at a time; 0: one per GPU", low=0, high=64)
+    require_gpu: bool = setting(True, "on Kaggle, stop without a GPU")
+
+
+@dataclasses.dataclass(frozen=True)
+class AllPatches(Part):
+    """All patches, in no folds."""
+
+    num_images, slide_map, seed = 0, "none", 0  # of DataSettings; nothing to choose here
+    verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
+
+
 def list_ids(networks: str) -> list:
     """The build ids in a setting `networks`."""
     return [word.strip() for word in networks.split(",")] if networks.strip() else []

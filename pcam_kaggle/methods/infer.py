@@ -14,7 +14,7 @@ from ..data.run import Run, make_record, start_budget
 from ..inference.ensemble import ensemble_predictions
 from ..inference.kept_average import average_kept, map_kept
 from ..inference.kept_runs import KeptRun
-from ..inference.load_frozen import load_frozen
+from ..inference.load_frozen import load_frozen, plan_frozen
 from ..inference.load_network import load_network, read_facts
 from ..inference.reuse_settings import InferSettings
 from ..inference.views import VIEWED, predict_views
@@ -87,8 +87,11 @@ def infer(
     Yields:
         dict of Kept.output and Member, those that are finished, after every network.
 
+    A frozen transformer that fails, or does not fit in `max_hours`, leaves out its heads alone.
+
     Raises:
-        ValueError: `max_hours` is over before the first network is finished.
+        ValueError: `max_hours` is over before the first network is finished; or what the first
+            frozen transformer raised.
     """
     done = {item.output: load_member(item.output) for item in kept if item.output.exists()}
     for item in kept:
@@ -99,9 +102,17 @@ def infer(
     if done:
         yield done
     spread = functools.partial(spread_jobs, run=run, device=device, budget=budget, images=images)
-    groups = {}
+    pixels = [item for item in left if not item.facts["backbone"]]
+    work = functools.partial(
+        predict_network, max_hours=budget.max_hours, fingerprint=run.fingerprint
+    )
+    for item, member in spread(work, pixels):
+        if member is not None:
+            done[item.output] = member
+            yield done
+    groups, reason = {}, None
     for item in (item for item in left if item.facts["backbone"]):
-        groups.setdefault(name_features(item), []).append(item)
+        groups.setdefault(name_features(item, settings.weights), []).append(item)
     for name, heads in groups.items():
         attached = find_attached(f"*_{run.fingerprint}_*.npy", run.data)
         work = functools.partial(
@@ -114,11 +125,14 @@ def infer(
             attached=attached,
             max_hours=budget.max_hours,
         )
-        clock = Clock()
-        list(spread(work, [(n, device.num_workers) for n in range(device.num_workers)]))
-        features = load_features(
-            len(images), name, run.output / FEATURES, run.fingerprint, attached
-        )
+        clock, places = Clock(), (run.output / FEATURES, run.fingerprint, attached)
+        try:
+            list(spread(work, [(n, device.num_workers) for n in range(device.num_workers)]))
+            features = load_features(len(images), name, *places)
+        except Exception as error:  # other models and networks are not affected
+            reason = reason or error
+            print(*(item.name for item in heads), f"left out: {error}", flush=True)
+            continue
         for head in heads:
             network, _ = load_network(head.path)
             test = network.predict(
@@ -128,16 +142,8 @@ def infer(
             done[head.output] = keep_predictions(head, test[:, 0], clock.stages, run.fingerprint)
             clock = Clock()
             yield done
-    work = functools.partial(
-        predict_network, max_hours=budget.max_hours, fingerprint=run.fingerprint
-    )
-    pixels = [item for item in left if not item.facts["backbone"]]
-    for item, member in spread(work, pixels):
-        if member is not None:
-            done[item.output] = member
-            yield done
     if not done:
-        raise ValueError(
+        raise reason or ValueError(
             "max_hours: no network could be finished. Received: "
             f"max_hours={budget.max_hours:g}. Try: more hours, or fewer views (tta=flip)"
         )
@@ -154,10 +160,10 @@ def spread_jobs(
             yield from run_jobs(work, images, timed, num_workers, device.gpus, scratch)
 
 
-def name_features(head: Kept) -> str:
+def name_features(head: Kept, weights: str) -> str:
     """The name of the features that a head takes, the same for all heads of one model."""
-    backbone = head.facts["backbone"]
-    return f"test-{short_hash(repr(sorted(backbone.items())) + head.tta)}"
+    plan = plan_frozen(head.facts, weights), head.facts["backbone"]["revision"], head.tta
+    return f"test-{short_hash(repr(plan))}"
 
 
 def extract_share(
@@ -249,7 +255,7 @@ def write_inference(run: Run, device: Device, runs: list, kept: list, done: dict
     files = [f"folds/{item.output.name}" for item in kept if item.output in done]
     stages = sum_stages([member.stages for member in done.values()])
     record = vars(make_record(run, stages, ["submission.csv", *files], not missing))
-    record |= {"device": device.text, "precision": device.policy, "not_trained": missing}
+    record |= {"device": device.text, "not_trained": missing}
     record["runs"] = [
         {
             **{name: source.record.get(name) for name in ("build_id", "recipe", "oof_auc")},
@@ -258,7 +264,7 @@ def write_inference(run: Run, device: Device, runs: list, kept: list, done: dict
         }
         for source in runs
     ]
-    warning = f"warning: max_hours, not predicted: {', '.join(missing)}; push --resume continues"
+    warning = f"warning: not predicted so far: {', '.join(missing)}; push --resume continues"
     record["warnings"] = [warning] * bool(missing)
     write_json(run.output / "run.json", record)
     return record

@@ -9,20 +9,18 @@ same for heads on a frozen transformer.
 import dataclasses
 
 from ..data.run import Run
-from ..data.settings import DataSettings
 from ..inference.kept_runs import find_run
-from ..inference.reuse_settings import KeptSettings
+from ..inference.reuse_settings import AllPatches, KeptSettings, ReuseMachine
 from ..methods.explain_pixels import explain_pixels
 from ..methods.explain_run import explain_run
 from ..system.device import set_up_device
-from ..system.machine_settings import MachineSettings
 
 SETTINGS = {"require_gpu": False}
 
 
 def parts() -> dict:
     """The settings that `main` reads, by part."""
-    return {"run": KeptSettings, "data": DataSettings, "machine": MachineSettings}
+    return {"run": KeptSettings, "data": AllPatches, "machine": ReuseMachine}
 
 
 def main(run: Run) -> None:

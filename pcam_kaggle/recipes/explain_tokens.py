@@ -9,20 +9,18 @@ page of explain does the same for networks that were trained on pixels.
 import dataclasses
 
 from ..data.run import Run
-from ..data.settings import DataSettings
 from ..inference.kept_runs import find_run
-from ..inference.reuse_settings import FrozenSettings
+from ..inference.reuse_settings import AllPatches, FrozenSettings, ReuseMachine
 from ..methods.explain_frozen import make_explainer
 from ..methods.explain_run import explain_run
 from ..system.device import set_up_device
-from ..system.machine_settings import MachineSettings
 
 SETTINGS = {"require_gpu": False}
 
 
 def parts() -> dict:
     """The settings that `main` reads, by part."""
-    return {"run": FrozenSettings, "data": DataSettings, "machine": MachineSettings}
+    return {"run": FrozenSettings, "data": AllPatches, "machine": ReuseMachine}
 
 
 def main(run: Run) -> None:

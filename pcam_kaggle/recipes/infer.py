@@ -8,21 +8,19 @@ The predictions of each network are kept, so that a session that was stopped con
 
 from ..data.cache import load_cached
 from ..data.run import Run
-from ..data.settings import DataSettings
 from ..inference.kept_runs import find_runs, refuse_others
-from ..inference.reuse_settings import InferSettings, list_ids
+from ..inference.reuse_settings import AllPatches, InferSettings, ReuseMachine, list_ids
 from ..inference.submission import write_submission
 from ..methods.features import discard_features
 from ..methods.infer import average_runs, infer, list_kept, write_inference
 from ..system.device import set_up_device
-from ..system.machine_settings import MachineSettings
 
 SETTINGS = {}
 
 
 def parts() -> dict:
     """The settings that `main` reads, by part."""
-    return {"runs": InferSettings, "data": DataSettings, "machine": MachineSettings}
+    return {"runs": InferSettings, "data": AllPatches, "machine": ReuseMachine}
 
 
 def main(run: Run) -> None:

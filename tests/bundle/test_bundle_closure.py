@@ -113,9 +113,9 @@ def test_an_import_in_a_function_stays_there(package):
     assert "\n    import joblib\n" in source and "\nimport joblib\n" not in source
 
 
-def test_a_recipe_says_whether_it_needs_a_gpu_and_submits(package):
+def test_a_recipe_says_whether_it_needs_a_framework_and_submits(package):
     recipes = {n: read_recipe(n, package) for n in ("plain", "shared", "look")}
-    assert {n: r.uses_gpu for n, r in recipes.items()} == {
+    assert {n: r.uses_framework for n, r in recipes.items()} == {
         "plain": True,
         "shared": True,
         "look": False,

@@ -31,10 +31,13 @@ def test_metadata_is_complete_and_private(home, name):
     assert slug == slugify(metadata["title"]) == make_slug(name) and len(slug) >= 5
     assert metadata["code_file"] == f"{slug}.py"
     assert metadata["is_private"] is True and metadata["kernel_type"] == "script"
-    assert metadata["enable_gpu"] is (name != "explore")
-    machine = None if name == "explore" else "NvidiaTeslaT4"
+    is_light = name.startswith("expl")  # explore, explain, explain_tokens
+    assert metadata["enable_gpu"] is not is_light
+    machine = None if is_light else "NvidiaTeslaT4"
     assert metadata.get("machine_shape") == machine
     assert metadata["competition_sources"] == ["histopathologic-cancer-detection"]
+    if name.startswith("explain"):
+        assert fill_metadata(name, {"require_gpu": True})["enable_gpu"] is True
     assert metadata["enable_internet"] is (name in DOWNLOADS)
 
 

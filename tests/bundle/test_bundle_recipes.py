@@ -194,7 +194,7 @@ def test_every_recipe_is_complete(name):
     assert recipe.is_study is name.endswith("_study")
     others = ("explore", "smoke", "explain", "explain_tokens")
     assert recipe.submits is not (recipe.is_study or name in others)
-    assert recipe.uses_gpu is (name != "explore")
+    assert recipe.uses_framework is (name != "explore")
     for setting in recipe.changes:
         assert setting not in SESSION_SETTINGS or setting in ("trials", "require_gpu", "costs")
     defaults = {n: field.default for n, (_, field) in known.items()}

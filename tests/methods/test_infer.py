@@ -90,7 +90,7 @@ def test_a_stopped_session_continues_with_the_networks_that_are_left(
         infer(shared_competition, out)
     first = json.loads((out / "run.json").read_text())
     assert not first["complete"] and len(first["not_trained"]) == 2
-    assert "max_hours, not predicted: aaaaaaaaaa fold1 seed1" in first["warnings"][0]
+    assert "not predicted so far: aaaaaaaaaa fold1 seed1" in first["warnings"][0]
     assert len(read_rows(out / "submission.csv")) == len(expected)
     monkeypatch.setattr(program, "save_member", save)
 

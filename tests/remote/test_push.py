@@ -13,7 +13,7 @@ from conftest import read_rows, run_python, write_rows
 import build
 from kernel.bundle.metadata import write_kernel
 from kernel.bundle.page import bundle_kernel
-from kernel.bundle.recipes import list_recipes, read_recipe
+from kernel.bundle.recipes import list_recipes, needs_gpu, read_recipe
 from kernel.facts.measurements import find_gpu_hours
 from kernel.folders import ROOT
 from kernel.records import PushRecord, read_record
@@ -709,7 +709,7 @@ def test_a_script_never_becomes_a_notebook(sandbox, runs):
 def test_hours_scale_with_the_work():
     for name in list_recipes():
         recipe = read_recipe(name)
-        usual = find_gpu_hours(name) if recipe.uses_gpu else None
+        usual = find_gpu_hours(name) if needs_gpu(recipe) else None
         assert expect_hours(recipe) == usual, name
     fast, usual = read_recipe("fast"), find_gpu_hours("fast")
     work = {"folds": (0, 1, 2, 3), "epochs": 6}  # the recipe's: two folds, four epochs
