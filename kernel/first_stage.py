@@ -1,7 +1,11 @@
-"""`weights=RUN`: the finished run whose networks those of a second stage start from."""
+"""The finished run that `weights=RUN` names; the patches of finished runs and those here."""
 
 import re
 from pathlib import Path
+
+from pcam_kaggle.data.folds import make_folds
+from pcam_kaggle.data.run import read_competition
+from pcam_kaggle.inference.kept_runs import read_oof, refuse_others
 
 from .bundle.recipes import Recipe, compose_settings, list_recipes, read_recipe
 from .records import PushRecord, read_record, read_result
@@ -77,4 +81,42 @@ def check_first(settings: dict, result: dict, folder: Path) -> None:
             f"weights: {folder} kept no network of fold {', '.join(map(str, sorted(missing)))}. "
             f"Expected: one for each fold to train. Received: networks of "
             f"{', '.join(map(str, sorted(kept))) or 'no fold'}. Try: folds=... with those only"
+        )
+
+
+def check_patches(
+    name: str, overrides: dict, sources: list[Source], folder: Path, inputs: Path | str
+) -> None:
+    """Refuse runs of other patches than those here; for a second stage, one of other folds.
+
+    Args:
+        name: the recipe's name.
+        overrides: dict of typed settings.
+        sources: the runs whose networks it uses; they are here.
+        folder: Path of the competition.
+        inputs: as for `read_competition`.
+
+    Raises:
+        ValueError: names the run; or as `read_competition` and `make_folds`.
+    """
+    recipe = read_recipe(name)
+    settings = compose_settings(recipe, overrides)
+    tables = read_competition(folder, settings.data, inputs)
+    ids = tables.train["id"]
+    if WARM_START not in recipe.closure:
+        refuse_others([source.kept for source in sources], ids)
+        return
+    number, oof = settings.folds.num_folds, read_oof(sources[0].kept)
+    folds = make_folds(tables.train["label"], number, settings.data.seed, tables.slides)
+    wrong = [
+        fold
+        for fold in settings.folds.folds or range(number)
+        if set(oof["id"][oof["fold"] == fold]) != set(ids[folds == fold])
+    ]
+    if wrong:
+        raise ValueError(
+            f"weights: {sources[0].folder} has other folds, so that its networks were trained on "
+            f"patches that are held out here. Expected: the same patches in each fold. Received: "
+            f"others in fold {', '.join(map(str, wrong))}. Try: the data and the slide map of "
+            "that run"
         )

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from pcam_kaggle.system.paths import find_data, open_output
@@ -109,20 +108,27 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> Path:
     Raises:
         FileNotFoundError: no competition in the folder of data.
         OSError: a folder that cannot be written.
-        ValueError: nothing to resume, or a kernel that failed.
+        ValueError: nothing to resume, runs of other patches, or a kernel that failed.
     """
     given = args.data or os.environ.get("PCAM_INPUT") or find_downloaded(runs)
     try:
         found = find_data(given)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; or python build.py download") from None
+    places = {}
+    if args.sources:
+        from .first_stage import check_patches  # pandas
+        from .reuse import point_at
+
+        places = point_at(args.sources)
+        check_patches(args.recipe, args.overrides, args.sources, found, given or found)
     bundle = bundle_kernel(args.recipe, args.overrides)
     out = open_output(args.out or runs / folder.format(bundle.build_id)).absolute()
     if getattr(args, "resume", False):
         check_resume(out)
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
     write_text(script, bundle.source)
-    run_script(script, Path(given or found), out, args.sources)
+    run_script(script, Path(given or found), out, places)
     print(f"results   {out}")
     return out
 
@@ -141,7 +147,7 @@ def check_resume(out: Path) -> None:
         )
 
 
-def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> None:
+def run_script(script: Path, data: Path, out: Path, places: dict[str, str]) -> None:
     """Run a kernel's script with two folders for Kaggle's two.
 
     The kernel ends with this process, however it ends: it waits for a lock held here.
@@ -150,7 +156,7 @@ def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> N
         script: Path of the script.
         data: Path of the folder that stands for /kaggle/input.
         out: Path of the folder that stands for /kaggle/working.
-        sources: the finished runs (Source) whose networks it uses.
+        places: the environment in which it finds the finished runs that it uses.
 
     Raises:
         ValueError: it failed, after printing its own traceback.
@@ -159,11 +165,7 @@ def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> N
 
     from pcam_kaggle.system.locks import PARENT
 
-    folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out)}
-    if sources:
-        from .reuse import point_at
-
-        folders |= point_at(sources)
+    folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out), **places}
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
         environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1", PARENT: str(lock)}

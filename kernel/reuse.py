@@ -1,10 +1,17 @@
 """The finished runs whose networks a recipe uses, found by name."""
 
 import dataclasses
-import os
 from pathlib import Path
 
-from pcam_kaggle.inference.kept_runs import PLACES, find_networks
+from pcam_kaggle.inference.kept_runs import (
+    PLACES,
+    KeptRun,
+    find_maps,
+    find_networks,
+    read_facts,
+    read_oof,
+    refuse_ranks,
+)
 from pcam_kaggle.models.transformer_settings import TransformerSettings
 from pcam_kaggle.system.settings import name_settings
 
@@ -24,7 +31,7 @@ class Source:
         folder: Path of the run.
         build_id: str.
         push: PushRecord, or None for a run made at home.
-        files: the Paths of run.json, the networks and oof.csv; () where they are not here.
+        kept: KeptRun, checked; None where its networks are not here.
         frozen: the frozen models that its heads need, as the setting `weights` names them.
         is_frozen: whether it has heads only.
     """
@@ -32,9 +39,15 @@ class Source:
     folder: Path
     build_id: str
     push: PushRecord | None
-    files: tuple
+    kept: KeptRun | None
     frozen: tuple
     is_frozen: bool
+
+    @property
+    def files(self) -> list[Path]:
+        """run.json, the networks and oof.csv; [] where they are not here."""
+        names = ["run.json", *self.kept.networks, "oof.csv"] if self.kept else []
+        return [self.folder / name for name in names]
 
 
 def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[str], list[Source]]:
@@ -50,12 +63,14 @@ def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[s
         with the frozen model that is needed; the runs.
 
     Raises:
-        ValueError: no run, an unknown one, one twice, one without networks, or runs of several
-            frozen models.
+        ValueError: no run, an unknown one, one twice, one without networks or with damaged ones,
+            runs of several frozen models, or hard labels of ranks.
     """
     start = f"{SETTING}="
-    (given, *_) = [word for word in words if word.startswith(start)] or [start]
-    names = [name for name in given.removeprefix(start).split(",") if name]
+    (word, *_) = [word for word in words if word.startswith(start)] or [start]
+    given = word.removeprefix(start)
+    is_one = given and (Path(given).is_dir() or (runs / given).is_dir())  # commas are of its path
+    names = [name for name in ([given] if is_one else given.split(",")) if name]
     if not names:
         raise ValueError(
             f"{recipe} uses the networks of finished runs. Expected: networks=RUN"
@@ -66,7 +81,10 @@ def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[s
     ids = [source.build_id for source in sources]
     if len(set(ids)) < len(ids) or (recipe.startswith("explain") and len(ids) > 1):
         expected = "one run" if recipe.startswith("explain") else "different runs"
-        raise ValueError(f"{SETTING}: expected {expected}. Received: {given.removeprefix(start)}")
+        raise ValueError(f"{SETTING}: expected {expected}. Received: {given}")
+    for source in sources:
+        if source.kept and "labels=hard" in words:
+            refuse_ranks(source.kept, "hard")
     rest = [word for word in words if not word.startswith(start)]
     if all(source.is_frozen for source in sources):
         recipe = OF_TOKENS.get(recipe, recipe)
@@ -86,7 +104,7 @@ def read_source(folder: Path) -> Source:
     """Read what is known of a run whose networks are to be used.
 
     Raises:
-        ValueError: it has no networks, or they are not those of its run.json.
+        ValueError: it has no networks, or they or its oof.csv are not those of its run.json.
     """
     push, record = read_record(folder, PushRecord), read_result(folder)
     has_result = (folder / "run.json").is_file()
@@ -97,26 +115,33 @@ def read_source(folder: Path) -> Source:
             f"{folder.name} is not known to have ended, and its output is not here. Expected: a "
             f"finished run. Try: python build.py status {folder.name} --wait, then output"
         )
-    files = list_files(folder, record) if has_result else ()
+    kept = check_kept(folder, record) if has_result else None
     name = record["recipe"] or (push.recipe if push else "")
     frozen, is_frozen = find_frozen(name, record["settings"] or (push and push.settings))
     build_id = record.get("build_id") or push.build_id
-    return Source(folder, build_id, push, files, frozen, is_frozen)
+    return Source(folder, build_id, push, kept, frozen, is_frozen)
 
 
-def list_files(folder: Path, record: dict) -> tuple:
-    """The files of a run that a kernel needs, checked; () if only its networks are not here.
+def check_kept(folder: Path, record: dict) -> KeptRun | None:
+    """A run whose files were checked as a kernel does; None if only its networks are not here.
+
+    Args:
+        folder: Path of the run, or of a model that `card` laid out.
+        record: its run.json, as `read_result` returns it.
 
     Raises:
-        ValueError: the run has no networks, or damaged ones.
+        ValueError: the run has no networks, damaged ones, or none of its out-of-fold predictions.
     """
     listed = record.get("manifest") or {}
-    kept = [name for name in listed if name.endswith(".keras")]
-    if kept and not any((folder / name).is_file() for name in kept):  # of output --only
-        return ()
-    oof = folder / "oof.csv"
-    paths = [folder / "run.json", *map(Path, find_networks(folder, listed))]
-    return (*paths, *[oof] * oof.is_file())
+    if any(name.endswith(".keras") for name in listed) and not any(folder.rglob("*.keras")):
+        return None  # of output --only
+    networks = find_networks(folder, listed)
+    for path in networks:
+        read_facts(Path(path), record.get("fingerprint"))
+    maps = find_maps(folder, record, networks)
+    kept = KeptRun(folder, {**record, "files": listed}, networks, maps)
+    read_oof(kept)
+    return kept
 
 
 def find_frozen(name: str, settings: dict | None) -> tuple[tuple, bool]:
@@ -144,10 +169,10 @@ def point_at(sources: list[Source]) -> dict[str, str]:
         ValueError: the networks of one are not here.
     """
     for source in sources:
-        if not source.files:
+        if not source.kept:
             raise ValueError(
                 f"{source.folder} has no networks here. Expected: those that its run.json lists. "
                 f"Try: python build.py output {source.folder.name}"
             )
     folders = [str(source.folder.absolute()) for source in sources]
-    return {PLACES: os.pathsep.join(folders)} if folders else {}
+    return {PLACES: "\n".join(folders)}

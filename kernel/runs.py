@@ -11,6 +11,8 @@ from pcam_kaggle.system.settings import unknown
 from .folders import ROOT, RUNS
 from .records import PushRecord, read_record
 
+MODELS = "models"  # the folder of what `card` lays out: copies of runs
+
 
 def list_records(runs: Path = RUNS) -> list[tuple[Path, PushRecord]]:
     """Folders of all pushed runs with their records, the latest push last.
@@ -104,11 +106,12 @@ def find_folder(name: str, runs: Path = RUNS) -> Path:
 def list_home(runs: Path = RUNS) -> list[Path]:
     """Folders of the runs that were made at home, then those of the demo and other subfolders.
 
-    Blends are among what `list_runs` returns.
+    Blends are among what `list_runs` returns; what `card` laid out is left out.
     """
     made = sorted(path.parent for path in runs.glob("*/run.json"))
     own = [run for run in made if not (run / "push.json").exists()]
-    return own + sorted(path.parent for path in runs.glob("*/*/run.json"))
+    deeper = sorted(path.parent for path in runs.glob("*/*/run.json"))
+    return own + [run for run in deeper if run.parent.name != MODELS]
 
 
 def check_kernel(run: Path, client: object) -> PushRecord:

@@ -7,10 +7,11 @@ import zipfile
 from pathlib import Path
 
 from pcam_kaggle.inference.kept_runs import NETWORKS
+from pcam_kaggle.inference.networks import FACTS
 
 from ..records import read_result
 
-FACTS, CONFIG = "pcam.json", "config.json"  # in the archive of a network
+CONFIG = "config.json"  # in the archive of a network, beside FACTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +21,12 @@ class Kept:
     Attributes:
         path: its file.
         size: bytes.
-        member: the method of a run of several that it belongs to, "" for a run of one.
-        tta: the test-time views of its run.
         is_head: whether it takes the features of a frozen transformer, not pixels.
         needs: the package besides Keras that has its layers, "" for none.
     """
 
     path: Path
     size: int
-    member: str
-    tta: str
     is_head: bool
     needs: str
 
@@ -59,8 +56,7 @@ def read_kept(path: Path, fingerprint: str | None) -> Kept:
         is_head = bool(facts["backbone"])
         needs = "pcam_kaggle" if is_head or b'"pcam_kaggle>' in config else ""
         needs = needs or "keras_hub" * (b'"keras_hub' in config)
-        member, tta = facts.get("member", ""), facts["tta"]
-        return Kept(path, path.stat().st_size, member, tta, is_head, needs)
+        return Kept(path, path.stat().st_size, is_head, needs)
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: expected a network that this run kept, with {FACTS}. Received: {error}. "

@@ -19,8 +19,7 @@ from ..files import write_text
 from ..folders import ROOT
 from ..report.reading import ReportRun
 from .bases import Base
-from .kept import Kept
-from .text import find_needs
+from .sentences import IMPORTS
 
 TEMPLATES = Path(__file__).with_name("templates")
 SHIPPED = ROOT / "kernel" / "sandbox" / "patches" / "train_1.zip"  # its first patch is the example
@@ -48,18 +47,19 @@ Keras's own format."""
 
 
 def write_model(
-    out: Path, run: ReportRun, kept: list[Kept], bases: list[Base], request: dict, text: str
+    out: Path, run: ReportRun, files: list[Path], needs: str, bases: list[Base], text: str
 ) -> Iterator[str]:
     """Lay out the folder of a model, whole or not at all.
 
-    All files lie in the folder itself: Kaggle's client leaves folders in it out.
+    All files lie in the folder itself: Kaggle's client leaves folders in it out. `infer` takes it
+    as it takes a run.
 
     Args:
         out: the folder, new or empty.
         run: ReportRun.
-        kept: its networks, checked.
+        files: its run.json, networks and oof.csv, checked.
+        needs: the package besides Keras that has the networks' layers, "" for none.
         bases: what they started from.
-        request: as `make_request` makes it.
         text: the card.
 
     Returns:
@@ -84,7 +84,9 @@ def write_model(
         variation = describe_variation(owner, slug, license_name, bases)
         write_json(draft / "model-instance-metadata.json", variation)
         write_text(draft / "MODEL_CARD.md", text)
-        write_networks(draft, run, kept, request)
+        for path in files:
+            shutil.copyfile(path, draft / path.name)
+        write_example(draft, needs)
         if out.exists():
             out.rmdir()
         draft.rename(out)
@@ -143,33 +145,13 @@ def find_license(bases: list[Base]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def write_networks(draft: Path, run: ReportRun, kept: list[Kept], request: dict) -> None:
-    """Copy the networks, with model.json, the example, and the patch that it predicts."""
-    maps = request["maps"] or [None] * len(kept)
-    hashes = request["networks"].values()
-    entries = [
-        {
-            "file": network.path.name,
-            "sha256": sha256,
-            "member": network.member,
-            "tta": network.tta,
-            "map": pair,
-        }
-        for network, sha256, pair in zip(kept, hashes, maps, strict=True)
-    ]
-    for network in kept:
-        shutil.copyfile(network.path, draft / network.path.name)
-    needs = find_needs(kept)
-    model = {
-        "schema": 1,
-        "fingerprint": request["fingerprint"],
-        "average": request["average"],
-        "needs": needs,
-        "networks": entries,
-    }
-    write_json(draft / "model.json", model)
+def write_example(draft: Path, needs: str) -> None:
+    """Write the example, and the patch that it predicts."""
     template = "example_package.py.txt" if needs == "pcam_kaggle" else "example.py.txt"
-    write_text(draft / "example.py", (TEMPLATES / template).read_text("utf-8"))
+    text = (TEMPLATES / template).read_text("utf-8")
+    if needs == "keras_hub":
+        text = text.replace("import keras\n", f"{IMPORTS[needs]}\n", 1)
+    write_text(draft / "example.py", text)
     with zipfile.ZipFile(SHIPPED) as archive:
         content = archive.read(min(archive.namelist()))
     with Image.open(io.BytesIO(content)) as image:

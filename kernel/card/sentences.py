@@ -24,6 +24,11 @@ POINTS = {
     "Youden": "largest sum of both (Youden 1950)",
     "0.5": "0.5",
 }
+FEW_SLIDES = 30
+ROUGH = (
+    f" With fewer than about {FEW_SLIDES} slides, the intervals of this card are rough, and rather "
+    "too narrow than too wide."
+)
 PARTS = ("public", "private")  # of the test patches
 PREDICT = """\
 With the repository that made them, for patches of 96x96 pixels (TIFF, PNG, JPEG):

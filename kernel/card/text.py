@@ -25,7 +25,19 @@ from ..report.submission import name_board
 from .bases import Base
 from .kept import Kept
 from .measures import Group, Measures
-from .sentences import EXAMPLE, IMPORTS, INTENDED, LOAD, NEEDS, PARTS, POINTS, PREDICT, SOURCE
+from .sentences import (
+    EXAMPLE,
+    FEW_SLIDES,
+    IMPORTS,
+    INTENDED,
+    LOAD,
+    NEEDS,
+    PARTS,
+    POINTS,
+    PREDICT,
+    ROUGH,
+    SOURCE,
+)
 
 
 def make_text(
@@ -157,7 +169,11 @@ def describe_measures(run: ReportRun, measures: Measures, averaged: str) -> Iter
         f"{averaged}"
     )
     yield make_table(("patches", "with tumor", "ROC AUC", "95 % interval"), list_aucs(run, found))
-    yield f"The interval is a bootstrap {describe_interval(found.num_slides, run.estimate)}."
+    is_rough = found.num_slides is not None and found.num_slides < FEW_SLIDES
+    yield (
+        f"The interval is a bootstrap {describe_interval(found.num_slides, run.estimate)}."
+        f"{ROUGH * is_rough}"
+    )
     yield "## Operating points"
     note = "All but 0.5 were chosen on the same predictions, which flatters these rates."
     if averaged:

@@ -11,12 +11,13 @@ from ..predict import make_request
 from ..records import read_result
 from ..report.methods import find_network
 from ..report.reading import ReportRun, read_patches, read_run
-from ..runs import find_folder
+from ..reuse import read_source
+from ..runs import MODELS, find_folder
 from .bases import Base, find_bases
 from .kept import Kept, list_kept, read_kept
 from .measures import Measures, measure
 from .model import write_model
-from .text import make_text
+from .text import find_needs, make_text
 
 CARD = "MODEL_CARD.md"
 
@@ -32,7 +33,7 @@ def write_own_card(folder: Path, runs: Path, say: Callable = print) -> None:
             return
         run, fingerprint = read_run(folder, folder), read_result(folder).get("fingerprint")
         kept = [read_kept(path, fingerprint) for path in paths]
-        write_card(run, kept, find_own_bases(run), *measure_run(run, runs))
+        write_card(run, kept, find_own_bases(run, runs), *measure_run(run, runs))
     except (OSError, ValueError) as error:
         say(f"no card  {error}")
     else:
@@ -44,17 +45,18 @@ def card(args: argparse.Namespace, runs: Path) -> None:
 
     Raises:
         OSError: a folder that cannot be written.
-        ValueError: a run without networks, or with other ones than run.json lists; a folder
-            that is not empty.
+        ValueError: a run without networks or oof.csv, or with other ones than run.json lists; a
+            folder that is not empty.
     """
     folder = find_folder(args.name, runs)
     request = make_request(folder, Path(), Path(), None)
     kept = [read_kept(Path(path), request["fingerprint"]) for path in request["networks"]]
     run = read_run(folder, folder)
-    bases, (measures, explored) = find_own_bases(run), measure_run(run, runs)
-    out = args.out or runs / "models" / run.name
+    bases, (measures, explored) = find_own_bases(run, runs), measure_run(run, runs)
+    out = args.out or runs / MODELS / run.name
     text = make_text(run, kept, bases, measures, explored, is_flat=True)
-    for line in write_model(out, run, kept, bases, request, text):
+    files = read_source(folder).files
+    for line in write_model(out, run, files, find_needs(kept), bases, text):
         print(line)
     write_card(run, kept, bases, measures, explored)
     print(f"card      {folder / CARD}")
@@ -63,15 +65,16 @@ def card(args: argparse.Namespace, runs: Path) -> None:
 def write_card(
     run: ReportRun, kept: list[Kept], bases: list[Base], measures: Measures | None, explored: str
 ) -> None:
-    """Write MODEL_CARD.md into the folder of a run."""
-    text = make_text(run, kept, bases, measures, explored, is_flat=False)
+    """Write MODEL_CARD.md into the folder of a run, or again into that of a model."""
+    is_flat = kept[0].path.parent.samefile(run.folder)
+    text = make_text(run, kept, bases, measures, explored, is_flat)
     write_text(run.folder / CARD, text)
 
 
-def find_own_bases(run: ReportRun) -> list[Base]:
+def find_own_bases(run: ReportRun, runs: Path) -> list[Base]:
     """What the networks of a run started from; its settings as they are, not escaped."""
     settings = read_result(run.folder)["settings"] or {}
-    return find_bases(settings, run.methods or [find_network(run)])
+    return find_bases(settings, run.methods or [find_network(run)], runs)
 
 
 def measure_run(run: ReportRun, runs: Path) -> tuple[Measures | None, str]:

@@ -24,7 +24,7 @@ def choose_inputs(sources: list[Source], client: Client) -> dict[str, list[str]]
     """
     inputs = {"dataset_sources": [], "kernel_sources": []}
     for source in sources:
-        if source.files:
+        if source.kept:
             inputs["dataset_sources"].append(f"{client.username}/{name_dataset(source)}")
         elif is_latest(source.push, client):
             inputs["kernel_sources"].append(source.push.kernel)
@@ -58,7 +58,7 @@ def publish_sources(sources: list[Source], client: Client, say: Callable[[str], 
         KaggleError: what Kaggle refused.
     """
     for source in sources:
-        if not source.files:
+        if not source.kept:
             kernel = source.push.kernel
             say(f"networks   of {source.folder.name}: the latest output of {kernel}, attached")
             continue

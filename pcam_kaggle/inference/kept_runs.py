@@ -2,7 +2,9 @@
 
 import dataclasses
 import fnmatch
+import json
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import pandas as pd
 
 from ..system.files import hash_file, read_json
 from ..system.paths import find_attached
+from .networks import FACTS
 from .reuse_settings import list_ids
 
+FACTS_SCHEMA = 1  # of the facts
 NETWORKS = "folds/*fold*_seed*.keras"
-PLACES = "PCAM_NETWORKS"  # at home: the folders of runs, beside the inputs
+PLACES = "PCAM_NETWORKS"  # at home: the folders of runs, one a line, beside the inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +65,11 @@ def find_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
             "Input, Your Work) or a model or dataset of its run.json and folds/, and write the "
             "build_id of its run.json into OVERRIDES"
         )
-    places = [place for place in os.environ.get(PLACES, "").split(os.pathsep) if place]
-    paths = [path for place in places or [inputs] for path in find_attached("run.json", place)]
     found = {}
-    for path in paths:
-        record = read_json(path)
-        found.setdefault(str(record.get("build_id")), []).append((path.parent, record))
+    for place in os.environ.get(PLACES, "").splitlines() or [inputs]:
+        for path in find_attached("run.json", place):
+            record = read_json(path)
+            found.setdefault(str(record.get("build_id")), []).append((path.parent, record))
     runs = []
     for build_id in ids:
         if build_id not in found:
@@ -136,6 +139,46 @@ def find_networks(run: Path, listed: dict) -> dict:
     return networks
 
 
+def read_facts(path: Path, fingerprint: str | None = None) -> dict:
+    """Check every byte of a kept network and read the facts about it.
+
+    Args:
+        path, fingerprint: as for `load_network`.
+
+    Raises:
+        ValueError: as `load_network`.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is not there. Expected: a network that a run kept. "
+            "Try: python build.py output, which fetches it"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            found = FACTS in archive.namelist()
+            facts = json.loads(archive.read(FACTS)) if found and not damaged else {}
+    except Exception as error:  # as above
+        damaged, facts = first_line(error), {}
+    if damaged:
+        raise ValueError(
+            f"{path} is damaged. Expected: a network that a run kept. Received: {damaged}. "
+            "Try: delete it and fetch it again (python build.py output)"
+        )
+    if not isinstance(facts, dict) or facts.get("schema") != FACTS_SCHEMA:
+        raise ValueError(
+            f"{path} is not a network that this version kept. Expected: {FACTS} of schema "
+            f"{FACTS_SCHEMA} in it. Received: {'another' if facts else 'none'}. Try: name a run's "
+            "folder"
+        )
+    if fingerprint and facts["fingerprint"] != fingerprint:
+        raise ValueError(
+            f"{path} is of another run. Expected: fingerprint {fingerprint}, as in run.json. "
+            f"Received: {facts['fingerprint']}. Try: fetch the output again"
+        )
+    return facts
+
+
 def find_maps(run: Path, record: dict, networks: dict) -> list | None:
     """The calibration of every network, (scale, offset), or None if the run has none.
 
@@ -172,6 +215,15 @@ def read_oof(run: KeptRun) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"id": str})
 
 
+def refuse_ranks(run: KeptRun, labels: str) -> None:
+    """Refuse hard labels (ValueError) of a run that averages ranks."""
+    if run.average == "rank" and labels == "hard":
+        raise ValueError(
+            f"labels: run {run.build_id} averages ranks, which are no probabilities. Expected: "
+            "labels=probability. Received: labels='hard'"
+        )
+
+
 def refuse_others(runs: list, train_ids: Sequence) -> None:
     """Refuse runs of other data, whose networks may have been trained on the test patches.
 
@@ -191,3 +243,8 @@ def refuse_others(runs: list, train_ids: Sequence) -> None:
                 f"test patches. Expected: the patches of its oof.csv in train_labels.csv. "
                 f"Received: {num_others:,} of {len(oof):,} that are not"
             )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its kind if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

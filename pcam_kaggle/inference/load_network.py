@@ -1,7 +1,6 @@
 """Kept networks, checked and read again."""
 
 import importlib.util
-import json
 import zipfile
 from pathlib import Path
 
@@ -9,9 +8,7 @@ import keras
 
 from ..models.dihedral import GroupAveragePooling2D, GroupConv2D, GroupPooling, LiftingConv2D
 from ..system.device import list_gpus
-from .networks import FACTS
-
-FACTS_SCHEMA = 1  # of the facts
+from .kept_runs import first_line, read_facts
 
 
 def load_network(path: Path, fingerprint: str | None = None) -> tuple:
@@ -57,51 +54,6 @@ def load_network(path: Path, fingerprint: str | None = None) -> tuple:
     return network, facts
 
 
-def read_facts(path: Path, fingerprint: str | None = None) -> dict:
-    """Check every byte of a kept network and read the facts about it.
-
-    Args:
-        path, fingerprint: as for `load_network`.
-
-    Raises:
-        ValueError: as `load_network`.
-    """
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is not there. Expected: a network that a run kept. "
-            "Try: python build.py output, which fetches it"
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            found = FACTS in archive.namelist()
-            facts = json.loads(archive.read(FACTS)) if found and not damaged else {}
-    except Exception as error:  # as above
-        damaged, facts = first_line(error), {}
-    if damaged:
-        raise ValueError(
-            f"{path} is damaged. Expected: a network that a run kept. Received: {damaged}. "
-            "Try: delete it and fetch it again (python build.py output)"
-        )
-    if not isinstance(facts, dict) or facts.get("schema") != FACTS_SCHEMA:
-        raise ValueError(
-            f"{path} is not a network that this version kept. Expected: {FACTS} of schema "
-            f"{FACTS_SCHEMA} in it. Received: {'another' if facts else 'none'}. Try: name a run's "
-            "folder"
-        )
-    if fingerprint and facts["fingerprint"] != fingerprint:
-        raise ValueError(
-            f"{path} is of another run. Expected: fingerprint {fingerprint}, as in run.json. "
-            f"Received: {facts['fingerprint']}. Try: fetch the output again"
-        )
-    return facts
-
-
 def list_layers(network: keras.Model) -> list:
     """List the network, its layers, and those within them."""
     return list(network._flatten_layers())
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its kind if it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -4,14 +4,12 @@ import json
 import zipfile
 from pathlib import Path
 
-import keras
-
 from ..system.files import write_beside
 
 FACTS = "pcam.json"  # in Keras's own archive, beside the architecture and the weights
 
 
-def save_network(path: Path, network: keras.Model, facts: dict) -> None:
+def save_network(path: Path, network: object, facts: dict) -> None:
     """Write a network in Keras's format, and the facts about it as JSON in the same file.
 
     `keras.saving.load_model` reads it; our layers are found by their registered names.

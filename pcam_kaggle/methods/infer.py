@@ -13,9 +13,9 @@ import pandas as pd
 from ..data.run import Run, make_record, start_budget
 from ..inference.ensemble import ensemble_predictions
 from ..inference.kept_average import average_kept, map_kept
-from ..inference.kept_runs import KeptRun
+from ..inference.kept_runs import KeptRun, read_facts, refuse_ranks
 from ..inference.load_frozen import load_frozen, plan_frozen
-from ..inference.load_network import load_network, read_facts
+from ..inference.load_network import load_network
 from ..inference.reuse_settings import InferSettings
 from ..inference.views import VIEWED, predict_views
 from ..system.clock import Budget, Clock, sum_stages
@@ -54,15 +54,11 @@ def list_kept(runs: list, settings: InferSettings, output: Path) -> list:
     """List the networks of all runs, run by run.
 
     Raises:
-        ValueError: a network is damaged, of another run, or has no place in the average.
+        ValueError: as `read_facts` and `refuse_ranks`.
     """
     kept = []
     for run in runs:
-        if run.average == "rank" and settings.labels == "hard":
-            raise ValueError(
-                f"labels: run {run.build_id} averages ranks, which are no probabilities. Expected: "
-                "labels=probability. Received: labels='hard'"
-            )
+        refuse_ranks(run, settings.labels)
         for name, digest in run.networks.items():
             path = Path(name)
             facts = read_facts(path, run.record["fingerprint"])

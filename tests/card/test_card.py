@@ -22,12 +22,16 @@ from kernel.card.model import TEMPLATES, find_license
 from kernel.card.text import make_text
 from kernel.card.write import find_own_bases, measure_run, write_own_card
 from kernel.predict import make_request
+from kernel.remote.sources import name_dataset
 from kernel.report.reading import read_run
+from kernel.reuse import read_source
+from kernel.runs import MODELS, list_home
 from pcam_kaggle.methods.predict_files import Request, predict_files
 
+BUILD = "0123456789"
 MARKUP = "<img src=x onerror=alert(1)> [a](javascript:alert(2)) ${PATH} http://evil.example | #"
-FILES = {"MODEL_CARD.md", "model-metadata.json", "model-instance-metadata.json", "model.json"}
-FILES |= {"example.py", "patch.tif", "fold0_seed0.keras", "fold1_seed1.keras"}
+FILES = {"MODEL_CARD.md", "model-metadata.json", "model-instance-metadata.json", "run.json"}
+FILES |= {"oof.csv", "example.py", "patch.tif", "fold0_seed0.keras", "fold1_seed1.keras"}
 
 
 @pytest.fixture
@@ -48,15 +52,15 @@ def change(run, **entries):
 
 def describe(folder, kept=(), runs=None, **options):
     """The card of a run that has no files of networks."""
-    found = read_run(folder, folder)
+    found, runs = read_run(folder, folder), runs or folder
     options = {"is_flat": False, **options}
-    measures, explored = measure_run(found, runs or folder)
-    return make_text(found, [*kept], find_own_bases(found), measures, explored, **options)
+    bases, (measures, explored) = find_own_bases(found, runs), measure_run(found, runs)
+    return make_text(found, [*kept], bases, measures, explored, **options)
 
 
 def keep(folder, **changes):
     """A network that the folder of a run would have."""
-    made = Kept(folder / "folds" / "fold0_seed0.keras", 10**6, "", "flip", False, "")
+    made = Kept(folder / "folds" / "fold0_seed0.keras", 10**6, False, "")
     return dataclasses.replace(made, **changes)
 
 
@@ -69,7 +73,7 @@ def test_the_model_predicts_alone_as_the_run_does(run, tmp_path, home, capsys, m
     out.mkdir()
     assert make_card(run, "--out", out) == 0
     text = capsys.readouterr().out
-    assert f"model     {out} (8 files" in text and "no Kaggle credentials found" in text
+    assert f"model     {out} (9 files" in text and "no Kaggle credentials found" in text
     assert {path.name for path in out.iterdir()} == FILES
     monkeypatch.setattr(sys, "argv", ["example.py"])
     example = out / "package.py"
@@ -81,13 +85,15 @@ def test_the_model_predicts_alone_as_the_run_does(run, tmp_path, home, capsys, m
 
     request = make_request(run, out / "patch.tif", tmp_path / "predicted.csv", "dihedral")
     predict_files(Request(**request))
-    model = json.loads((out / "model.json").read_text("utf-8"))
-    assert [entry["tta"] for entry in model["networks"]] == ["flip", "flip"]
-    model["networks"] = [{**entry, "tta": "dihedral"} for entry in model["networks"]]
-    (out / "model.json").write_text(json.dumps(model), "utf-8")
+    example = (out / "example.py").read_text("utf-8")
+    (out / "example.py").write_text(example.replace('facts["tta"]', '"dihedral"'), "utf-8")
     capsys.readouterr()
     expected = pd.read_csv(tmp_path / "predicted.csv").iloc[0, 1:]
     check_example(out, expected, capsys, monkeypatch)
+
+    (out / "fold1_seed1.keras").unlink()
+    runpy.run_path(out / "example.py")
+    assert re.fullmatch(r"patch\.tif: [\d.]+\n", capsys.readouterr().out)  # of one: no spread
 
 
 def check_example(folder, expected, capsys, monkeypatch):
@@ -103,8 +109,10 @@ def check_example(folder, expected, capsys, monkeypatch):
 
 def test_kaggles_client_accepts_the_folder_up_to_its_request(run, tmp_path, sandbox):
     """Its own checks pass, the files are uploaded, and the sandbox refuses what it lacks."""
-    out = tmp_path / "model"
+    out = run.parent / MODELS / "model"
     assert make_card(run, "--out", out) == 0
+    assert list_home(run.parent) == [run]  # not the copy
+    assert name_dataset(read_source(out)) == name_dataset(read_source(run))  # what infer takes
     metadata = json.loads((out / "model-metadata.json").read_text("utf-8"))
     assert metadata["isPrivate"] is True and metadata["ownerSlug"] == "sandbox"
     assert metadata["description"] == (out / "MODEL_CARD.md").read_text("utf-8")
@@ -207,7 +215,7 @@ def test_a_card_says_what_was_measured_and_how(tmp_path):
     (run / "submit.json").write_text(json.dumps({"submission": 1, "public_score": "0.9123"}))
     write_record(run, {**record, "grouping": "slide", "estimate": ""})
     text = describe(run, kept, is_flat=True)
-    assert "bootstrap by slide: 6 slides." in text and "too narrow" not in text
+    assert "bootstrap by slide: 6 slides. With fewer than about 30 slides, the intervals" in text
     assert "an AUC of 0.9123 (public part)." in text and "python example.py PATCH" in text
     assert 'load_model("fold0_seed0.keras"' in text
 
@@ -240,8 +248,8 @@ def test_groups_of_hue_are_those_of_an_exploration_of_these_patches(tmp_path):
 
 
 def test_licenses_follow_the_weights(tmp_path):
-    run = make_several(tmp_path / "several")
-    text = describe(run, [keep(run, member="densenet"), keep(run, is_head=True)])
+    run = make_several(tmp_path / f"pcam-best-{BUILD}-home")
+    text = describe(run, [keep(run), keep(run, is_head=True)])
     assert "started from [kaiko-ai/midnight](https://huggingface.co/kaiko-ai/midnight)" in text
     assert "the ImageNet weights that Keras provides for DenseNet-121" in text
     assert "dinov2" not in text.split("## License")[1]  # vit was left out
@@ -254,4 +262,12 @@ def test_licenses_follow_the_weights(tmp_path):
         ("imagenet", ""),
         ("mine.h5", ""),
     ):
-        assert find_license(find_bases({"weights": weights}, ["vit"])) == expected
+        first = {**read_run_json(run), "build_id": BUILD, "settings": {"weights": weights}}
+        write_record(run, first)
+        for settings in ({"weights": weights}, {"weights": BUILD}):
+            assert find_license(find_bases(settings, ["vit"], tmp_path)) == expected
+    write_record(run, {**first, "settings": {"weights": BUILD}})  # no chain, but a circle
+    for build_id in (BUILD, "abcdefabcd"):
+        (base,) = find_bases({"weights": build_id}, ["vit"], tmp_path)
+        assert f"of build {build_id}, whose run is not here: origin" in base.text, base
+        assert find_license([base]) == ""

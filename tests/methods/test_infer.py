@@ -147,11 +147,16 @@ def read_ids(competition):
     return [row[0] for row in read_rows(competition / "sample_submission.csv")]
 
 
-def test_networks_beside_run_json_are_those_of_a_dataset(runs, shared_competition, tmp_path):
+def test_networks_beside_run_json_are_those_of_a_dataset_or_a_model(
+    runs, shared_competition, tmp_path
+):
     expected = infer(shared_competition, tmp_path / "one", "bbbbbbbbbb")[1]
     folder = runs / "second"
     for path in (folder / "folds").iterdir():
         shutil.move(path, folder)
+    mount = runs / "models" / "owner" / "model" / "keras" / "networks" / "1"
+    mount.parent.mkdir(parents=True)
+    folder.rename(mount)
     flat = infer(shared_competition, tmp_path / "two", "bbbbbbbbbb")[1]
     np.testing.assert_array_equal(expected, flat)
 

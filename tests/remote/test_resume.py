@@ -1,6 +1,7 @@
 """Networks for a kernel: from a dataset of fetched ones, else from the output of a kernel."""
 
 import json
+import zipfile
 
 import pytest
 
@@ -13,6 +14,8 @@ from kernel.remote.output import download_output
 from kernel.remote.push import push_kernel
 from kernel.remote.versions import read_overrides
 from kernel.sandbox.faults import Fault
+from pcam_kaggle.inference.networks import FACTS
+from pcam_kaggle.system.files import describe_files, read_json, write_json
 
 NAMES = {"fold0_seed0.npz", "fold0_seed0.keras", "checkpoint_fold1_seed1.npz"}
 
@@ -199,7 +202,10 @@ def test_a_second_stage_takes_fetched_networks_else_the_output_of_the_kernel(
     assert f"Try: python build.py output {first.name}" in capsys.readouterr().err
 
     download_output(client, first, tmp_path / "runs")
-    (first / "oof.csv").write_text("id,label,fold,prediction\n")
+    with pytest.raises(SystemExit):
+        build.main([*words, "epochs=3"])
+    assert "fold0_seed0.keras is damaged" in capsys.readouterr().err
+    complete(first)
     assert build.main([*words, "epochs=3", "--wait"]) == 0 == build.main([*words, "epochs=3"])
     assert len(list_versions(sandbox)) == 3
     (dataset,), kernels = read_sources(sandbox)
@@ -211,6 +217,17 @@ def test_a_second_stage_takes_fetched_networks_else_the_output_of_the_kernel(
     with pytest.raises(SystemExit):
         build.main([*words, "epochs=4"])
     assert "fold1_seed1.keras is damaged" in capsys.readouterr().err
+
+
+def complete(run):
+    """Give a run without training what a real one leaves: facts in its networks, and oof.csv."""
+    for path in run.glob("folds/*.keras"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(FACTS, json.dumps({"schema": 1}))
+    (run / "oof.csv").write_text("id,label,fold,prediction\n")
+    result = read_json(run / "run.json")
+    files = describe_files(run, [*result["files"], "oof.csv"])
+    write_json(run / "run.json", {**result, "files": files})
 
 
 def test_a_recipe_without_a_second_stage_says_which_have_one(left, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """infer and explain of finished runs: from push to the board, without training again."""
 
 import json
+import os
 import shutil
 import sys
 
@@ -14,6 +15,9 @@ from kernel.remote.push import push_kernel
 from kernel.remote.sources import DATASET
 from kernel.remote.watch import wait_for_kernel
 from kernel.reuse import name_sources, point_at
+from pcam_kaggle.inference.kept_runs import find_runs
+
+BUILD = "0123456789"
 
 
 @pytest.fixture
@@ -101,6 +105,41 @@ def test_runs_that_cannot_be_used_are_refused_by_name(run, capsys):
     ):
         assert main_of(["train", recipe, *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_what_the_kernel_would_refuse_is_refused_before_anything_is_written(
+    run, competition, capsys
+):
+    record = {**json.loads((run / "run.json").read_text()), "build_id": BUILD}
+    infer = ["infer", f"networks={run.name}"]
+
+    def refuse(code, message, words, **changes):
+        (run / "run.json").write_text(json.dumps({**record, **changes}))
+        assert main_of(["train", *words, "--data", str(competition)]) == code
+        assert message in capsys.readouterr().err
+        assert list(run.parent.iterdir()) == [run]
+
+    ranks = {**record["settings"], "ensemble": "rank"}
+    refuse(2, f"run {BUILD} averages ranks", [*infer, "labels=hard"], settings=ranks)
+    refuse(2, "is of another run. Expected: fingerprint other", infer, fingerprint="other")
+    refuse(2, "cannot be calibrated", infer, calibration={"maps": {"fold0_seed0": [1, 0]}})
+    labels = (competition / "train_labels.csv").read_text().splitlines(keepends=True)
+    (competition / "train_labels.csv").write_text("".join(labels[:-1]))
+    (competition / "train" / f"{labels[-1].split(',')[0]}.tif").unlink()
+    refuse(1, "test patches. Expected: the patches of its oof.csv in train_labels.csv.", infer)
+    refuse(1, "has other folds", ["demo", f"weights={BUILD}", "num_folds=2"])
+    (run / "oof.csv").unlink()
+    refuse(2, "oof.csv is missing or damaged", infer)
+
+
+def test_a_path_may_have_what_separates_paths_and_runs(run, monkeypatch):
+    odd = run.rename(run.parent / f"a,b{os.pathsep}c")
+    for name in (odd.name, str(odd)):
+        _, words, sources = name_sources("infer", [f"networks={name}"], run.parent)
+        assert words == ["networks=package"]
+        for variable, value in point_at(sources).items():
+            monkeypatch.setenv(variable, value)
+        assert [found.folder for found in find_runs(["package"])] == [odd]
 
 
 def main_of(words):
