@@ -56,6 +56,9 @@ class Api(KaggleApi):
 
     def __init__(self, transport: Transport):
         super().__init__()
+        for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+            if not os.environ[name]:  # a secret that a workflow's repository lacks
+                del os.environ[name]
         self.transport = transport
         self.config_values = {}
         self.config = str(find_credentials_folder() / self.config_file)
