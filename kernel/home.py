@@ -166,7 +166,9 @@ def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> N
         folders |= point_at(sources)
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
-        environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1", PARENT: str(lock)}
+        # A name that the terminal lacks characters for must not end a kernel.
+        environment = {"PYTHONIOENCODING": ":replace", **os.environ, **folders}
+        environment |= {"PYTHONUNBUFFERED": "1", PARENT: str(lock)}
         with filelock.FileLock(lock):
             result = subprocess.run([sys.executable, str(script)], env=environment)
     if result.returncode:
