@@ -217,7 +217,9 @@ def ignore_connections(stack):
     ids=["refused", "silent", "no such name"],
 )
 def test_a_write_is_not_lost_where_no_connection_was_made(sandbox, open_proxy, monkeypatch):
-    client = Client((0.1, 1), 0.2)
+    use_key(monkeypatch, "student", sandbox.service.key)  # no request yet
+    monkeypatch.setattr(transport, "FIRST_PATIENCE", 0.2)
+    client = Client((0.1, 1), patience=10_000)
     with contextlib.ExitStack() as stack:
         for name in ("HTTP_PROXY", "http_proxy"):
             monkeypatch.setenv(name, open_proxy(stack))
