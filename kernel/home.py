@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,8 @@ def build(args: argparse.Namespace, runs: Path) -> None:
         print(f"{line:>6}  {section.name:<28} {section.sentence}".rstrip())
     option = " --notebook" * args.notebook
     print(f"push it   python build.py push {args.recipe}{option}")
-    print(f"by hand   kaggle kernels push -p {path.parent}")
+    quote = shlex.quote if os.name == "posix" else '"{}"'.format
+    print(f"by hand   kaggle kernels push -p {quote(str(path.parent))}")
 
 
 def train(args: argparse.Namespace, runs: Path) -> None:

@@ -107,6 +107,11 @@ def test_a_home_that_cannot_be_written_is_named(sandbox, tmp_path, monkeypatch):
     result = run_python([ROOT / "build.py", "push", "demo"])
     assert result.returncode == 1
     assert "settings folder" in result.stderr and "Traceback" not in result.stderr
+    monkeypatch.delenv("KAGGLE_CONFIG_DIR")
+    for name in ("HOME", "USERPROFILE"):  # without a folder for settings, which none needs
+        monkeypatch.setenv(name, str(tmp_path / "file" / "folder"))
+    result = run_python([ROOT / "build.py", "doctor", "demo"])
+    assert result.returncode == 0 and "sandbox, by the access token" in result.stdout
 
 
 def test_no_secret_is_printed_even_under_verbose(sandbox, monkeypatch, tmp_path):
