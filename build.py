@@ -6,6 +6,13 @@ import importlib
 import os
 import sys
 
+if not (3, 11) <= sys.version_info < (3, 14):  # as in pyproject.toml
+    sys.exit(
+        "build.py: error: expected Python 3.11 to 3.13. Received: "
+        f"{'.'.join(map(str, sys.version_info[:3]))}. Try: python3.12 -m venv .venv (Windows: "
+        "py -3.12 -m venv .venv), and that environment's python"
+    )
+
 from kernel.arguments import make_parser
 from kernel.folders import RUNS
 from kernel.terminal import safe_output

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,8 @@ def build(args: argparse.Namespace, runs: Path) -> None:
         print(f"{line:>6}  {section.name:<28} {section.sentence}".rstrip())
     option = " --notebook" * args.notebook
     print(f"push it   python build.py push {args.recipe}{option}")
-    print(f"by hand   kaggle kernels push -p {path.parent}")
+    quote = shlex.quote if os.name == "posix" else '"{}"'.format
+    print(f"by hand   kaggle kernels push -p {quote(str(path.parent))}")
 
 
 def train(args: argparse.Namespace, runs: Path) -> None:
@@ -168,7 +170,9 @@ def run_script(script: Path, data: Path, out: Path, places: dict[str, str]) -> N
     folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out), **places}
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
-        environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1", PARENT: str(lock)}
+        # A name that the terminal lacks characters for must not end a kernel.
+        environment = {"PYTHONIOENCODING": ":replace", **os.environ, **folders}
+        environment |= {"PYTHONUNBUFFERED": "1", PARENT: str(lock)}
         with filelock.FileLock(lock):
             result = subprocess.run([sys.executable, str(script)], env=environment)
     if result.returncode:

@@ -172,9 +172,9 @@ def find_commit() -> tuple[str | None, bool | None]:
     """The repository's commit, and whether files differ from it; else None, None."""
     try:
         commit, status = (
-            subprocess.run(
-                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-            ).stdout.strip()
+            subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=True)
+            .stdout.decode("utf-8", "replace")
+            .strip()
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):

@@ -30,12 +30,13 @@ class SafeStream:
 def safe_output() -> Iterator[None]:
     """Let whatever is printed in a block, or a function, be safe to show.
 
-    Characters that the stream's encoding lacks become question marks.
+    Characters that the stream's encoding lacks become question marks. Each line is written at
+    once, also to a file or a pipe: a run of hours can be followed there.
     """
     before = sys.stdout, sys.stderr
     errors = {stream: stream.errors for stream in before if hasattr(stream, "reconfigure")}
     for stream in errors:
-        stream.reconfigure(errors="replace")
+        stream.reconfigure(errors="replace", line_buffering=True)
     # A stream that was closed before the start is None.
     sys.stdout, sys.stderr = (stream and SafeStream(stream) for stream in before)
     try:

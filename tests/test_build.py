@@ -1,7 +1,9 @@
 """The command line as a user types it, and the folder that Kaggle's client pushes."""
 
+import ast
 import json
 import re
+import tomllib
 
 import pytest
 from conftest import run_python
@@ -14,6 +16,20 @@ from kernel.facts.networks import load_networks
 from kernel.folders import ROOT
 
 HEAVY = {"tensorflow", "keras", "jax", "torch", "numpy", "pandas", "kaggle"}
+
+
+@pytest.mark.parametrize("version", [(3, 10, 12), (3, 14, 0)])
+def test_a_python_that_is_too_old_or_too_new_is_refused_in_a_sentence(version):
+    source = (ROOT / "build.py").read_text("utf-8")
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert requires["requires-python"] == ">=3.11,<3.14"
+    ast.parse(source, feature_version=(3, 8))  # an old Python has to read it first
+    code = f"import sys; sys.version_info = {version}; exec({source!r})"
+    result = run_python(["-S", "-c", code])
+    assert result.returncode == 1
+    received = ".".join(map(str, version))
+    assert f"expected Python 3.11 to 3.13. Received: {received}. Try: " in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_list_shows_every_recipe_and_every_network(capsys):

@@ -10,6 +10,7 @@ from conftest import TINY, read_rows, run_python, write_rows
 import build
 from kernel.bundle.metadata import write_kernel
 from kernel.folders import ROOT
+from kernel.home import run_script
 from pcam_kaggle.system.provenance import compute_build_id
 
 BUILD = ROOT / "build.py"
@@ -69,6 +70,16 @@ def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "competition data not found" in error and "build.py download" in error
     assert not out.exists()
+
+
+def test_a_kernel_prints_names_that_the_terminal_lacks(tmp_path, capfdbinary, monkeypatch):
+    for name in ("PYTHONUTF8", "PYTHONCOERCECLOCALE"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("LC_ALL", "C")  # ASCII, where Windows has cp1252
+    script = tmp_path / "script.py"
+    script.write_text("print('a \u56e2')", "utf-8")
+    run_script(script, tmp_path, tmp_path)
+    assert capfdbinary.readouterr().out == b"a ?\n"
 
 
 def test_a_kernel_that_fails_fails_the_command(competition, tmp_path, capfd):

@@ -27,6 +27,9 @@ def test_what_controls_a_terminal_is_shown_as_an_escape(text, shown, monkeypatch
         monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n"))
     streams = sys.stdout, sys.stderr
     with safe_output():
+        print("a line")  # reaches a file or a pipe at once
+        assert sys.stdout.buffer.getvalue() == b"a line\n"
+        sys.stdout.buffer.truncate(sys.stdout.buffer.seek(0))
         print(text, end="")
         print(text, end="", file=sys.stderr, flush=True)
     assert (sys.stdout, sys.stderr) == streams

@@ -7,6 +7,7 @@ on 127.0.0.1 points it at a server that stands in for Kaggle, such as our sandbo
 import contextlib
 import io
 import os
+import tempfile
 import urllib.parse
 from collections.abc import Iterator
 
@@ -24,7 +25,7 @@ def importing() -> Iterator[None]:
 
     Its import authenticates: it would print 18 lines where there are no credentials,
     call the service where there is a token, without a time-out, and under VERBOSE log
-    every header.
+    every header. A home that cannot be written has no settings, and needs none.
     """
 
     def refuse(*args, **options):
@@ -32,19 +33,25 @@ def importing() -> Iterator[None]:
 
     for name in ("VERBOSE", "VERBOSE_OUTPUT"):
         os.environ.pop(name, None)
-    original, requests.Session.send = requests.Session.send, refuse
-    try:
-        # The client makes its folder, too, and fails if another command does so meanwhile.
-        find_credentials_folder().mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(io.StringIO()):
+    given = os.environ.get("KAGGLE_CONFIG_DIR")
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            # The client makes its folder, too, and fails if another command does so meanwhile.
+            find_credentials_folder().mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if given:
+                raise KaggleError(
+                    f"the kaggle client cannot make its settings folder: {error}. Expected: a "
+                    "KAGGLE_CONFIG_DIR that can be written."
+                ) from None
+            os.environ["KAGGLE_CONFIG_DIR"] = scratch
+        original, requests.Session.send = requests.Session.send, refuse
+        try:
             yield
-    except OSError as error:
-        raise KaggleError(
-            f"the kaggle client cannot make its settings folder: {error}. Expected: a "
-            "home folder, or KAGGLE_CONFIG_DIR, that can be written."
-        ) from None
-    finally:
-        requests.Session.send = original
+        finally:
+            requests.Session.send = original
+            if not given:
+                os.environ.pop("KAGGLE_CONFIG_DIR", None)
 
 
 with importing():
@@ -56,6 +63,9 @@ class Api(KaggleApi):
 
     def __init__(self, transport: Transport):
         super().__init__()
+        for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+            if not os.environ[name]:  # a secret that a workflow's repository lacks
+                del os.environ[name]
         self.transport = transport
         self.config_values = {}
         self.config = str(find_credentials_folder() / self.config_file)

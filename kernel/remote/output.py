@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -29,6 +30,10 @@ OWN = {*FILES.values(), LOG, "sample_submission.csv", "leaderboard.png", "model_
 OWN -= {"run.json"}
 PREFIX = "kernel-"
 MAX_NAME = 200  # bytes of a part of a name, with room for those of temporary files
+# What Windows takes for a device, a stream or another name.
+RESERVED = re.compile(
+    r'(con|prn|aux|nul|com[1-9]|lpt[1-9]) *(\..*)?|.*[<>:"|?*].*|.*[. ]', re.IGNORECASE
+)
 
 
 def download_output(
@@ -202,11 +207,12 @@ def list_urls(
     return found
 
 
-def can_save(name: str) -> bool:
-    """Whether a file can have this name on any system."""
+def can_save(name: str, on_windows: bool = os.name == "nt") -> bool:
+    """Whether a file can have this name."""
     parts = name.encode("utf-8", "surrogatepass").split(b"/")
     is_text = not any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
-    return is_text and all(len(part) <= MAX_NAME for part in parts)
+    is_reserved = on_windows and any(map(RESERVED.fullmatch, name.split("/")))
+    return is_text and not is_reserved and all(len(part) <= MAX_NAME for part in parts)
 
 
 def fetch_result(

@@ -17,6 +17,7 @@ from urllib3.util import Retry
 
 TIMEOUT = (10, 60)  # seconds to connect, and of silence
 PATIENCE = 300  # seconds to keep retrying one call
+FIRST_PATIENCE = 15  # where no connection was ever made: there may be no network
 BACK_OFF = 0.5  # seconds before the second attempt; doubles, up to half a minute
 TRANSIENT = (429, 500, 502, 503, 504)  # HTTP status of errors that pass
 # Repeating one of these would push, submit or create twice.
@@ -37,7 +38,7 @@ class Transport(HTTPAdapter):
     Reads are repeated after a lost connection, silence, 429, 5xx and a web page instead
     of an answer; writes only after 429, which says that nothing was done, and where no
     connection was made. Retry-After is honored. After `patience` seconds the last outcome
-    stands. The log of a running kernel is requested once.
+    stands, sooner before the first connection. The log of a running kernel is requested once.
 
     Attributes:
         timeout: tuple of two floats, seconds to connect and of silence; TIMEOUT by default.
@@ -50,6 +51,7 @@ class Transport(HTTPAdapter):
         super().__init__()
         self.timeout = timeout or TIMEOUT
         self.patience = PATIENCE if patience is None else patience
+        self.was_connected = False
         self.on_write: Callable[[bool], None] | None = None
 
     def proxy_manager_for(self, proxy, **options):
@@ -81,6 +83,12 @@ class Transport(HTTPAdapter):
             response = state.outcome.result()
             return response.status_code in TRANSIENT or is_web_page(response)
 
+        def is_over(state):
+            error = state.outcome.exception()
+            self.was_connected = self.was_connected or not (error and is_unsent(error))
+            patience = self.patience if self.was_connected else min(FIRST_PATIENCE, self.patience)
+            return tenacity.stop_before_delay(patience)(state)
+
         def attempt():
             if on_write:
                 on_write(True)
@@ -103,7 +111,7 @@ class Transport(HTTPAdapter):
         retry = tenacity.Retrying(
             retry=is_transient,
             wait=choose_pause,
-            stop=tenacity.stop_before_delay(self.patience),
+            stop=is_over,
             before_sleep=lambda state: announce(state.next_action.sleep),
             retry_error_callback=lambda state: state.outcome.result(),
         )

@@ -230,7 +230,8 @@ def find_repository(folder: Path) -> str | None:
     """
     command = ["git", f"--git-dir={folder / '.git'}", "config", "--local", "remote.origin.url"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True).stdout
+        pipes = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+        found = subprocess.run(command, **pipes).stdout
     except FileNotFoundError:  # no git
         return None
     url = found.strip().removesuffix(".git")

@@ -30,6 +30,8 @@ NO_PROXY_NAMES = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
 class Server(http.server.ThreadingHTTPServer):
     """A thread for each connection."""
 
+    allow_reuse_address = os.name != "nt"  # where it would share a port that is taken
+
     def handle_error(self, request, client_address) -> None:
         """Print an error of the sandbox; a client that leaves is none."""
         if not isinstance(sys.exception(), ConnectionError):

@@ -32,6 +32,7 @@ LAUNCH = "import subprocess, sys; code = subprocess.call(sys.argv[1:]); "
 LAUNCH += "sys.exit(code if code >= 0 else 128 - code)"
 # What a kernel inherits of the environment: no home, no credential, no proxy.
 NAMES = {"PATH", "LANG", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT"}
+NAMES |= {"PROCESSOR_ARCHITECTURE", "PROCESSOR_IDENTIFIER"}  # what Windows says of the CPU
 PREFIXES = ("LC_", "TF_", "KERAS_BACKEND", "OMP_", "CUDA_", "XLA_", "LD_LIBRARY")
 
 

@@ -26,7 +26,6 @@ SETTINGS = {
     "epochs": 25,
     "batch_size": 32,
     "learning_rate": 4e-3,
-    "steps_per_execution": 8,
     "require_gpu": False,
 }
 

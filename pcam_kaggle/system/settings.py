@@ -11,10 +11,10 @@ import math
 import types
 from collections.abc import Iterable
 
-# Settings that do not affect predictions; only older runs have figures.
+# Settings that do not affect predictions; only older runs have those of the last line.
 SESSION_SETTINGS = (
     *("max_hours", "num_workers", "require_gpu", "trials", "study_hours", "costs"),
-    "figures",
+    *("figures", "steps_per_execution"),
 )
 
 KINDS = {  # kind: what an error message expects

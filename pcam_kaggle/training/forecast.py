@@ -48,8 +48,7 @@ class Forecast(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Forecast after a minute, from the steps since the first call, which compiles."""
-        # The last call of an epoch may have fewer steps than the others.
-        now, done = time.monotonic(), self.epoch + min(1, (batch + 1) / self.params["steps"])
+        now, done = time.monotonic(), self.epoch + (batch + 1) / self.params["steps"]
         self.first = self.first or (now, done)
         elapsed, num_epochs = now - self.first[0], done - self.first[1]
         if not self.has_forecast and elapsed >= FORECAST_AFTER:

@@ -18,7 +18,6 @@ def compile_model(model: keras.Model, settings: TrainingSettings, num_steps: int
         optimizer=optimizer,
         loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
         weighted_metrics=["accuracy", keras.metrics.AUC(name="auc")],
-        steps_per_execution=settings.steps_per_execution,
         jit_compile=choose_jit_compile(),
     )
 

@@ -11,7 +11,6 @@ class TrainingSettings(Part):
 
     epochs: int = setting(6, "passes over the training patches", low=1)
     batch_size: int = setting(64, "patches per step", low=1)
-    steps_per_execution: int = setting(1, "steps per compiled call", low=1, high=64)
     optimizer: str = setting("adamw", "the optimizer", ("adam", "adamw", "sgd"))
     learning_rate: float = setting(3e-4, "highest learning rate", low=1e-8, high=10)
     weight_decay: float = setting(0.01, "decoupled weight decay", low=0, high=1)

@@ -76,7 +76,7 @@ def test_a_stale_access_token_does_not_spoil_a_good_key(sandbox, home, monkeypat
 
 def test_no_credentials_is_one_message_with_three_ways(sandbox, home, monkeypatch):
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
-        monkeypatch.delenv(name)
+        monkeypatch.setenv(name, "")  # a secret that a workflow's repository lacks
     result = run_python([ROOT / "build.py", "push", "demo"])
     assert result.returncode == 1 and result.stdout == ""
     for way in ("kaggle auth login", "kaggle.json", "KAGGLE_USERNAME and KAGGLE_KEY"):
@@ -107,6 +107,11 @@ def test_a_home_that_cannot_be_written_is_named(sandbox, tmp_path, monkeypatch):
     result = run_python([ROOT / "build.py", "push", "demo"])
     assert result.returncode == 1
     assert "settings folder" in result.stderr and "Traceback" not in result.stderr
+    monkeypatch.delenv("KAGGLE_CONFIG_DIR")
+    for name in ("HOME", "USERPROFILE"):  # without a folder for settings, which none needs
+        monkeypatch.setenv(name, str(tmp_path / "file" / "folder"))
+    result = run_python([ROOT / "build.py", "doctor", "demo"])
+    assert result.returncode == 0 and "sandbox, by the access token" in result.stdout
 
 
 def test_no_secret_is_printed_even_under_verbose(sandbox, monkeypatch, tmp_path):
@@ -217,7 +222,9 @@ def ignore_connections(stack):
     ids=["refused", "silent", "no such name"],
 )
 def test_a_write_is_not_lost_where_no_connection_was_made(sandbox, open_proxy, monkeypatch):
-    client = Client((0.1, 1), 0.2)
+    use_key(monkeypatch, "student", sandbox.service.key)  # no request yet
+    monkeypatch.setattr(transport, "FIRST_PATIENCE", 0.2)
+    client = Client((0.1, 1), patience=10_000)
     with contextlib.ExitStack() as stack:
         for name in ("HTTP_PROXY", "http_proxy"):
             monkeypatch.setenv(name, open_proxy(stack))

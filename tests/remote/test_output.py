@@ -9,7 +9,7 @@ from conftest import read_rows, run_python
 from kernel.records import PushRecord, ResultRecord, StatusRecord, read_record
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
-from kernel.remote.output import download_output, place_file
+from kernel.remote.output import can_save, download_output, place_file
 from kernel.remote.push import push_kernel
 from kernel.remote.submit import submit_predictions
 from kernel.remote.watch import wait_for_kernel
@@ -170,6 +170,13 @@ def test_names_that_cannot_be_saved_are_left_out(finish):
     assert not list(run.rglob("partial-*"))
     assert {"kernel-submit.json", "kernel-push.json", "kernel-run.json"} < list_names(run)
     assert submit_predictions(client, run, runs=run.parent) == 1
+
+
+@pytest.mark.parametrize("name", ["aux", "a/COM1.txt", "nul .csv", "a:b", "what?", "a./b", "b "])
+def test_names_that_windows_reserves_are_left_out_there(name):
+    assert not can_save(name, on_windows=True)
+    assert can_save(name, on_windows=False)
+    assert can_save(f"folds/fold0.{name[0]}.console", on_windows=True)
 
 
 def test_folders_of_either_system_are_kept(tmp_path):

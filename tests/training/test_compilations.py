@@ -17,7 +17,7 @@ from pcam_kaggle.training import optimizer
 optimizer.choose_jit_compile = views.choose_jit_compile = lambda: True
 views.IMAGES_PER_PASS = 24
 # 32 patches to train on, 16 to validate, 15 to predict: no batch size divides them all.
-method = make_method("flip", epochs=2, batch_size=5, steps_per_execution=4)
+method = make_method("flip", epochs=2, batch_size=5)
 network, history = method.fit(PATCHES, make_split())
 method.predict(network, PATCHES.images, make_split().valid)
 method.predict(network, PATCHES.images[:15])

@@ -35,27 +35,24 @@ def hands(monkeypatch):
     return made
 
 
-def start(budget, num_rounds=1, is_alone=True, first_epoch=0, steps_per_execution=1):
+def start(budget, num_rounds=1, is_alone=True, first_epoch=0):
     """A forecast at the start of a training of 10 epochs."""
     made = Forecast("fold 1 seed 0", budget, WORKLOAD, num_rounds, lambda: is_alone)
     made.set_params({"epochs": 10, "steps": STEPS})
-    made.set_model(
-        types.SimpleNamespace(steps_per_execution=steps_per_execution, stop_training=False)
-    )
+    made.set_model(types.SimpleNamespace(stop_training=False))
     made.on_epoch_begin(first_epoch)
     return made
 
 
-def run_steps(forecast, hands, num_calls, seconds=STEP_SECONDS):
-    """Compiled calls as Keras makes them; the first of all compiles and counts for nothing."""
-    size = forecast.model.steps_per_execution
-    for _ in range(num_calls):
+def run_steps(forecast, hands, num_steps, seconds=STEP_SECONDS):
+    """Steps as Keras makes them; the first of all compiles and counts for nothing."""
+    for _ in range(num_steps):
         if hands.step >= STEPS:
             hands.step = 0
             forecast.on_epoch_begin(forecast.epoch + 1)
-        hands.now += seconds * min(size, STEPS - hands.step)
-        forecast.on_train_batch_end(hands.step + size - 1)
-        hands.step += size
+        hands.now += seconds
+        forecast.on_train_batch_end(hands.step)
+        hands.step += 1
 
 
 def run_epoch(forecast, hands, epoch, validation=200 / 30):
@@ -79,14 +76,6 @@ def test_the_end_is_forecast_once_and_after_a_minute(hands, capsys):
     assert line.endswith(" UTC\n")
     run_steps(forecast, hands, 50)
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("size, num_calls", [(4, 2), (3, 3), (5, 2), (16, 1)])
-def test_a_call_of_several_steps_counts_those_that_an_epoch_has(hands, capsys, size, num_calls):
-    forecast = start(Budget(11), steps_per_execution=size)
-    run_steps(forecast, hands, 1, seconds=500)
-    run_steps(forecast, hands, num_calls)
-    assert "15 min for a network;" in capsys.readouterr().out
 
 
 def test_a_resumed_network_counts_the_epochs_that_are_left(hands, capsys):

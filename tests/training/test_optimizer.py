@@ -27,9 +27,9 @@ def list_rates(num_steps, **settings):
 
 def test_a_model_is_compiled_as_the_settings_say():
     model = build_tiny(NetworkSettings())
-    settings = TrainingSettings(label_smoothing=0.2, steps_per_execution=4, optimizer="sgd")
+    settings = TrainingSettings(label_smoothing=0.2, optimizer="sgd")
     compile_model(model, settings, num_steps=10)
-    assert model.loss.label_smoothing == 0.2 and model.steps_per_execution == 4
+    assert model.loss.label_smoothing == 0.2
     assert isinstance(model.optimizer, keras.optimizers.SGD)
 
 

@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 
-ROOT = os.path.join(os.path.realpath(os.environ["PCAM_INPUT"]), "")
+ROOT = os.path.normcase(os.path.join(os.path.realpath(os.environ["PCAM_INPUT"]), ""))
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Where an event's arguments have a path and the descriptor of the folder that it starts from;
 # in CONTENTS the path comes first, and None stands for no descriptor.
@@ -31,7 +31,7 @@ def resolve(path: object, folder: object) -> str:
 
 def refuse(name: str) -> None:
     """Raise what a read-only file system raises, if a path is in the input."""
-    if os.path.join(name, "").startswith(ROOT):
+    if os.path.normcase(os.path.join(name, "")).startswith(ROOT):
         raise OSError(errno.EROFS, "Read-only file system", name)
 
 
