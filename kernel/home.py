@@ -108,7 +108,7 @@ def describe_kept(out: Path) -> str:
     num_networks = count_networks(out)
     networks = "1 finished network" if num_networks == 1 else f"{num_networks} finished networks"
     parts = [networks] * (num_networks > 0)
-    parts += ["the finished epochs of the next"] * is_training
+    parts += [f"the epochs of the {'next' if parts else 'first network'}"] * is_training
     return f"kept in {out}: {' and '.join(parts)}" if parts else "nothing is finished yet"
 
 

@@ -60,6 +60,7 @@ def publish_weights(
             whole or of another kind.
         KaggleError: what Kaggle refused.
     """
+    check_architecture(architecture)
     if architecture in FOUNDATION:
         key, paths = architecture, check_model(architecture, path)
         hashes = {path.name: hash_file(path) for path in paths}
