@@ -1,9 +1,10 @@
 """The command line: parse, check, run."""
 
 import argparse
-import difflib
 import importlib
 import os
+import shlex
+import signal
 import sys
 
 if not (3, 11) <= sys.version_info < (3, 14):  # as in pyproject.toml
@@ -16,6 +17,10 @@ if not (3, 11) <= sys.version_info < (3, 14):  # as in pyproject.toml
 from kernel.arguments import make_parser
 from kernel.folders import RUNS
 from kernel.terminal import safe_output
+from kernel.usage import explain_command, explain_option
+
+INTERRUPTED = 130  # as of a program that SIGINT has ended
+CLOSED_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
 @safe_output()
@@ -23,33 +28,60 @@ def main(words: list[str] | None = None) -> int:
     """Run one command.
 
     Returns 0 on success, 1 on failure, 2 on wrong usage, 75 where it is not known whether a
-    push or a submission was carried out.
+    push or a submission was carried out, 130 after Ctrl-C.
     """
-    parser = make_parser()
-    args, rest = parser.parse_known_args(words)
-    if hasattr(args, "overrides"):  # they may also follow --data and --out
-        args.overrides += [word for word in rest if not word.startswith("-")]
-        rest = [word for word in rest if word.startswith("-")]
-    if rest:
-        parser.error(f"unknown arguments: {' '.join(rest)}")
-    if hasattr(args, "recipe"):
-        args.sources = []
-        try:
-            args.overrides = check_settings(args)
-        except ValueError as error:
-            parser.error(str(error))
-    module, function = args.call
+    words = sys.argv[1:] if words is None else words
+    kept = ""
     try:
-        getattr(importlib.import_module(f"kernel.{module}"), function)(args, RUNS)
+        try:
+            args = parse(words)
+            kept = args.kept
+            module, function = args.call
+            getattr(importlib.import_module(f"kernel.{module}"), function)(args, RUNS)
+        finally:
+            if sys.stdout:  # None where it was closed before the start
+                sys.stdout.flush()
         return 0
-    except BrokenPipeError:  # such as of `build.py list | head`
+    except BrokenPipeError:  # such as of `build.py list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except (ValueError, OSError) as error:
         print(f"build.py: error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        print("build.py: interrupted; repeat the command to continue", file=sys.stderr)
-    return 1
+    except KeyboardInterrupt as error:
+        told = "; ".join(filter(None, ("interrupted", str(error) or kept)))
+        command = shlex.join(["python", "build.py", *words])
+        print(f"build.py: {told}. To continue: {command}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """What the words of a command mean, checked as far as no run and no account is needed.
+
+    Raises:
+        SystemExit: wrong usage, after saying what was probably meant; or --help.
+    """
+    parser, commands = make_parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if words[0] not in (*commands, "-h", "--help"):
+        parser.error(explain_command(words[0], list(commands)))
+    args, rest = parser.parse_known_args(words)
+    command = commands[args.command]
+    try:
+        if options := [word for word in rest if word.startswith("-")]:
+            command.error(explain_option(options[0], words, args, commands))
+        if hasattr(args, "overrides"):  # they may also follow --data and --out
+            args.overrides = [*args.overrides, *rest]
+        elif rest:
+            command.error(f"unknown arguments: {' '.join(rest)}")
+        if hasattr(args, "recipe"):
+            args.sources = []
+            args.overrides = check_settings(args)
+    except ValueError as error:
+        command.error(str(error))
+    return args
 
 
 def check_settings(args: argparse.Namespace) -> dict:
@@ -65,21 +97,14 @@ def check_settings(args: argparse.Namespace) -> dict:
     recipe = read_recipe(args.recipe)
     if "networks" in name_settings(recipe.parts):
         recipe = find_sources(args)
-    if args.command == "tune" and not recipe.is_study:
-        raise ValueError(refuse_study(args.recipe))
     if args.command in ("run", "demo") and not recipe.submits:
         raise ValueError(
             f"{args.recipe} submits nothing. Expected: a recipe that writes "
             f"submission.csv. Received: {args.command} {args.recipe}. Try: push "
             f"{args.recipe}, then status and output"
         )
-    options = {
-        "folds": getattr(args, "folds", None),
-        "trials": getattr(args, "trials", None),
-        "study_hours": getattr(args, "hours", None),
-        "slide_map": getattr(args, "slides", None),
-    }
-    words = [f"{name}={value}" for name, value in options.items() if value is not None]
+    folds = getattr(args, "folds", None)
+    words = [] if folds is None else [f"folds={folds}"]
     overrides = parse_words(recipe, [*args.overrides, *words])
     if "weights" in overrides and not args.sources:
         from kernel.first_stage import find_first_stage
@@ -107,16 +132,6 @@ def find_sources(args: argparse.Namespace) -> object:
         found = name_sources(args.recipe, args.overrides, RUNS)
         args.recipe, args.overrides, args.sources = found
     return read_recipe(args.recipe)
-
-
-def refuse_study(name: str) -> str:
-    """The message for a recipe that is not a study, with the nearest study."""
-    from kernel.bundle.recipes import list_recipes, read_recipe
-
-    known = [other for other in list_recipes() if read_recipe(other).is_study]
-    nearest = difflib.get_close_matches(f"{name}_study", known, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{name} is not a study.{hint} Known: {', '.join(known)}"
 
 
 if __name__ == "__main__":

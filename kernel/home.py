@@ -1,9 +1,8 @@
-"""The commands that need no account: list, build, train, tune, explore, report, handin."""
+"""The commands that need no account: list, build, train, report, handin."""
 
 import argparse
 import os
 import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,13 +12,15 @@ from pcam_kaggle.system.paths import find_data, open_output
 from .bundle.header import make_slug
 from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from .bundle.page import bundle_kernel
+from .bundle.recipes import list_recipes, read_recipe
 from .files import write_text
 from .folders import find_downloaded
+from .processes import started
+from .runs import count_networks, find_folder
 
 
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
     """Print what can be built, without a framework."""
-    from .bundle.recipes import list_recipes, read_recipe
     from .facts.foundation import list_foundation
     from .facts.measurements import describe_result
     from .facts.networks import load_networks
@@ -57,61 +58,19 @@ def build(args: argparse.Namespace, runs: Path) -> None:
 
 
 def train(args: argparse.Namespace, runs: Path) -> None:
-    """Build the kernel and run the built file on a folder of data."""
-    from .card.write import write_own_card  # pandas: a second to import
+    """Build a recipe's kernel, run it as Kaggle does, and print where its results are.
 
-    slug = make_slug(args.recipe, args.overrides)
-    write_own_card(run_here(args, f"{slug}-{{}}-home", runs), runs)
-
-
-def tune(args: argparse.Namespace, runs: Path) -> None:
-    """Run a study here; the trials of an earlier run of it are kept."""
-    run_here(args, f"{make_slug(args.recipe, args.overrides)}-home", runs)
-
-
-def explore(args: argparse.Namespace, runs: Path) -> None:
-    """Build the recipe `explore` and run it on a folder of data, over an earlier exploration."""
-    from .records import read_result  # filelock: 12 ms, which `build` can save
-
-    out = args.out or runs / "eda"
-    if read_result(out)["recipe"] == "explore":
-        (out / "run.json").unlink()
-    run_here(args, "eda", runs)
-
-
-def report(args: argparse.Namespace, runs: Path) -> None:
-    """Write the report of a run."""
-    from .report.writer import write_report  # nbconvert, pandas
-    from .runs import find_folder
-
-    folders = [find_folder(name, runs) for name in args.names]
-    write_report(folders, args.repository, author=args.author)
-
-
-def hand_in(args: argparse.Namespace, runs: Path) -> None:
-    """Write the folder that is handed in."""
-    from .report import handin
-    from .runs import find_folder
-
-    folders = [find_folder(name, runs) for name in args.names]
-    handin.hand_in(folders, args.out or runs / "handin", args.repository, author=args.author)
-
-
-def run_here(args: argparse.Namespace, folder: str, runs: Path) -> Path:
-    """Build a kernel, run it as Kaggle does, and print where its results are: the folder.
-
-    Args:
-        args: with recipe, overrides, sources, data, out and, for `train`, resume. Without
-            data or PCAM_INPUT, what `download` has left in runs/ is used.
-        folder: str, where the results go in `runs` without args.out; {} is replaced by
-            the build id.
-        runs: Path of the folder of runs.
+    Repeated, the command resumes what it has left; an exploration is made again.
 
     Raises:
         FileNotFoundError: no competition in the folder of data.
+        KeyboardInterrupt: Ctrl-C, with what is kept.
         OSError: a folder that cannot be written.
         ValueError: nothing to resume, runs of other patches, or a kernel that failed.
     """
+    from .card.write import write_own_card  # pandas: a second to import
+    from .records import read_result  # filelock: 12 ms, which `build` can save
+
     given = args.data or os.environ.get("PCAM_INPUT") or find_downloaded(runs)
     try:
         found = find_data(given)
@@ -125,23 +84,65 @@ def run_here(args: argparse.Namespace, folder: str, runs: Path) -> Path:
         places = point_at(args.sources)
         check_patches(args.recipe, args.overrides, args.sources, found, given or found)
     bundle = bundle_kernel(args.recipe, args.overrides)
-    out = open_output(args.out or runs / folder.format(bundle.build_id)).absolute()
-    if getattr(args, "resume", False):
+    out = (args.out or runs / name_folder(args, bundle.build_id)).absolute()
+    if args.resume:
         check_resume(out)
+    open_output(out)
+    if args.recipe == "explore" and read_result(out)["recipe"] == "explore":
+        (out / "run.json").unlink()
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
     write_text(script, bundle.source)
-    run_script(script, Path(given or found), out, places)
+    try:
+        run_script(script, Path(given or found), out, places)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(describe_kept(out)) from None
     print(f"results   {out}")
-    return out
+    write_own_card(out, runs)
+
+
+def name_folder(args: argparse.Namespace, build_id: str) -> str:
+    """The folder in runs/ of a recipe that is run here; a study has one for all its builds."""
+    slug = make_slug(args.recipe, args.overrides)
+    if args.recipe == "explore":
+        return "explore"
+    return f"{slug}-home" if read_recipe(args.recipe).is_study else f"{slug}-{build_id}-home"
+
+
+def describe_kept(out: Path) -> str:
+    """What a run that was interrupted has kept in its folder."""
+    if (out / "study.log").exists():
+        return f"kept in {out}: the finished trials"
+    is_training = any((out / "folds").glob("checkpoint_*.npz"))
+    num_networks = count_networks(out)
+    networks = "1 finished network" if num_networks == 1 else f"{num_networks} finished networks"
+    parts = [networks] * (num_networks > 0)
+    parts += [f"the epochs of the {'next' if parts else 'first network'}"] * is_training
+    return f"kept in {out}: {' and '.join(parts)}" if parts else "nothing is finished yet"
+
+
+def report(args: argparse.Namespace, runs: Path) -> None:
+    """Write the report of a run."""
+    from .report.writer import write_report  # nbconvert, pandas
+
+    folders = [find_folder(name, runs) for name in args.names or [None]]
+    write_report(folders, args.repository, author=args.author)
+
+
+def hand_in(args: argparse.Namespace, runs: Path) -> None:
+    """Write the folder that is handed in."""
+    from .report import handin
+
+    folders = [find_folder(name, runs) for name in args.names or [None]]
+    handin.hand_in(folders, args.out or runs / "handin", args.repository, author=args.author)
 
 
 def check_resume(out: Path) -> None:
     """Refuse to resume where nothing is finished.
 
     Raises:
-        ValueError: no network of an earlier run.
+        ValueError: no network or study of an earlier run.
     """
-    if not list((out / "folds").glob("*.npz")):
+    if not list((out / "folds").glob("*.npz")) and not (out / "study.log").exists():
         raise ValueError(
             f"--resume: expected networks of an earlier run in {out / 'folds'}. "
             "Received: none. Try: train without --resume, with the settings of the run "
@@ -173,7 +174,8 @@ def run_script(script: Path, data: Path, out: Path, places: dict[str, str]) -> N
         # A name that the terminal lacks characters for must not end a kernel.
         environment = {"PYTHONIOENCODING": ":replace", **os.environ, **folders}
         environment |= {"PYTHONUNBUFFERED": "1", PARENT: str(lock)}
-        with filelock.FileLock(lock):
-            result = subprocess.run([sys.executable, str(script)], env=environment)
-    if result.returncode:
-        raise ValueError(f"the kernel {script} failed, exit code {result.returncode}")
+        command = [sys.executable, str(script)]
+        with filelock.FileLock(lock), started(command, env=environment) as process:
+            process.wait()
+    if process.returncode:
+        raise ValueError(f"the kernel {script} failed, exit code {process.returncode}")

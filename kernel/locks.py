@@ -44,6 +44,21 @@ def locked(runs: Path, name: str, say: Callable[[str], None] = print) -> Iterato
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of that file."""
+    if not path.is_file():
+        return False
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    except OSError:  # a folder that cannot be written
+        return False
+    lock.release()
+    return False
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Write a file of a run by one command at a time; its folder is made."""

@@ -13,6 +13,7 @@ from pcam_kaggle.system.files import short_hash
 
 from .folders import ROOT
 from .locks import locked
+from .processes import started
 from .records import read_result
 from .runs import find_folder
 
@@ -127,7 +128,7 @@ def ask_program(request: dict, program: str = PROGRAM) -> dict:
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-m", program]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
+    with started(command, env=environment, **pipes) as process:
         process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
         process.stdin.flush()  # it stays open: the program ends when it is closed
         lines = process.stdout.read().splitlines()

@@ -15,6 +15,7 @@ from pcam_kaggle.system.files import read_json, write_json
 from .locks import writing
 
 Record = typing.TypeVar("Record")
+ALIVE = ("QUEUED", "RUNNING", "CANCEL_REQUESTED")  # states of a run that has not ended
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """The folders of runs/: found by name, checked against the service, with the commit."""
 
 import contextlib
+import difflib
 import pathlib
+import re
 import subprocess
 import sys
 from pathlib import Path
-
-from pcam_kaggle.system.settings import unknown
 
 from .folders import ROOT, RUNS
 from .records import PushRecord, read_record
@@ -68,7 +68,7 @@ def find_run(name: str | None = None, runs: Path = RUNS, client: object = None) 
         raise ValueError(
             f"{name} was made at home. Expected: a pushed run. Try: python build.py push RECIPE"
         )
-    raise ValueError(unknown("run", name, [run.name for run, _ in found]))
+    raise ValueError(unknown_run(name, [run for run, _ in found], runs))
 
 
 def is_own(record: PushRecord, client: object) -> bool:
@@ -77,41 +77,81 @@ def is_own(record: PushRecord, client: object) -> bool:
     return (record.service, owner) == (client.service, client.username)
 
 
-def find_folder(name: str, runs: Path = RUNS) -> Path:
+def find_folder(name: str | None, runs: Path = RUNS) -> Path:
     """The folder of a run, pushed or made at home: its path or name, a build id or a slug.
 
     A path of a folder without run.json is returned too: whoever reads it says what is missing.
 
+    Args:
+        name: the name; None for the run that was finished last, explorations apart.
+        runs: Path of the folder of runs.
+
     Raises:
         ValueError: no such run; names those that there are.
     """
-    home = list_home(runs)
-    own = [run for run in home if name in (run.name, run.name.removesuffix("-home").split("-")[-1])]
-    for folder in (runs / name, pathlib.Path(name), *own):
+    found = list_folders(runs)
+    if name is None:
+        finished = [run for run in found if (run / "run.json").is_file()]
+        finished = [run for run in finished if not (run / "exploration.json").exists()]
+        if not finished:
+            raise ValueError(
+                f"no run is finished in {runs}. Expected: run.json in a folder of it. Try: python "
+                "build.py demo, or train RECIPE, or output of a pushed run"
+            )
+        return max(finished, key=find_time)
+    for folder in (runs / name, pathlib.Path(name)):
         if (folder / "run.json").is_file():
             return folder
     if pathlib.Path(name).is_dir():
         return pathlib.Path(name)
-    try:
+    with contextlib.suppress(ValueError):
         return find_run(name, runs)
-    except ValueError:
-        if not home:
-            raise
-    with contextlib.suppress(ValueError):  # the slug of the demo's kernel
-        return find_run(name, runs / "demo")
-    known = [run.relative_to(runs).as_posix() for run in (*list_runs(runs), *home)]
-    raise ValueError(unknown("run", name, known))
+    if same := [run for run in found if name in list_names(run)]:
+        return max(same, key=find_time)
+    raise ValueError(unknown_run(name, found, runs))
 
 
-def list_home(runs: Path = RUNS) -> list[Path]:
-    """Folders of the runs that were made at home, then those of the demo and other subfolders.
+def list_folders(runs: Path = RUNS) -> list[Path]:
+    """Folders of all runs, pushed or made at home, finished or not; those of the demo last.
 
-    Blends are among what `list_runs` returns; what `card` laid out is left out.
+    A run in a subfolder is listed once something is in its place: run.json or push.json.
     """
-    made = sorted(path.parent for path in runs.glob("*/run.json"))
-    own = [run for run in made if not (run / "push.json").exists()]
-    deeper = sorted(path.parent for path in runs.glob("*/*/run.json"))
-    return own + [run for run in deeper if run.parent.name != MODELS]
+    marks = ("push.json", "run.json", "study.log", "folds", "pcam-*.py")
+    found = {path.parent: None for mark in marks for path in sorted(runs.glob(f"*/{mark}"))}
+    deeper = {path.parent: None for mark in marks[:2] for path in sorted(runs.glob(f"*/*/{mark}"))}
+    listed = {**found, **deeper}
+    return [run for run in listed if run.parent.name != MODELS and not run.name.startswith(".")]
+
+
+def list_names(run: Path) -> set[str]:
+    """What a run may be called: the name of its folder, its build id, its slug."""
+    slug, _, build_id = run.name.removesuffix("-home").rpartition("-")
+    if re.fullmatch("[0-9a-f]{10}", build_id):
+        return {run.name, slug, build_id}
+    return {run.name, run.name.removesuffix("-home")}
+
+
+def unknown_run(name: str, found: list[Path], runs: Path) -> str:
+    """The message for a name that no run has, with the run that has the closest one."""
+    places = {run: run.relative_to(runs).as_posix() for run in found}
+    names = {other: place for run, place in places.items() for other in (*list_names(run), place)}
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {names[nearest[0]]!r}?" if nearest else ""
+    known = ", ".join(places.values()) or f"none; {runs} has no run"
+    return f"unknown run {name!r}.{hint} Known: {known}."
+
+
+def find_time(run: Path) -> float:
+    """When a run was finished, in seconds since 1970; of an unfinished one its last change."""
+    with contextlib.suppress(OSError):
+        return (run / "run.json").stat().st_mtime
+    return max((path.stat().st_mtime for path in run.rglob("*") if path.is_file()), default=0)
+
+
+def count_networks(run: Path) -> int:
+    """How many networks of a run are finished and here."""
+    paths = (run / "folds").glob("*fold*_seed*.npz")
+    return sum(not path.name.startswith("checkpoint_") for path in paths)
 
 
 def check_kernel(run: Path, client: object) -> PushRecord:

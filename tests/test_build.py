@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import tomllib
 
 import pytest
@@ -10,6 +11,7 @@ from conftest import run_python
 from slugify import slugify
 
 import build
+from kernel.arguments import make_parser
 from kernel.bundle.metadata import fill_metadata
 from kernel.bundle.recipes import list_recipes, read_recipe
 from kernel.facts.networks import load_networks
@@ -52,13 +54,26 @@ def test_list_shows_every_recipe_and_every_network(capsys):
         (["build", "demo", "split=hue"], "best"),
         (["build", "demo", "figures=false"], "figures: this setting was removed"),
         (["train", "demo", "--data", ".", "epochs=0"], "at least 1. Received: epochs=0"),
-        (["build", "demo", "--fast"], "unknown arguments: --fast"),
+        (["train", "demo", "--epochs", "3"], "--epochs is a setting, not an option. Try: epochs=3"),
+        (["train", "--epochs=3", "demo"], "--epochs is a setting, not an option. Try: epochs=3"),
+        (["train", "demo", "epochs", "3"], "Try: epochs=3"),
+        (["train", "demo_study", "--hours", "1"], "Try: study_hours=1"),
+        (["train", "demo", "--trials", "3"], "Expected: a recipe that has it: course_study"),
+        (["train", "demo", "--datta", "DIR"], "unknown option '--datta'. Did you mean '--data'?"),
+        (["build", "demo", "--fast"], "unknown option '--fast'. Known: --notebook"),
+        (["leaderboard", "--json"], "Commands that have it: doctor, status, runs."),
+        (["status", "--queue-timeout", "soon"], "invalid float value: 'soon'"),
+        (["push", "demo", "--timeout", "abc"], "expected 0.6 to 12 hours. Received: abc"),
+        (["scratch"], "unknown command 'scratch'. Known: list, build"),
+        (["bulid", "demo"], "unknown command 'bulid'. Did you mean 'build'?"),
+        (["--halp"], "unknown command '--halp'. Known"),
+        (["train"], "the following arguments are required: RECIPE\n"),
+        (["eda", "--data", "."], "eda is now: train explore"),
+        (["tune", "fast_study"], "tune is now: train STUDY"),
+        (["sandbox"], "sandbox is now: python -m kernel.sandbox"),
+        (["train", "scratch", "architecture=resnet43"], "did you mean 'resnet34'?"),
         (["demo", "tta=nine"], "tta: expected one of none, flip, dihedral"),
         ([], "COMMAND"),
-        (["tune", "fast"], "fast is not a study. Did you mean 'fast_study'?"),
-        (["tune", "demo", "--trials", "3"], "Did you mean 'demo_study'?"),
-        (["tune", "course_resnet34"], "Did you mean 'course_study'?"),
-        (["tune", "demo_study", "--trials", "0"], "expected 1 or more"),
         (["run", "demo_study"], "Try: push demo_study, then status and output"),
         (["run", "explore"], "explore submits nothing"),
         (["demo", "trials=3"], "trials"),
@@ -69,6 +84,27 @@ def test_wrong_usage_exits_2_with_the_reason(capsys, words, message):
         build.main(words)
     assert exit_code.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_shows_every_command_and_its_example_can_be_run(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    parser, commands = make_parser()
+    text = parser.format_help()
+    for heading in ("make", "run on Kaggle", "look", "hand in"):
+        assert f"\n{heading}:\n" in text
+    for name, command in commands.items():
+        assert re.search(rf"^  {name}\b", text, re.M)
+        with pytest.raises(SystemExit) as exit_code:
+            build.main([name, "--help"])
+        shown = capsys.readouterr().out
+        _, *parts, example = shown.split("\n\n")  # argparse breaks no part of the usage
+        assert exit_code.value.code == 0
+        assert max(map(len, "\n".join(parts).splitlines())) <= columns
+        python, script, *words = shlex.split(example.removeprefix("example:\n"))
+        assert (python, script, words[0]) == ("python", "build.py", name)
+        assert build.parse(words).call == command.get_default("call")
+    assert max(map(len, text.splitlines())) <= columns
 
 
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["build", "fast"]])

@@ -1,11 +1,16 @@
-"""The commands that run here: train, resume, explore, tune."""
+"""`train` here: resumed, broken off, of an exploration and of a study."""
 
 import json
+import os
+import shlex
 import shutil
+import signal
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
-from conftest import TINY, read_rows, run_python, write_rows
+from conftest import TESTS, TINY, read_rows, run_python, write_rows
 
 import build
 from kernel.bundle.metadata import write_kernel
@@ -31,10 +36,10 @@ def test_train_runs_the_built_file_keeps_its_results_and_resumes(
     (home / ".kaggle" / "kaggle.json").write_text("broken")  # credentials are not read
     out = tmp_path / "out"
     words = ["train", "demo", "--data", competition.parents[1], "--out", out, *WORDS]
-    assert run_build(*words, "--resume") == 1
-    assert "--resume: expected networks of an earlier run" in capfd.readouterr().err
-    assert run_build(*words) == 0
-    assert f"results   {out}" in capfd.readouterr().out
+    interrupt(words, out)
+    assert run_build(*words, "--resume") == 0
+    text = capfd.readouterr().out
+    assert "fold 0 seed 0 was finished before" in text and f"results   {out}" in text
     run = json.loads((out / "run.json").read_text())
     assert run["edited"] is False and run["settings"]["epochs"] == TINY["epochs"]
     assert len(read_rows(out / "submission.csv")) == 16
@@ -42,12 +47,6 @@ def test_train_runs_the_built_file_keeps_its_results_and_resumes(
     built = out / f"pcam-demo-{run['build_id']}.py"
     assert compute_build_id(built.read_text("utf-8")) == run["build_id"]
     assert script.read_bytes() == pushed
-
-    submission = (out / "submission.csv").read_bytes()
-    (out / "folds" / "fold1_seed1.npz").unlink()
-    assert run_build(*words, "--resume") == 0
-    assert "fold 0 seed 0 was finished before" in capfd.readouterr().out
-    assert (out / "submission.csv").read_bytes() == submission
 
     # A second stage: one of its folds at another size.
     words = ["train", "demo", "--data", competition, "--out", tmp_path / "second"]
@@ -62,6 +61,29 @@ def test_train_runs_the_built_file_keeps_its_results_and_resumes(
     with pytest.raises(SystemExit):
         run_build(*words, f"weights={tmp_path / 'second'}")
     assert "second kept no network of fold 0" in capfd.readouterr().err
+
+
+def interrupt(words, out):
+    """Press Ctrl-C in the terminal of a `train` once the first network is finished."""
+    with subprocess.Popen(
+        [sys.executable, BUILD, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(TESTS / "guard")},
+    ) as process:
+        for _ in process.stdout:
+            if (out / "folds" / "fold0_seed0.npz").exists():
+                break
+        if os.name == "nt":  # where Ctrl-C would end the test
+            return process.kill()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that runs in it
+        text, error = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in text + error
+    (last,) = error.splitlines()
+    assert last.startswith(f"build.py: interrupted; kept in {out}: 1 finished network")
+    assert last.endswith(f". To continue: python build.py {shlex.join(map(str, words))}")
 
 
 def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
@@ -102,14 +124,15 @@ def test_an_output_that_cannot_be_written_is_named(competition, tmp_path, capsys
     assert "cannot write to the output folder" in capsys.readouterr().err
 
 
-def test_eda_is_the_recipe_explore_run_here(competition, tmp_path, monkeypatch, capfd):
+def test_explore_runs_here_in_a_folder_of_its_own(competition, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(build, "RUNS", tmp_path / "runs")
     slides = tmp_path / "slides.csv"
     labels = pd.read_csv(competition / "train_labels.csv")
     rows = [(patch_id, f"s{n % 5}") for n, patch_id in enumerate(labels["id"])]
     write_rows(slides, rows, ("id", "slide"))
-    assert run_build("eda", "--data", competition, "--slides", slides) == 0
-    text, out = capfd.readouterr().out, tmp_path / "runs" / "eda"
+    words = ["train", "explore", f"slide_map={slides}", "--data", competition]
+    assert run_build(*words) == 0
+    text, out = capfd.readouterr().out, tmp_path / "runs" / "explore"
     for line in ("51 patches of 96x96x3", "16 patches", "slides ", f"results   {out}"):
         assert line in text
     table = pd.read_csv(out / "patches.csv", dtype={"hash": str, "id": str})
@@ -118,24 +141,31 @@ def test_eda_is_the_recipe_explore_run_here(competition, tmp_path, monkeypatch, 
     summary = json.loads((out / "exploration.json").read_text())
     assert summary["test"]["patches"] == 16 and summary["slides"]["slides"] == 5
     run = json.loads((out / "run.json").read_text())
-    assert run["recipe"] == "explore" and "exploration.json" in run["files"]
-    assert all((out / name).is_file() for name in run["files"])
+    assert run["recipe"] == "explore" and run["schema"] == 3
+    pictures = [path.name for path in out.glob("data_*.png")]
+    assert set(run["files"]) == {"exploration.json", "patches.csv", *pictures}
+    assert len(run["files"]) == 8
+    # A refused repetition keeps it.
+    assert run_build("train", "explore", "--data", tmp_path / "nowhere") == 1
+    assert (out / "run.json").is_file()
+    assert run_build("runs") == 0
+    assert "explore  finished" in capfd.readouterr().out
 
 
-def test_eda_of_a_folder_without_test_images_is_refused(competition, tmp_path, capfd):
-    words = ["eda", "--data", competition, "--out", tmp_path / "eda"]
+def test_a_folder_without_test_images_is_refused(competition, tmp_path, capfd):
+    words = ["train", "explore", "--data", competition, "--out", tmp_path / "explore"]
     shutil.rmtree(competition / "test")
     assert run_build(*words) == 1
     assert "it lacks test" in capfd.readouterr().err
-    assert not (tmp_path / "eda").exists()
+    assert not (tmp_path / "explore").exists()
 
 
 @pytest.mark.slow
 def test_a_study_at_home_is_resumed_by_the_same_command(competition, tmp_path):
-    words = ["tune", "demo_study", "--data", competition, "--out", tmp_path / "study"]
-    words += ["epochs=1", "num_folds=2", "folds=0", "--trials"]
+    words = ["train", "demo_study", "--data", competition, "--out", tmp_path / "study"]
+    words += ["epochs=1", "num_folds=2", "folds=0"]
     for num_trials in (1, 2):
-        result = run_python([BUILD, *words, num_trials])
+        result = run_python([BUILD, *words, f"trials={num_trials}"])
         assert result.returncode == 0, result.stderr
         trials = pd.read_csv(tmp_path / "study" / "study.csv")
         assert trials["number"].tolist() == list(range(num_trials))

@@ -14,6 +14,7 @@ KERNEL = ROOT / "kernel"
 # From top to bottom: the folders of kernel/ and the modules beside them.
 KERNEL_LAYERS = (
     ("arguments", "commands", "home"),
+    ("listing", "options", "usage"),
     ("card",),
     ("report", "remote", "sandbox"),
     ("explain", "first_stage"),
@@ -23,7 +24,7 @@ KERNEL_LAYERS = (
     ("records",),
     ("bundle",),
     ("facts",),
-    ("credentials", "files", "folders", "locks", "terminal"),
+    ("credentials", "files", "folders", "locks", "processes", "terminal"),
 )
 FRAMEWORKS = {"keras", "keras_hub", "tensorflow", "jax", "torch"}
 

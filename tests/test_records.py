@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -117,7 +118,7 @@ def test_a_run_under_an_old_name_is_listed_and_found(old_run, monkeypatch, capsy
     with pytest.raises(ValueError, match=f"Known: {old_run.name}, demo/{demo.name}"):
         find_folder("fast", runs)
     assert build.main(["runs"]) == 0
-    assert f"made at home, in {runs}: demo/{demo.name}" in capsys.readouterr().out
+    assert f"\ndemo/{demo.name} " in capsys.readouterr().out
 
 
 def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
@@ -126,14 +127,18 @@ def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
     for folder in (home, demo):
         folder.mkdir(parents=True)
         (folder / "run.json").write_text("{}")
-    for name in (home.name, "0123456789", str(home)):
+    for name in (home.name, "0123456789", "pcam-fast", str(home)):
         assert find_folder(name, runs) == home
     (demo / "push.json").write_text(json.dumps({**OLD_PUSH, "kernel": "sandbox/pcam-demo"}))
     for name in (demo.name, f"demo/{demo.name}", str(demo), "pcam-demo"):
         assert find_folder(name, runs) == demo
     known = f"{home.name}, demo/{demo.name}"
-    with pytest.raises(ValueError, match=f"unknown run 'fast'.* Known: {known}"):
-        find_folder("fast", runs)
+    with pytest.raises(ValueError, match=f"Did you mean '{home.name}'. Known: {known}"):
+        find_folder("pcam-fats", runs)
+    os.utime(home / "run.json", (1, 1))
+    assert find_folder(None, runs) == demo
+    (demo / "exploration.json").touch()
+    assert find_folder(None, runs) == home
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     assert find_folder(str(unfinished), runs) == unfinished

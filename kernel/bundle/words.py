@@ -19,7 +19,9 @@ def parse_overrides(parts: dict, words: list) -> dict:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            raise ValueError(f"overrides are written name=value. Received: {word!r}")
+            value = [*words[words.index(word) + 1 :], "VALUE"][0]
+            hint = f". Try: {word}={value}" if word in known else ""
+            raise ValueError(f"settings are written name=value. Received: {word!r}{hint}")
         _, field = find_setting(known, name)
         if name in overrides:
             raise ValueError(f"{name} is given twice. Received: {' '.join(words)}")

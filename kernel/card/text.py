@@ -229,7 +229,7 @@ def describe_groups(groups: tuple[Group, ...], explored: str) -> str:
     if not groups:
         return (
             "Not known: the groups of hue are those of an exploration of these patches "
-            "(`python build.py eda --data DIR`, then `python build.py card RUN`)."
+            "(`python build.py train explore --data DIR`, then `python build.py card RUN`)."
         )
     rows = [
         (

@@ -84,8 +84,8 @@ def measure_run(run: ReportRun, runs: Path) -> tuple[Measures | None, str]:
     """
     if run.oof is None:
         return None, ""
-    stains = find_hues(run, runs / "eda")
-    return measure(run, stains), "" if stains is None else "eda"
+    stains = find_hues(run, runs / "explore")
+    return measure(run, stains), "" if stains is None else "explore"
 
 
 def find_hues(run: ReportRun, explored: Path) -> pd.Series | None:

@@ -135,11 +135,7 @@ def write_value(value: object) -> str:
 
 def render_commands() -> str:
     """A section for each command: what it does, how it is written, its options."""
-    (commands,) = (
-        action.choices
-        for action in make_parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
+    _, commands = make_parser()
     return "\n\n".join(render_command(*item) for item in commands.items())
 
 
@@ -147,9 +143,11 @@ def render_command(name: str, parser: argparse.ArgumentParser) -> str:
     """A command's section."""
     shown = [a for a in parser._actions if a.help != argparse.SUPPRESS and a.dest != "help"]
     words = " ".join(["python build.py", name, *map(write_argument, shown)])
-    lines = [f"### {name}", "", f"{parser.description}.", "", "```", *wrap_usage(words), "```"]
+    description = " ".join(parser.description.split())
+    lines = [f"### {name}", "", f"{description}.", "", "```", *wrap_usage(words), "```", ""]
     options = [f"- `{write_argument(a).strip('[]')}`: {a.help}" for a in shown if a.help]
-    return "\n".join([*lines, *([""] if options else []), *options])
+    example = parser.epilog.partition("python")[2]
+    return "\n".join([*lines, *options, *[""] * bool(options), f"Example: `python{example}`"])
 
 
 def write_argument(action: argparse.Action) -> str:

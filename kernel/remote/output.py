@@ -14,12 +14,12 @@ from pcam_kaggle.system.files import PARTIAL
 
 from ..folders import RUNS
 from ..locks import locked
-from ..records import FILES, PushRecord, ResultRecord, read_record
+from ..records import ALIVE, FILES, PushRecord, ResultRecord, read_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
 from .manifest import Incomplete, check_build, find_wrong, holds
-from .versions import ALIVE, identify_version
+from .versions import identify_version
 from .watch import describe_end, name_version, read_log, update_status
 
 LOG = "kernel.log"  # written by a download of all files, after them

@@ -13,7 +13,6 @@ from .client import Client
 from .datasets import is_networks
 from .errors import KaggleError
 
-ALIVE = ("QUEUED", "RUNNING", "CANCEL_REQUESTED")
 SHOW_SECONDS = 600  # how long the service may take to show what it has done
 
 

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..records import PushRecord, StatusRecord, measure_age, now, read_status, write_record
+from ..records import ALIVE, PushRecord, StatusRecord, measure_age, now, read_status, write_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
-from .versions import ALIVE, ask_state, fetch_state, identify_version
+from .versions import ask_state, fetch_state, identify_version
 
 QUEUE_SECONDS = 3_600  # how long a version may be queued
 GRACE_SECONDS = 1_800  # over the version's own time-out before we stop waiting

@@ -60,6 +60,7 @@ def publish_weights(
             whole or of another kind.
         KaggleError: what Kaggle refused.
     """
+    check_architecture(architecture)
     if architecture in FOUNDATION:
         key, paths = architecture, check_model(architecture, path)
         hashes = {path.name: hash_file(path) for path in paths}
@@ -235,15 +236,23 @@ def is_whole(path: Path) -> bool:
     return bool(ends) and size == 8 + length + max(ends)
 
 
+def check_architecture(name: str) -> None:
+    """Refuse a name that is neither a network with pretrained weights nor a foundation model.
+
+    Raises:
+        ValueError: names the closest one.
+    """
+    known = (*PRETRAINED_FILES, *FOUNDATION)
+    if name not in known:
+        raise ValueError(unknown("architecture with weights", name, known))
+
+
 def find_weights(architecture: str, path: Path | None) -> Path:
     """The weights file named, else the one in Keras's cache.
 
     Raises:
-        ValueError: an architecture without weights, no such file, no HDF5 file.
+        ValueError: no such file, no HDF5 file.
     """
-    if architecture not in PRETRAINED_FILES:
-        known = (*PRETRAINED_FILES, *FOUNDATION)
-        raise ValueError(unknown("architecture with weights", architecture, known))
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     cached = home / "models" / PRETRAINED_FILES[architecture]
     remedy = f"python build.py weights {architecture} FILE, or let Keras download it to {cached}"

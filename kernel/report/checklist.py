@@ -115,7 +115,8 @@ def ask_data(runs: list, shown: str, told: str) -> Iterator[Answer]:
 def ask_exploration(runs: list, shown: str, told: str) -> Iterator[Answer]:
     """Section 2: visualizations, cleaning and the plan of analysis."""
     there = find_explored(runs) is not None
-    text = shown if there else "add an exploration (`python build.py eda`, then `handin ... eda`)"
+    how = "`python build.py train explore`, then `handin ... explore`"
+    text = shown if there else f"add an exploration ({how})"
     yield Answer("an exploration with histograms", text, there)
     more = "name a run that trains first, not a blend"
     yield find_paragraph("the cleaning of the data", told, "**Cleaning.**", more)
@@ -143,7 +144,7 @@ def ask_architectures(runs: list, shown: str, told: str) -> Iterator[Answer]:
 def ask_tuning(runs: list, question: str) -> Answer:
     """Whether there is a study of several trials."""
     trials = sum(len(run.study) for run in runs if run.study is not None)
-    text = f"{trials} trials, in section 4" if trials > 1 else "add a study (`build.py tune`)"
+    text = f"{trials} trials, in section 4" if trials > 1 else "add a study (`train STUDY`)"
     return Answer(question, text, trials > 1)
 
 

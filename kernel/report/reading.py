@@ -169,7 +169,7 @@ def read_run(folder: Path, home: Path) -> ReportRun:
     if not (folder / "run.json").is_file() and (folder / "study.log").is_file():
         raise ValueError(
             f"{folder}: expected a finished study. Received: no run.json, so it is not finished. "
-            "Try: repeat `python build.py tune`, which keeps its trials"
+            "Try: repeat `python build.py train`, which keeps its trials"
         )
     if not (folder / "run.json").is_file():
         raise ValueError(

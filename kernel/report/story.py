@@ -15,7 +15,9 @@ SLOTS = {  # the author's own words: a slot's name and what belongs there
     "conclusion": "What did you learn? What would you try next?",
 }
 TABLES = "tables.json"  # values of tables that no other file of a run has
-HOW_TO_EXPLORE = "`python build.py eda --data DIR`, then `python build.py report RUN runs/eda`"
+HOW_TO_EXPLORE = (
+    "`python build.py train explore --data DIR`, then `python build.py report RUN explore`"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -140,8 +140,8 @@ def check_labels(runs: list) -> None:
                 f"{explored.name} and {run.name}: expected an exploration of the patches of the "
                 f"run. Received: {len(labels):,} patches, of which {len(common):,} are among the "
                 f"{len(own):,} of the run, {other:,} of them with another label. Try: explore the "
-                "data that the run was trained on (python build.py eda --data DIR; DIR of the "
-                "demo is runs/demo/data/input)"
+                "data that the run was trained on (python build.py train explore --data DIR; DIR "
+                "of the demo is runs/demo/data/input)"
             )
 
 

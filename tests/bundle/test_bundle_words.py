@@ -78,7 +78,7 @@ def test_a_setting_that_two_parts_have_is_typed_in_full():
         ("tta=dihedrall", "did you mean 'dihedral'?"),
         ("folds=a,b", "folds: expected a tuple of whole numbers such as (0, 1)."),
         ("clean=blanks", "clean: expected words among blank,duplicates."),
-        ("epochs", "overrides are written name=value. Received: 'epochs'"),
+        ("epochs", "settings are written name=value. Received: 'epochs'"),
         ("recipe=demo", "unknown setting 'recipe'."),
     ],
 )

@@ -210,7 +210,7 @@ def test_a_card_says_what_was_measured_and_how(tmp_path):
     assert "bootstrap by patch: too narrow for other slides; folds share slides" in text
     assert "20 (33.3%) contain tumor" in text and "The average of all 2" in text
     assert "average" not in describe(run, kept[:1]).split("## Perf")[1].split("## Cal")[0]
-    assert "(`python build.py eda --data DIR`" in text and "## Score" not in text
+    assert "(`python build.py train explore --data DIR`" in text and "## Score" not in text
     add_slides(run)
     (run / "submit.json").write_text(json.dumps({"submission": 1, "public_score": "0.9123"}))
     write_record(run, {**record, "grouping": "slide", "estimate": ""})
@@ -236,14 +236,14 @@ def test_the_rates_of_every_draw_are_within_their_interval_in_95_of_100(tmp_path
 def test_groups_of_hue_are_those_of_an_exploration_of_these_patches(tmp_path):
     run = make_run(tmp_path / "run")
     oof = pd.read_csv(run / "oof.csv", dtype={"id": str})
-    (tmp_path / "eda").mkdir()
+    (tmp_path / "explore").mkdir()
     table = oof[["id", "label"]].assign(brightness=1, tissue=1, blank="", stain=[0, 1, 1] * 20)
     table.loc[:3, "stain"] = -1
-    table.to_csv(tmp_path / "eda" / "patches.csv", index=False)
+    table.to_csv(tmp_path / "explore" / "patches.csv", index=False)
     text = describe(run, [keep(run)], tmp_path)
     assert "| 1 | 18 | 0 | - | - |" in text  # of one label
     assert re.search(r"\| 2 \| 38 \| 19 \| 0\.\d{4} \| 0\.\d{4} to [01]\.\d{4} \|", text)
-    table[1:].to_csv(tmp_path / "eda" / "patches.csv", index=False)
+    table[1:].to_csv(tmp_path / "explore" / "patches.csv", index=False)
     assert "Not known: the groups of hue" in describe(run, [keep(run)], tmp_path)
 
 

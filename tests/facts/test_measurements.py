@@ -38,7 +38,9 @@ def test_a_result_says_what_was_measured_and_what_was_not():
     assert "in the course notebook, with hard labels" in text
     assert "Not measured with this package yet." in text
     text = describe_result("explore")
-    assert text.endswith(" Command: python build.py eda --data DIR. Not measured on Kaggle yet.")
+    assert text.endswith(
+        " Command: python build.py train explore --data DIR. Not measured on Kaggle yet."
+    )
     assert text.count("Command: ") == 1  # the same one for both measurements
     assert describe_result("vit").lower().count("not measured") == 1
     assert describe_result("my_own_recipe") == "Not measured yet."

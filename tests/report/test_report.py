@@ -45,7 +45,7 @@ SECTIONS = [
     "6. Repository and leaderboard",
     "7. References",
 ]
-EXPLORE = "`python build.py eda --data DIR`, then `python build.py report RUN runs/eda`"
+EXPLORE = "`python build.py train explore --data DIR`, then `python build.py report RUN explore`"
 
 
 @pytest.fixture(scope="module")

@@ -306,7 +306,7 @@ def leave_study(run):
         (tear_table, r"submission\.csv: expected a table"),
         (write_latin, r"words\.md: expected text in UTF-8.*save it as UTF-8"),
         (name_fold, r"fold0_seed0\.npz: expected 'its arrays'"),
-        (leave_study, "not finished. Try: repeat `python build.py tune`"),
+        (leave_study, "not finished. Try: repeat `python build.py train`"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, damage, message):

@@ -16,10 +16,10 @@ import requests
 from conftest import SLUG, TESTS, is_running, read_rows, run_python, write_rows
 from sklearn.metrics import roc_auc_score
 
-import build
 from kernel.folders import ROOT
 from kernel.remote.client import Client
 from kernel.remote.push import push_kernel
+from kernel.sandbox.__main__ import main
 from kernel.sandbox.faults import Fault
 from kernel.sandbox.handler import PAGE
 from kernel.sandbox.judge import Judge, read_solution, read_teams
@@ -472,9 +472,9 @@ def test_the_official_command_line_speaks_to_it(sandbox, tmp_path, solution):
 
 
 def test_a_board_of_one_s_own_from_the_command_line(competition, solution, home):
-    words = [ROOT / "build.py", "sandbox", "--data", competition, "--solution", solution]
+    words = ["-m", "kernel.sandbox", "--data", competition, "--solution", solution]
     words += ["--folder", home / "board", "--deadline", "2030-01-01"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS / "guard")}
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS / 'guard'}{os.pathsep}{ROOT}"}
     # A shell may have SIGINT ignored, which a process would inherit.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
@@ -506,7 +506,7 @@ def test_a_board_of_one_s_own_from_the_command_line(competition, solution, home)
 )
 def test_a_board_that_cannot_be_is_refused(words, reason, home, tmp_path, capsys):
     try:
-        exit_code = build.main(["sandbox", *words, "--folder", str(tmp_path)])
+        exit_code = main([*words, "--folder", str(tmp_path)])
     except SystemExit as error:
         exit_code = error.code
     assert exit_code in (1, 2) and reason in capsys.readouterr().err
