@@ -386,9 +386,12 @@ def doctor(args: argparse.Namespace, runs: Path) -> None:
 
 def download(args: argparse.Namespace, runs: Path) -> None:
     """The competition's data."""
+    from .live import LiveLine
     from .remote.download import download_data
 
-    print(f"data    {download_data(args.out or runs / DATA)}")
+    with LiveLine() as live:
+        data = download_data(args.out or runs / DATA, live.take)
+    print(f"data    {data}")
 
 
 def blend(args: argparse.Namespace, runs: Path) -> None:

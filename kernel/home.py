@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -144,7 +143,8 @@ def check_resume(out: Path) -> None:
 def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> None:
     """Run a kernel's script with two folders for Kaggle's two.
 
-    The kernel ends with this process, however it ends: it waits for a lock held here.
+    The kernel ends with this process, however it ends: it waits for a lock held here. Its lines
+    are printed as `LiveLine` prints them.
 
     Args:
         script: Path of the script.
@@ -159,6 +159,8 @@ def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> N
 
     from pcam_kaggle.system.locks import PARENT
 
+    from .live import LiveLine, follow, started
+
     folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out)}
     if sources:
         from .reuse import point_at
@@ -166,8 +168,14 @@ def run_script(script: Path, data: Path, out: Path, sources: Sequence = ()) -> N
         folders |= point_at(sources)
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
-        environment = {**os.environ, **folders, "PYTHONUNBUFFERED": "1", PARENT: str(lock)}
-        with filelock.FileLock(lock):
-            result = subprocess.run([sys.executable, str(script)], env=environment)
-    if result.returncode:
-        raise ValueError(f"the kernel {script} failed, exit code {result.returncode}")
+        environment = {**os.environ, **folders, PARENT: str(lock)}
+        command = [sys.executable, str(script)]
+        with (
+            filelock.FileLock(lock),
+            LiveLine() as live,
+            started(command, environment, live) as process,
+        ):
+            for line, stream in follow(process, live):
+                live.take(line, stream=stream)
+    if process.returncode:
+        raise ValueError(f"the kernel {script} failed, exit code {process.returncode}")

@@ -23,7 +23,8 @@ KERNEL_LAYERS = (
     ("records",),
     ("bundle",),
     ("facts",),
-    ("credentials", "files", "folders", "locks", "terminal"),
+    ("live",),
+    ("credentials", "files", "folders", "locks", "progress", "terminal"),
 )
 FRAMEWORKS = {"keras", "keras_hub", "tensorflow", "jax", "torch"}
 
