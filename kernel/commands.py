@@ -80,17 +80,25 @@ def run(args: argparse.Namespace, runs: Path) -> None:
 
 
 def demo(args: argparse.Namespace, runs: Path) -> None:
-    """The whole loop on the shipped patches, against a sandbox of its own."""
-    from .locks import locked
-    from .sandbox.demo import open_demo  # scikit-learn: a second to import
+    """The whole loop on the shipped patches, against a sandbox of its own.
 
+    A demo of the same build is resumed: what it has finished is taken, and nothing is trained or
+    submitted again.
+    """
     started = time.perf_counter()
+    print("demo    starts a local stand-in for the service: no account, no GPU", flush=True)
+    from .locks import locked
+    from .sandbox.demo import is_same_demo, open_demo, was_interrupted  # scikit-learn: a second
+
     folder = runs / "demo"
     stop_on_terminate()
     with locked(runs, "demo"):
-        set_aside(folder)
+        if is_same_demo(folder, args.recipe, args.overrides):
+            print(f"demo    of the same build as in {folder}: takes what that has finished")
+        else:
+            set_aside(folder)
         with open_demo(folder) as sandbox, sandbox.entered():
-            print(f"the sandbox runs on {sandbox.url}: no account, no GPU")
+            args.resume = was_interrupted(sandbox)
             seconds = run_loop(Client(), args, folder)
     print(f"hand it in   python build.py handin {find_run(None, folder)}")
     for name, duration in seconds.items():
@@ -99,7 +107,7 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Keep an earlier demo's results as demo-1, demo-2, ...: a demo starts from nothing."""
+    """Keep the results of a demo of another build as demo-1, demo-2, ...; remove other files."""
     if any(folder.glob("*/run.json")):
         numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
         earlier = next(path for path in numbered if not path.exists())
@@ -170,7 +178,8 @@ def do_push(client: Client, args: argparse.Namespace, runs: Path) -> Path:
     record = read_record(run, PushRecord)
     print(f"pushed  {record.kernel} v{record.version}")
     print(f"build   {record.build_id}")
-    print(f"page    {record.url}")
+    if client.service == "Kaggle":  # the sandbox has no pages
+        print(f"page    {record.url}")
     print(f"run     {run}", flush=True)
     return run
 
@@ -230,9 +239,12 @@ def doctor(args: argparse.Namespace, runs: Path) -> None:
 
 def download(args: argparse.Namespace, runs: Path) -> None:
     """The competition's data."""
+    from .live import LiveLine
     from .remote.download import download_data
 
-    print(f"data    {download_data(args.out or runs / DATA)}")
+    with LiveLine() as live:
+        data = download_data(args.out or runs / DATA, live.take)
+    print(f"data    {data}")
 
 
 def blend(args: argparse.Namespace, runs: Path) -> None:

@@ -15,7 +15,6 @@ from .bundle.page import bundle_kernel
 from .bundle.recipes import list_recipes, read_recipe
 from .files import write_text
 from .folders import find_downloaded
-from .processes import started
 from .runs import count_networks, find_folder
 
 
@@ -150,10 +149,11 @@ def check_resume(out: Path) -> None:
         )
 
 
-def run_script(script: Path, data: Path, out: Path, places: dict[str, str]) -> None:
+def run_script(script: Path, data: Path, out: Path, places: dict[str, str] | None = None) -> None:
     """Run a kernel's script with two folders for Kaggle's two.
 
-    The kernel ends with this process, however it ends: it waits for a lock held here.
+    The kernel ends with this process, however it ends: it waits for a lock held here. Its lines
+    are printed as `LiveLine` prints them.
 
     Args:
         script: Path of the script.
@@ -168,14 +168,19 @@ def run_script(script: Path, data: Path, out: Path, places: dict[str, str]) -> N
 
     from pcam_kaggle.system.locks import PARENT
 
-    folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out), **places}
+    from .live import LiveLine, follow, started
+
+    folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out), **(places or {})}
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
-        # A name that the terminal lacks characters for must not end a kernel.
-        environment = {"PYTHONIOENCODING": ":replace", **os.environ, **folders}
-        environment |= {"PYTHONUNBUFFERED": "1", PARENT: str(lock)}
+        environment = {**os.environ, **folders, PARENT: str(lock)}
         command = [sys.executable, str(script)]
-        with filelock.FileLock(lock), started(command, env=environment) as process:
-            process.wait()
+        with (
+            filelock.FileLock(lock),
+            LiveLine() as live,
+            started(command, environment, live) as process,
+        ):
+            for line, stream in follow(process, live):
+                live.take(line, stream=stream)
     if process.returncode:
         raise ValueError(f"the kernel {script} failed, exit code {process.returncode}")

@@ -12,8 +12,8 @@ from pcam_kaggle.inference.kept_runs import find_maps, find_networks
 from pcam_kaggle.system.files import short_hash
 
 from .folders import ROOT
+from .live import LiveLine, follow, started
 from .locks import locked
-from .processes import started
 from .records import read_result
 from .runs import find_folder
 
@@ -126,16 +126,18 @@ def ask_program(request: dict, program: str = PROGRAM) -> dict:
     """Run a program that predicts, and return its answer."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", program]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with started(command, env=environment, **pipes) as process:
-        process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
+    command, answer = [sys.executable, "-m", program], None
+    with LiveLine() as live, started(command, environment, live, subprocess.PIPE) as process:
+        process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()  # it stays open: the program ends when it is closed
-        lines = process.stdout.read().splitlines()
-        process.wait()
-    if process.returncode or not lines:
+        for line, stream in follow(process, live):
+            if line.startswith("{") and stream is None:
+                answer = json.loads(line)
+            else:
+                live.take(line, stream=stream)
+    if process.returncode or answer is None:
         raise ValueError(
             f"{program} failed. Expected: a line of JSON. Received: exit code "
             f"{process.returncode}. Try: see its message above"
         )
-    return json.loads(lines[-1])
+    return answer

@@ -25,9 +25,9 @@ def started(command: list[str], **options) -> Iterator[subprocess.Popen]:
         process = subprocess.Popen(command, **options)
     finally:
         signal.signal(signal.SIGINT, before)
-    with process:
-        try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
+    try:
+        yield process
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise

@@ -13,6 +13,8 @@ FOLDERS += ("analysis", "data", "system")
 KERNEL = ROOT / "kernel"
 # From top to bottom: the folders of kernel/ and the modules beside them.
 KERNEL_LAYERS = (
+    ("documents",),
+    ("reference",),
     ("arguments", "commands", "home"),
     ("listing", "options", "usage"),
     ("card",),
@@ -24,7 +26,8 @@ KERNEL_LAYERS = (
     ("records",),
     ("bundle",),
     ("facts",),
-    ("credentials", "files", "folders", "locks", "processes", "terminal"),
+    ("live",),
+    ("credentials", "files", "folders", "locks", "processes", "progress", "terminal"),
 )
 FRAMEWORKS = {"keras", "keras_hub", "tensorflow", "jax", "torch"}
 

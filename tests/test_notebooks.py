@@ -69,7 +69,7 @@ def test_notebook_and_script_train_alike_in_workers_and_resume_each_other(execut
         (page.source, "second script", False, working),
     ):
         again, log = execute(text, name, is_notebook, earlier=earlier)
-        assert log.count("taken over") == 2 and "| loss" not in log
+        assert log.count("taken over") == 2 and "  loss" not in log
         assert same_bytes(again, script)
 
 

@@ -180,7 +180,7 @@ def test_a_reworded_page_resumes_the_networks_of_an_earlier_one(
     assert reworded.build_id != demo.build_id
     run_here(reworded.source, before)
     text = capsys.readouterr().out
-    assert text.count("is done, read from") == 2 and "| loss" not in text
+    assert text.count("is done, read from") == 2 and "  loss" not in text
     run = read_json(before / "run.json")
     assert run["build_id"] == reworded.build_id and run["edited"] is False
     assert same_bytes(before, page_run[0], ("submission.csv", "oof.csv"))
@@ -230,7 +230,7 @@ def kill_and_resume(script, data, whole, moments):
         ) as process:
             num_lines = 0
             for line in process.stdout:
-                num_lines += "| loss " in line
+                num_lines += "  loss " in line
                 if num_lines == number:  # or the run has ended before: as well
                     threading.Event().wait(RANDOM.uniform(0, 0.3))
                     kill_all(process)

@@ -277,7 +277,7 @@ def test_networks_of_an_attached_output_are_taken_over_finished_or_not(
         assert f"{Path('pcam-demo', 'folds', name)}: taken over" in lines
     assert f"{Path('old', 'folds', 'fold0_seed0.npz')} is not taken: " in lines
     assert "fold 0 seed 0 epoch" not in lines
-    assert "fold 1 seed 1 resumes after epoch 1/2" in lines and lines.count("| loss") == 1
+    assert "fold 1 seed 1 resumes after epoch 1/2" in lines and lines.count("  loss") == 1
     for name in ("submission.csv", "oof.csv"):
         assert (out / name).read_bytes() == (finished / name).read_bytes()
     left = {path.name for path in (out / "folds").iterdir()}
@@ -289,7 +289,7 @@ def test_another_limit_of_hours_is_the_same_run(copied, shared_competition, caps
     again = run(shared_competition, copied, max_hours=3.0)
     assert again["fingerprint"] == before["fingerprint"]
     lines = capsys.readouterr().out
-    assert lines.count("was finished before") == 2 and "| loss" not in lines
+    assert lines.count("was finished before") == 2 and "  loss" not in lines
     assert again["stages"]["train"] == before["stages"]["train"]  # of when it was trained
 
 

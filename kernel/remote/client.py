@@ -17,6 +17,7 @@ from pcam_kaggle.system.files import write_beside
 from .api import Api, check_environment
 from .errors import KaggleError, explain_credentials, explaining
 from .fetch import PLAIN, fetch, unwrap
+from .log import LogEntry, read_entry
 from .transport import WEB_PAGE, Transport, WrongAnswer, is_web_page, mount, observe_stream
 
 SERVICES = {
@@ -126,8 +127,8 @@ class Client:
                 f"{error}. Try: correct that and push again"
             ) from None
 
-    def read_live_log(self, kernel_id: str, version: int) -> list[str]:
-        """The lines that a running kernel has logged; [] where there are none.
+    def read_live_log(self, kernel_id: str, version: int) -> list[LogEntry]:
+        """What a running kernel has logged, in pieces; [] where there is nothing.
 
         The service streams them from the first one, each time, and does not end: we
         read up to a pause, or for the length of ten pauses.
@@ -154,12 +155,13 @@ class Client:
                 finally:
                     observe_stream(response, content)
         whole_lines = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
-        texts = []
+        entries = []
         for line in whole_lines.splitlines():
             with contextlib.suppress(*NO_ENTRY):
-                data = json.loads(line.removeprefix("data: "))["data"]
-                texts.append("" if data is None else str(data))
-        return "".join(texts).splitlines()
+                event = json.loads(line.removeprefix("data: "))
+                if event["data"] is not None:
+                    entries.append(read_entry(event))
+        return entries
 
     def upload(self, path: Path, service: str, method: str, **fields) -> str:
         """Upload a file to the URL that a call returns.

@@ -90,7 +90,7 @@ def download_output(
         )
         result, names, left_out = patiently(download_files, client, record, state, run, only, say)
         if not only and (log := read_log(client, record, say)):
-            text = "".join(text for _, text in log)
+            text = "".join(entry.text for entry in log)
             (partial / LOG).write_text(text, "utf-8", newline="\n")
             names.append(LOG)
         num_files = move_files(partial, run, [*names, "run.json"])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..live import LiveLine
 from ..records import SubmissionRecord, read_record, write_record
 from ..runs import check_account, check_service
 from ..terminal import clean_line
@@ -13,6 +14,7 @@ from .errors import KaggleError
 
 SCORE_SECONDS = 1_800  # how long Kaggle may take to score
 POLL_SECONDS = 5
+WAITING = "waiting for its score"
 
 
 def fetch_scores(client: Client, run: Path, say: Callable[[str], None] = print) -> SubmissionRecord:
@@ -34,18 +36,18 @@ def fetch_scores(client: Client, run: Path, say: Callable[[str], None] = print) 
         raise KaggleError(f"{run.name} was not submitted. Try: python build.py submit {run.name}")
     check_account(run, record.account or client.username, client.username)
     until = time.monotonic() + SCORE_SECONDS
-    said = False
-    while (found := find_scored(client, record.submission)) is None:
-        if time.monotonic() > until:
-            raise KaggleError(
-                f"submission {record.submission} has no score after "
-                f"{SCORE_SECONDS // 60} minutes. It was not lost: the same command "
-                "resumes waiting."
-            )
-        if not said:
-            say(f"submission {record.submission} is waiting for its score")
-        said = True
-        time.sleep(POLL_SECONDS * client.pace)
+    with LiveLine(say) as live:
+        while (found := find_scored(client, record.submission)) is None:
+            if time.monotonic() > until:
+                raise KaggleError(
+                    f"submission {record.submission} has no score after "
+                    f"{SCORE_SECONDS // 60} minutes. It was not lost: the same command "
+                    "resumes waiting."
+                )
+            if live.progress.text != WAITING:
+                live.progress.text = WAITING
+                live.say(f"submission {record.submission} is {WAITING}")
+            live.pause(POLL_SECONDS * client.pace)
     record = dataclasses.replace(
         record,
         public_score=found.public_score or "",

@@ -1,23 +1,24 @@
 """One version on Kaggle: its state, its log as it grows, its end."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pcam_kaggle.system.clock import say_time
+
+from ..live import LiveLine
 from ..records import ALIVE, PushRecord, StatusRecord, measure_age, now, read_status, write_record
 from ..runs import check_kernel
 from .client import Client
 from .errors import KaggleError
+from .log import LAST_LINES, LogEntry, find_traceback, parse_log, split_lines
 from .versions import ask_state, fetch_state, identify_version
 
 QUEUE_SECONDS = 3_600  # how long a version may be queued
 GRACE_SECONDS = 1_800  # over the version's own time-out before we stop waiting
 POLL_SECONDS = 20
 SILENT_SECONDS = 300  # after which the state is printed again
-SHOWN_LINES = 20  # of the log, at a time
 SHOWN_CHARACTERS = 500  # of a line
-TRACEBACK = "Traceback (most recent call last)"
 
 
 class RunFailed(KaggleError):
@@ -31,9 +32,9 @@ def wait_for_kernel(
     queue_seconds: float = QUEUE_SECONDS,
     say: Callable[[str], None] = print,
 ) -> str:
-    """Wait for the end of the version that was pushed, and say its states.
+    """Wait for the end of the version that was pushed; say its states and its log.
 
-    Writes status.json beside push.json.
+    Writes status.json beside push.json. The lines of the log have the time since the kernel began.
 
     Args:
         client: Client.
@@ -52,26 +53,32 @@ def wait_for_kernel(
     """
     record = check_kernel(run, client)
     state, num_shown, since, said = None, 0, 0, 0
-    while True:
-        before, state = state, update_status(client, record, run)
-        now_seconds = time.monotonic()
-        if state != before:
-            since = now_seconds
-        if state != before or now_seconds - said > SILENT_SECONDS * client.pace:
-            said = now_seconds
-            say(f"{format_time(measure_age(record.pushed))} {name_version(record)} {state}")
-        if state == "RUNNING":
-            lines = client.read_live_log(record.kernel, record.version)
-            num_shown = say_new_lines(lines, num_shown, say)
-        if state not in ALIVE or not wait:
-            break
-        check_patience(state, now_seconds - since, record, queue_seconds)
-        time.sleep(POLL_SECONDS * client.pace)
-    if state not in (*ALIVE, "COMPLETE"):
-        raise RunFailed(explain_failure(client, record, run, state, say))
-    if state == "COMPLETE" and wait:
-        text = "".join(text for _, text in read_log(client, record, say))
-        say_new_lines(text.splitlines(), num_shown, say)
+    with LiveLine(say, wait) as live:
+        while True:
+            before, state = state, update_status(client, record, run)
+            now_seconds = time.monotonic()
+            if state != before:
+                since = said = now_seconds
+                age = measure_age(record.pushed)
+                pushed = f", pushed {say_time(age)} ago" if before is None and age > 60 else ""
+                live.progress.text = state.lower()
+                live.say(f"{name_version(record)} {state}{pushed}")
+            elif not live.terminal and now_seconds - said > SILENT_SECONDS * client.pace:
+                said = now_seconds
+                live.say(f"{name_version(record)} {state} for {say_time(said - since)}")
+            if state == "RUNNING":
+                lines = split_lines(client.read_live_log(record.kernel, record.version))
+                if lines[num_shown:]:
+                    said = now_seconds
+                num_shown = say_new_lines(lines, num_shown, live)
+            if state not in ALIVE or not wait:
+                break
+            check_patience(state, now_seconds - since, record, queue_seconds)
+            live.pause(POLL_SECONDS * client.pace)
+        if state not in (*ALIVE, "COMPLETE"):
+            raise RunFailed(explain_failure(client, record, run, state, live.say))
+        if state == "COMPLETE" and wait:
+            say_new_lines(split_lines(read_log(client, record, live.say)), num_shown, live)
     return state
 
 
@@ -108,13 +115,14 @@ def check_patience(state: str, seconds: float, record: PushRecord, queue_seconds
         )
 
 
-def say_new_lines(lines: list[str], num_shown: int, say: Callable[[str], None]) -> int:
+def say_new_lines(lines: list[tuple], num_shown: int, live: LiveLine) -> int:
     """Print the lines that are new in a log; the number of lines shown so far."""
     new = lines[num_shown:]
-    if len(new) > SHOWN_LINES:
-        say(f"         ... {len(new) - SHOWN_LINES} lines")
-    for line in new[-SHOWN_LINES:]:
-        say(f"         {line[:SHOWN_CHARACTERS]}")
+    if len(new) > LAST_LINES:
+        live.say(f"         ... {len(new) - LAST_LINES} lines")
+    for line, seconds in new[-LAST_LINES:]:
+        clock = "" if seconds is None else format_time(seconds)
+        live.take(line, f"{clock:>7}  {line[:SHOWN_CHARACTERS]}")
     return max(num_shown, len(lines))
 
 
@@ -142,44 +150,14 @@ def describe_end(client: Client, record: PushRecord, state: str) -> str:
     return f"{name_version(record)} {what}{why}"
 
 
-def read_log(
-    client: Client, record: PushRecord, say: Callable[[str], None]
-) -> list[tuple[str, str]]:
-    """A finished version's log as pairs (stream name, text); [], said, where it cannot be had."""
+def read_log(client: Client, record: PushRecord, say: Callable[[str], None]) -> list[LogEntry]:
+    """A finished version's log; [], said, where it cannot be had."""
     version = identify_version(record.kernel, record.version)
     try:
         return parse_log(client.call("kernels", "list_kernel_session_output", **version).log)
     except KaggleError as error:
         say(f"the log of {name_version(record)} is not shown: {error}")
         return []
-
-
-def parse_log(log: str | None) -> list[tuple[str, str]]:
-    """A log as pairs (stream name, text); what is not as expected is kept as text."""
-    try:
-        entries = json.loads(log or "[]")
-    except (ValueError, TypeError, RecursionError):
-        entries = log
-    if not isinstance(entries, list):
-        entries = [str(log)]
-    pairs = []
-    for entry in entries:
-        fields = entry if isinstance(entry, dict) else {"data": entry}
-        text = fields.get("data")
-        text = "" if text is None else str(text)
-        text = text.encode("utf-8", "replace").decode("utf-8")  # surrogates
-        pairs.append((str(fields.get("stream_name", "stdout")), text))
-    return pairs
-
-
-def find_traceback(entries: list[tuple[str, str]]) -> str:
-    """The last traceback in a log, else its last lines."""
-    errors = "".join(text for name, text in entries if name == "stderr")
-    everything = "".join(text for _, text in entries)
-    for text in (errors, everything):
-        if TRACEBACK in text:
-            return text[text.rindex(TRACEBACK) :].rstrip()
-    return "\n".join(everything.rstrip().splitlines()[-SHOWN_LINES:])
 
 
 def name_version(record: PushRecord) -> str:

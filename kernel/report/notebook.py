@@ -1,5 +1,6 @@
 """The story as an executed notebook."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import nbformat
 
 from pcam_kaggle.system.files import short_hash
 
+from ..live import LiveLine
 from .page import clean_markdown
 
 CELL_SECONDS = 300
@@ -43,7 +45,7 @@ def hash_cells(notebook: nbformat.NotebookNode) -> str:
 
 
 def execute_notebook(notebook: nbformat.NotebookNode, home: Path) -> None:
-    """Execute a notebook, in place, in the folder of the report.
+    """Execute a notebook, in place, in the folder of the report, and say how far that is.
 
     Modules are not imported from that folder, in which anybody may have put a pandas.py.
 
@@ -62,10 +64,19 @@ def execute_notebook(notebook: nbformat.NotebookNode, home: Path) -> None:
         record_timing=False,
     )
     try:
-        client.execute(env={**os.environ, "PYTHONSAFEPATH": "1"})
+        with LiveLine() as live:
+            live.say(f"notebook {len(notebook.cells)} cells to execute")
+            client.on_cell_complete = functools.partial(say_cell, live, len(notebook.cells))
+            client.execute(env={**os.environ, "PYTHONSAFEPATH": "1"})
     except nbclient.exceptions.CellExecutionError as error:
         raise ValueError(f"the report's notebook failed: {error.ename}: {error.evalue}") from error
     notebook.metadata.pop("language_info", None)
     for cell in notebook.cells:
         if cell.metadata.get("tags") == ["kernel"] and cell.cell_type == "code":
             cell.outputs = []  # "Appending to kernel.py"
+
+
+def say_cell(live: LiveLine, num_cells: int, cell_index: int, **about) -> None:
+    """Draw how many cells are executed."""
+    live.progress.read(f"notebook cell {cell_index + 1} of {num_cells}")
+    live.draw()

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,8 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from pcam_kaggle.system.files import PARTIAL
 from pcam_kaggle.system.paths import COMPETITION
 
+from ..bundle.page import bundle_kernel
+from ..runs import list_records
 from .judge import read_teams
 from .server import Sandbox
 
@@ -19,9 +23,31 @@ SHIPPED = Path(__file__).parent / "patches"
 DEADLINE = datetime.datetime(2019, 3, 30, 23, 59)  # that of the competition
 
 
+def is_same_demo(folder: Path, recipe: str, overrides: dict) -> bool:
+    """Whether the latest demo in a folder is of this recipe and these settings, and the same build.
+
+    It may be finished or interrupted.
+    """
+    pushed = list_records(folder)
+    if not pushed or not (folder / "sandbox" / "state.json").is_file():
+        return False
+    record = pushed[-1][1]
+    if (record.recipe, record.settings) != (recipe, json.loads(json.dumps(overrides))):
+        return False
+    own = {} if record.max_hours is None else {"max_hours": record.max_hours}
+    return bundle_kernel(recipe, {**overrides, **own}).build_id == record.build_id
+
+
+def was_interrupted(sandbox: Sandbox) -> bool:
+    """Whether the latest version of a kernel did not end well, and has left networks."""
+    kernels = sandbox.service.state["kernels"].values()
+    ended = [kernel["versions"][-1]["status"] == "COMPLETE" for kernel in kernels]
+    left = (sandbox.service.folder / "kernels").glob("*/*/v*/working/folds/*.npz")
+    return not all(ended) and any(left)
+
+
 def open_demo(folder: Path) -> Sandbox:
-    """A sandbox on the shipped patches with the real final boards; data/ and sandbox/ are new."""
-    shutil.rmtree(folder / "sandbox", ignore_errors=True)
+    """A sandbox on the shipped patches with the real final boards; it resumes an earlier one."""
     solution = lay_out_demo(folder / "data")
     teams = read_teams(SHIPPED / "final_boards.csv")
     data = folder / "data" / "input"
@@ -29,29 +55,43 @@ def open_demo(folder: Path) -> Sandbox:
 
 
 def lay_out_demo(folder: Path) -> pd.DataFrame:
-    """Write the shipped patches to input/competitions/<slug>/ in an emptied folder, as on Kaggle.
+    """Write the shipped patches to input/competitions/<slug>/, as on Kaggle, unless they are there.
 
     Returns:
         The solution, a DataFrame of id, label and Usage, which is kept in memory only, out of
         the kernel's sight.
     """
-    if folder.exists():
-        shutil.rmtree(folder)
-    root = folder / "input" / "competitions" / COMPETITION
+    is_there = folder.exists()
+    patches = {
+        split: read_patches(split) for split in (["test"] if is_there else ["train", "test"])
+    }
     shipped = pd.read_csv(SHIPPED / "labels.csv", index_col="file")["label"]
-    labels = {"train": {}, "test": {}}
-    for split, split_labels in labels.items():
-        (root / split).mkdir(parents=True)
-        for archive in sorted(SHIPPED.glob(f"{split}_*.zip")):
-            with zipfile.ZipFile(archive) as patches:
-                for name in patches.namelist():
-                    pixels = np.asarray(Image.open(patches.open(name)).convert("RGB"))
-                    patch_id = hashlib.sha1(pixels.tobytes()).hexdigest()
-                    Image.fromarray(pixels).save(root / split / f"{patch_id}.tif")
-                    split_labels[patch_id] = int(shipped[name])
-    train = pd.DataFrame(labels["train"].items(), columns=["id", "label"])
-    test = pd.DataFrame(sorted(labels["test"].items()), columns=["id", "label"])
-    sample = test.assign(label=0)
-    train.to_csv(root / "train_labels.csv", index=False, lineterminator="\n")
-    sample.to_csv(root / "sample_submission.csv", index=False, lineterminator="\n")
+    tables = {}
+    for split, found in patches.items():
+        rows = [(patch_id, int(shipped[name])) for patch_id, (name, _) in found.items()]
+        tables[split] = pd.DataFrame(rows, columns=["id", "label"])
+    test = tables["test"].sort_values("id", ignore_index=True)
+    if not is_there:
+        partial = folder.with_name(f"{PARTIAL}{folder.name}")
+        shutil.rmtree(partial, ignore_errors=True)  # of a demo that was killed
+        root = partial / "input" / "competitions" / COMPETITION
+        for split, found in patches.items():
+            (root / split).mkdir(parents=True)
+            for patch_id, (_, pixels) in found.items():
+                Image.fromarray(pixels).save(root / split / f"{patch_id}.tif")
+        sample = test.assign(label=0)
+        tables["train"].to_csv(root / "train_labels.csv", index=False, lineterminator="\n")
+        sample.to_csv(root / "sample_submission.csv", index=False, lineterminator="\n")
+        partial.rename(folder)
     return test.assign(Usage=["Private" if i % 2 else "Public" for i in range(len(test))])
+
+
+def read_patches(split: str) -> dict[str, tuple[str, np.ndarray]]:
+    """The name and the pixels of the shipped patches of a split, by id."""
+    patches = {}
+    for path in sorted(SHIPPED.glob(f"{split}_*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                pixels = np.asarray(Image.open(archive.open(name)).convert("RGB"))
+                patches[hashlib.sha1(pixels.tobytes()).hexdigest()] = (name, pixels)
+    return patches

@@ -114,6 +114,7 @@ class Session:
                 return ""
             self.status = "RUNNING"
             self.lock.acquire()
+            self.started = time.monotonic()  # of the log's clock: the copies are made
             words = [*self.python, *[str(INSIDE / "execute.py")] * self.is_notebook]
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", LAUNCH, *words, str(self.script)],

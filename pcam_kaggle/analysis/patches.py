@@ -2,14 +2,13 @@
 
 import os
 
-import joblib
 import numpy as np
 import pandas as pd
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
+from ..data.cache import map_parts
 from ..data.decode import IMAGE_SHAPE
 
 PATCHES_PER_PART = 1_000
@@ -39,12 +38,13 @@ def measure_patches(images: np.ndarray) -> pd.DataFrame:
         56 %; or ""), `hash` (uint64, perceptual) and each channel's mean optical density (`red`,
         `green`, `blue`).
     """
+
+    def measure(start: int) -> pd.DataFrame:
+        return measure_patch_part(images[start : start + PATCHES_PER_PART])
+
     starts = range(0, len(images), PATCHES_PER_PART)
-    pool = joblib.Parallel(n_jobs=os.cpu_count(), backend="threading", return_as="generator")
-    work = joblib.delayed(measure_patch_part)
-    parts = pool(work(images[start : start + PATCHES_PER_PART]) for start in starts)
-    bar = {"total": len(starts), "unit": "k patches", "mininterval": 5, "disable": None}
-    return pd.concat(tqdm(parts, desc="measure", **bar), ignore_index=True)
+    parts = map_parts(measure, starts, os.cpu_count(), "measured thousand")
+    return pd.concat(parts, ignore_index=True)
 
 
 def measure_patch_part(images: np.ndarray) -> pd.DataFrame:

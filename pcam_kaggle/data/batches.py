@@ -21,6 +21,7 @@ class Batches(keras.utils.PyDataset):
         labels: array (n,) of 0 and 1, or None to feed images only.
         shuffle_seed: int, or None for the given order. With a seed, every epoch has a new order and
             a smaller last batch is dropped, as the course notebook does.
+        what: for the log.
     """
 
     def __init__(
@@ -30,12 +31,13 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         labels: np.ndarray | None = None,
         shuffle_seed: int | None = None,
+        what: str = "predicted batch",
     ):
         super().__init__()
         self.images = images
         self.positions = np.asarray(positions)
         self.batch_size = min(batch_size, len(self.positions))
-        self.labels = labels
+        self.labels, self.what = labels, what
         self.random = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
         self.on_epoch_end()
 
@@ -49,7 +51,7 @@ class Batches(keras.utils.PyDataset):
         Without shuffling, labels come with float32 weights (b,), 0 for images that fill up. Losses
         and weighted metrics of Keras are then means over the m images.
         """
-        beat()
+        beat(self.what, index + 1, len(self))
         start = index * self.batch_size
         chosen = self.order[start : start + self.batch_size]
         images = self.images[chosen]

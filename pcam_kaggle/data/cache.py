@@ -129,11 +129,11 @@ def stat_files(paths: list) -> np.ndarray:
     return np.concatenate(map_parts(look, range(0, len(paths), FILES_PER_PART), STAT_THREADS))
 
 
-def map_parts(work: Callable, starts: range, num_threads: int) -> list:
+def map_parts(work: Callable, starts: range, num_threads: int, what: str = "checked part") -> list:
     """Do the work from every start, in threads; the results in order."""
     results = []
     with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
         for result in pool.map(work, starts):
-            beat()
             results.append(result)
+            beat(what, len(results), len(starts))
     return results

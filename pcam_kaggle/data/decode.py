@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,7 +28,6 @@ LARGEST_FILE = 2**20  # bytes; that of a patch has 28 kB
 FILES_PER_TASK = 512
 READERS = 32  # threads per process that read ahead: an open can take 5 ms on Kaggle's mount
 PROCESSES_FROM = 20_000  # files; fewer use one process, since others take 2 s to start
-SECONDS_PER_LINE = 30
 
 
 def load_images(
@@ -39,7 +37,7 @@ def load_images(
     progress: str = "images",
     facts: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Decode every image of a table once, in parallel; print a line every 30 s.
+    """Decode every image of a table once, in parallel.
 
     Args:
         table: columns path and id, n rows.
@@ -70,19 +68,13 @@ def load_images(
         work = joblib.delayed(decode_files)
         calls = (work(target, i.start, paths[i], ids[i], verify_ids) for i in tasks)
         results = call_in_processes(calls, Path(scratch) / f"{progress}.lock")
-    wrong, num_files, start = [], 0, time.monotonic()
-    next_line = start + SECONDS_PER_LINE
+    wrong, num_files = [], 0
     for first, part, problems in results:
-        beat()
         wrong += problems
         num_files += len(part)
+        beat(f"{progress:8} decoded", num_files, len(paths))
         if facts is not None:
             facts[first : first + len(part)] = part
-        if time.monotonic() >= next_line:
-            rate = num_files / (time.monotonic() - start)
-            counts = f"{num_files:,} of {len(paths):,} files"
-            print(f"{progress:8} decoded {counts}, {rate:,.0f}/s", flush=True)
-            next_line += SECONDS_PER_LINE
     if wrong:
         raise ValueError(
             "expected 96x96 RGB TIFF images of 8 bits per channel. Received: "

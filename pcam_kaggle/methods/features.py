@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from ..data.batches import Batches
 from ..data.decode import IMAGE_SHAPE
@@ -37,8 +36,7 @@ def extract_features(
     """Write the features of every image, averaged over its views, in parts.
 
     For a linear head the average of the features is the average of the log-odds, so that one
-    row per image serves all views. Parts that exist already, or are attached to the kernel, are
-    not extracted again.
+    row per image serves all views. Parts that exist or are attached are not extracted again.
 
     Args:
         build: function without arguments that returns what `average_features` does; called
@@ -63,14 +61,15 @@ def extract_features(
     folder.mkdir(exist_ok=True)
     model, rate = None, 0.0
     starts = range(0, len(images), IMAGES_PER_PART)[share[0] :: share[1]]
-    for start in tqdm(starts, desc=name, unit="part", disable=None):
+    for start in starts:
         positions = np.arange(start, min(start + IMAGES_PER_PART, len(images)))
         path = folder / name_part(name, fingerprint, start)
         if find_part(path, len(positions), attached) is not None:
             continue
         started = time.monotonic()
         model = model or build()
-        batches = Batches(images, positions, VIEWS_PER_STEP // NUM_VIEWS[tta])
+        what = f"{name} from {start:,}: batch"
+        batches = Batches(images, positions, VIEWS_PER_STEP // NUM_VIEWS[tta], what=what)
         part = model.predict(batches, verbose=0)[: len(positions)]
         if not np.isfinite(part).all():
             raise FloatingPointError(

@@ -92,7 +92,7 @@ class Finetune:
         keras.config.set_dtype_policy(policy)
         keras.utils.set_random_seed(split.seed)
         images, labels, size = patches.images, patches.labels, settings.batch_size
-        batches = Batches(images, split.train, size, labels, shuffle_seed=split.seed)
+        batches = Batches(images, split.train, size, labels, split.seed, f"{split.name} batch")
         network = self.build()
         if self.starts:
             load_file(network, self.starts[split.seed])

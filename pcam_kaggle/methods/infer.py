@@ -22,7 +22,6 @@ from ..system.clock import Budget, Clock, sum_stages
 from ..system.device import Device
 from ..system.files import short_hash, write_json
 from ..system.paths import find_attached
-from ..system.progress import beat
 from ..system.records import Member, load_member, save_member
 from ..system.workers import run_jobs
 from .features import FEATURES, average_features, extract_features, load_features
@@ -202,7 +201,6 @@ def predict_network(
             return item, None
         positions = np.arange(start, min(start + PATCHES_PER_PART, len(images)))
         test[positions], _ = predict_views(network, images, positions, item.tta)
-        beat()
     clock.end("predict_test", len(images))
     rate = clock.stages["predict_test"].images_per_second
     print(f"{item.name} {len(images):,} patches, views {item.tta}, {rate:,.0f}/s", flush=True)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from ..data.decode import IMAGE_SHAPE
 from ..data.patch_files import PatchFiles, decode_ahead, list_patches
@@ -28,6 +27,7 @@ from ..inference.load_network import load_network
 from ..inference.views import NUM_VIEWS, add_views
 from ..system.device import choose_jit_compile
 from ..system.files import write_beside
+from ..system.progress import beat
 from .features import average_features
 
 VIEWS_PER_PASS = 128  # bounds the memory; more are no faster on a CPU
@@ -111,10 +111,7 @@ def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: C
     """Predict the patches from `start` on and add their rows; return the number of failed ones."""
     predict_batch, batch_size, members = load_networks(request, len(files.names), say)
     num_failed = 0
-    with (
-        open(part, "a", newline="", encoding="utf-8") as file,
-        tqdm(total=len(files.names), initial=start, unit="patch", disable=None) as bar,
-    ):
+    with open(part, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for first, pixels, problems in decode_ahead(files, start):
             predictions = predict_chunk(predict_batch, pixels, batch_size)
@@ -129,7 +126,7 @@ def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: C
                         say(f"{name}: not a patch of 96x96, RGB of 8 bits: {problems[place]}")
                 writer.writerow([files.get_id(first + place), *row])
             file.flush()
-            bar.update(len(pixels))
+            beat("predicted", first + len(pixels), len(files.names))
     return num_failed
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image, TiffImagePlugin
-from tqdm import tqdm
 
 from ..analysis.heat_map import plot_heat_map
 from ..analysis.patches import BLACK_UP_TO, GLASS_FROM, NEAR_EMPTY_TISSUE, shrink_patches
@@ -22,6 +21,7 @@ from ..data.tiles import (
     name_maps,
 )
 from ..system.files import hash_file, write_beside
+from ..system.progress import beat
 from .predict_files import (
     Request,
     answer_request,
@@ -86,10 +86,7 @@ def add_rows(
     """Predict the tiles from `start` on and add their rows; return the number of glass ones."""
     num_columns = tiled.grid[1]
     total, num_glass, networks = tiled.grid[0] * num_columns, 0, None
-    with (
-        open(part, "a", newline="", encoding="utf-8") as file,
-        tqdm(total=total, initial=start, unit="tile", disable=None) as bar,
-    ):
+    with open(part, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for rows, columns in list_blocks(tiled.grid):
             places = [(row, column) for row in rows for column in columns]
@@ -111,7 +108,8 @@ def add_rows(
                 writer.writerow([column, row, *fields])
                 num_glass += not has_tissue[place]
             file.flush()
-            bar.update(len(tiles) - max(0, num_done))
+            done = rows.start * num_columns + columns.start + len(tiles)
+            beat("predicted tile", done, total)
     return num_glass
 
 

@@ -12,20 +12,28 @@ from pathlib import Path
 
 from .files import read_json, write_json
 
-PROGRESS = "PCAM_PROGRESS"  # the file whose modification time is that of the last progress
+PROGRESS = "PCAM_PROGRESS"  # the file that `beat` touches
+SECONDS = "PCAM_SECONDS"  # between two lines of `beat`, if not 30
+SAID = {"at": time.monotonic()}  # the last line
 
 
-def beat() -> None:
-    """Note that the run makes progress: cheap, from any of its processes."""
+def beat(what: str = "", done: int = 0, total: int = 0) -> None:
+    """Note that the run makes progress; print every 30 s how far it is."""
     if PROGRESS in os.environ:
         Path(os.environ[PROGRESS]).touch()
+    now = time.monotonic()
+    if done <= 1:
+        SAID["at"] = now
+    elif now - SAID["at"] >= float(os.environ.get(SECONDS, 30)):
+        SAID["at"] = now
+        print(f"{what} {done:,} of {total:,}", flush=True)
 
 
 def watch_progress(output: Path, seconds: float = 1200) -> None:
     """End a batch run on Kaggle once nothing has called `beat` for `seconds`.
 
-    Such a run would use up the session's GPU hours. The stacks of all threads are printed, and
-    the exit code is 0 if a finished network has left a submission.
+    Such a run would use up GPU hours. The stacks of all threads are printed, and the exit code
+    is 0 if a finished network has left a submission.
 
     Args:
         output: the run's folder.
@@ -39,7 +47,7 @@ def watch_progress(output: Path, seconds: float = 1200) -> None:
 
 
 def wait_for_silence(output: Path, seconds: float) -> None:
-    """Wait while the run makes progress, by a clock that nobody sets; then end its processes."""
+    """End the run's processes once it makes no progress, by a clock that nobody sets."""
     path, run_json = Path(os.environ[PROGRESS]), output / "run.json"
     last, since = 0.0, time.monotonic()
     while time.monotonic() - since < seconds:

@@ -32,9 +32,8 @@ class EpochLog(keras.callbacks.Callback):
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(self.model.optimizer.learning_rate)
-        row = {"epoch": epoch + 1, **logs, "learning_rate": rate}
-        row["seconds"] = time.perf_counter() - self.started
+        now, rate = time.perf_counter(), float(self.model.optimizer.learning_rate)
+        row = {"epoch": epoch + 1, **logs, "learning_rate": rate, "seconds": now - self.started}
         row["train_seconds"] = self.trained - self.started
         if not np.isfinite([row["loss"], row["val_loss"]]).all():
             raise FloatingPointError(
@@ -44,10 +43,9 @@ class EpochLog(keras.callbacks.Callback):
             )
         self.rows.append(row)
         print(
-            f"{self.label} epoch {epoch + 1:>2}/{self.num_epochs} | loss {row['loss']:.4f} acc "
-            f"{row['accuracy']:.4f} auc {row['auc']:.4f} | val {row['val_loss']:.4f} "
-            f"{row['val_accuracy']:.4f} {row['val_auc']:.4f} | lr {row['learning_rate']:.1e}"
-            f" {row['seconds']:6.1f} s",
+            f"{self.label} epoch {epoch + 1:>2}/{self.num_epochs}  loss {row['loss']:.3f}  "
+            f"auc {row['auc']:.4f}  val_loss {row['val_loss']:.3f}  val_auc {row['val_auc']:.4f}"
+            f"  {row['seconds']:.1f} s",
             flush=True,
         )
 

@@ -101,6 +101,7 @@ def run_study(
     num_workers = min(device.num_workers, num_trials)
     work = functools.partial(run_trials, search=search, folds=folds, fold=fold)
     jobs = [(budget.left(),)] * num_workers
+    print(f"trials   {num_trials}, {num_workers} at a time", flush=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         for _ in run_jobs(work, patches, jobs, num_workers, device.gpus, scratch):
             pass

@@ -56,10 +56,10 @@ def test_images_that_fill_up_weigh_nothing_and_the_others_alike():
 
 def test_a_batch_is_a_sign_of_life(monkeypatch):
     beats = []
-    monkeypatch.setattr(batches_module, "beat", lambda: beats.append(1))
-    test = Batches(IMAGES, ODD, 2)
+    monkeypatch.setattr(batches_module, "beat", lambda *progress: beats.append(progress))
+    test = Batches(IMAGES, ODD, 2, what="fold 0 seed 0 batch")
     assert not beats
-    assert test[0] is not None and beats == [1]
+    assert test[0] is not None and beats == [("fold 0 seed 0 batch", 1, len(test))]
 
 
 def test_a_batch_is_never_larger_than_the_data():

@@ -60,7 +60,7 @@ def test_a_fold_learns_and_its_history_is_complete(plain):
     assert measure_loss(network) == pytest.approx(history["val_loss"].iloc[-1], rel=1e-4)
     lines = log.splitlines()
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1
-    assert lines[0].startswith("fold 1 seed 0 epoch  1/4 | loss ")
+    assert lines[0].startswith("fold 1 seed 0 epoch  1/4  loss ")
 
 
 def test_a_seed_trains_the_same_network_and_another_another(short):

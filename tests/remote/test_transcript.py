@@ -162,7 +162,8 @@ def test_the_first_lines_of_a_running_kernel_s_log_are_recorded(sandbox, home, t
     with recording(path):
         client = Client()
         sandbox.script("logs", Fault(200, events, {"Content-Type": "text/event-stream"}))
-        assert client.read_live_log("sandbox/pcam-demo", 1) == [f"epoch 1 in {home}"]
+        (entry,) = client.read_live_log("sandbox/pcam-demo", 1)
+        assert entry.text == f"epoch 1 in {home}"
     (line,) = [line for line in read_transcript(path)[1] if "/logs/" in line["path"]]
     start, *rest = line["answer"].splitlines()
     assert start == 'data: {"data": "epoch 1 in ~"}' and {*rest} == {"", "data: more"}

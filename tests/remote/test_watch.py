@@ -8,8 +8,9 @@ from kernel.records import StatusRecord, read_record
 from kernel.remote import versions, watch
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
+from kernel.remote.log import LogEntry, find_traceback, parse_log, split_lines
 from kernel.remote.push import push_kernel
-from kernel.remote.watch import RunFailed, find_traceback, format_time, parse_log, wait_for_kernel
+from kernel.remote.watch import RunFailed, format_time, wait_for_kernel
 from kernel.sandbox.faults import Fault
 
 
@@ -39,6 +40,7 @@ def test_a_run_is_waited_for_and_its_log_shown(open_sandbox, push, tmp_path):
     assert wait_for_kernel(client, run, say=say) == "COMPLETE"
     shown = [line for line in lines if "epoch  1/1" in line]
     assert len(shown) == 1, "each line once"
+    assert shown[0].startswith("0:00:0")  # the kernel's clock starts with the kernel
     assert any(line.endswith("sandbox/pcam-demo v1 COMPLETE") for line in lines)
     assert read_record(run, StatusRecord).state == "COMPLETE"
 
@@ -111,7 +113,7 @@ def test_a_push_at_a_strange_time_is_waited_for_without_negative_times(sandbox, 
     (run / "push.json").write_text(json.dumps({**record, "pushed": pushed}))
     lines = []
     assert wait_for_kernel(client, run, say=lines.append) == "COMPLETE"
-    assert lines[0].startswith("0:00:00 ")
+    assert "pushed -" not in lines[0]
 
 
 def test_a_new_kernel_that_does_not_show_yet_counts_as_queued(sandbox, push, monkeypatch):
@@ -190,3 +192,11 @@ def test_the_last_traceback_is_found_in_any_log():
     assert find_traceback(parse_log("plain\nlines")) == "plain\nlines"
     assert find_traceback(parse_log(None)) == ""
     assert format_time(3725) == "1:02:05"
+
+
+def test_the_lines_of_a_log_have_the_times_at_which_they_began():
+    pieces = [("a ", 1.5), ("line\nanother\n", 2), ("the ", 3.25), ("last", 4)]
+    entries = [LogEntry("stdout", text, seconds) for text, seconds in pieces]
+    assert split_lines(entries) == [("a line", 1.5), ("another", 2), ("the last", 3.25)]
+    (entry,) = parse_log('[{"data": null, "time": "soon"}]')
+    assert entry == LogEntry("stdout", "", None)

@@ -78,3 +78,14 @@ def test_a_beat_sets_the_time_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("PCAM_PROGRESS", str(path))
     beat()
     assert path.stat().st_mtime > 1e9
+
+
+def test_a_stage_says_now_and_then_how_far_it_is(monkeypatch, capsys):
+    beat("batch", 1, 3)
+    beat("batch", 3, 3)
+    assert capsys.readouterr().out == ""  # it took no 30 s
+    monkeypatch.setenv("PCAM_SECONDS", "0")
+    for done in (1, 2, 3000):
+        beat("fold 0 seed 0 batch", done, 3000)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"fold 0 seed 0 batch {done} of 3,000" for done in ("2", "3,000")]

@@ -220,7 +220,7 @@ def test_two_workers_of_a_page_write_what_the_package_writes_alone(competition, 
         assert np.allclose(one.iloc[:, -1], two.iloc[:, -1], atol=1e-3)
     assert json.loads((out / "run.json").read_text())["not_trained"] == run["not_trained"] == []
     for fold in (0, 1):
-        line = re.compile(rf"^fold {fold} seed {fold} epoch  \d/2 \| loss .* s$", re.M)
+        line = re.compile(rf"^fold {fold} seed {fold} epoch  \d/2  loss .* s$", re.M)
         assert len(line.findall(result.stdout)) == 2
 
 

@@ -61,7 +61,7 @@ def test_a_network_resumes_as_if_it_had_never_stopped(case, cut, tmp_path, capsy
     num_epochs = settings.get("epochs", 4)
     assert f"fold 1 seed 0 resumes after epoch {cut}/{num_epochs}\n" in lines
     assert checkpoint.num_done == cut
-    assert lines.count("| loss ") == len(history) - cut
+    assert lines.count("  loss ") == len(history) - cut
     assert same_weights(whole, again)
     assert resumed.drop(columns=TIMED).equals(history.drop(columns=TIMED))
 
@@ -73,7 +73,7 @@ def test_a_network_that_had_stopped_is_not_trained_further(tmp_path, capsys):
     assert len(history) < STOPPING["epochs"]  # it stopped early
     capsys.readouterr()
     again, resumed = train(STOPPING, CHANCE, Checkpoint(path, "mine"))
-    assert "| loss " not in capsys.readouterr().out
+    assert "  loss " not in capsys.readouterr().out
     assert resumed.drop(columns=TIMED).equals(history.drop(columns=TIMED))
     assert same_weights(whole, again)
 

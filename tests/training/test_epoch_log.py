@@ -36,10 +36,9 @@ def test_an_epoch_is_a_line_and_a_row(log, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and len(lines[0]) == len(lines[1])
     assert lines[0].startswith(
-        "fold 1 seed 0 epoch  1/12 | loss 0.5000 acc 0.7500 auc 0.8000 | val 0.6000 0.7000 "
-        "0.9000 | lr 1.0e-02 "
+        "fold 1 seed 0 epoch  1/12  loss 0.500  auc 0.8000  val_loss 0.600  val_auc 0.9000  "
     )
-    assert lines[1].startswith("fold 1 seed 0 epoch 10/12 |") and "lr 1.0e-03" in lines[1]
+    assert lines[1].startswith("fold 1 seed 0 epoch 10/12  loss ")
     first, second = log.rows
     assert {name: first[name] for name in LOGS} == LOGS
     assert (first["epoch"], second["epoch"]) == (1, 10)

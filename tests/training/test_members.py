@@ -108,7 +108,7 @@ def test_finished_networks_are_loaded_not_trained(finished, output, capsys):
     (output / "folds" / "checkpoint_fold0_seed0.npz").write_bytes(b"left behind")
     ensemble = fit(output)
     lines = capsys.readouterr().out
-    assert lines.count("was finished before, taken from") == 2 and "| loss" not in lines
+    assert lines.count("was finished before, taken from") == 2 and "  loss" not in lines
     for member, first in zip(ensemble.members, finished[1].members, strict=True):
         assert (member.test == first.test).all() and member.place == first.place
         assert member.place.endswith("CPU")
@@ -140,7 +140,7 @@ def test_a_network_without_time_is_not_started(finished, output, monkeypatch, ca
     assert [(m.fold, m.seed) for m in ensemble.members] == [(0, 0)]
     assert ensemble.missing == ["fold 1 seed 1"]
     lines = capsys.readouterr().out
-    assert "fold 1 seed 1 is not started: it takes " in lines and "| loss" not in lines
+    assert "fold 1 seed 1 is not started: it takes " in lines and "  loss" not in lines
     assert ensemble.files == tuple(f"folds/{name}" for name in reversed(FIRST))
 
 

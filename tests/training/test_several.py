@@ -90,7 +90,7 @@ def test_a_repeated_run_trains_nothing_again(finished, capsys):
     run, yielded = finished
     again = list(fit_several(make_methods(), PATCHES, FOLDS, run, make_device(), {}))
     assert [list(parts) for parts in again] == [["wide"], ["wide", "late"], ["wide", "late"]]
-    assert "| loss" not in capsys.readouterr().out
+    assert "  loss" not in capsys.readouterr().out
     for name in ("wide", "late"):
         for member, other in zip(again[-1][name].members, yielded[-1][name].members, strict=True):
             assert (member.test == other.test).all()

@@ -8,10 +8,10 @@ import textwrap
 
 from pcam_kaggle.system.settings import KINDS, Part
 
-from ..arguments import make_parser
-from ..bundle.recipes import compose_settings, list_recipes, read_recipe
-from .measurements import find_gpu_hours
-from .networks import load_networks
+from .arguments import make_parser
+from .bundle.recipes import compose_settings, list_recipes, read_recipe
+from .facts.measurements import find_gpu_hours
+from .facts.networks import load_networks
 
 
 def render_recipes() -> str:

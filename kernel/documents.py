@@ -1,11 +1,11 @@
-"""The parts of the documents that are generated; `python -m kernel.facts.documents` rewrites them.
+"""The parts of the documents that are generated; `python -m kernel.documents` rewrites them.
 
 Each stands between two comments, such as <!-- settings --> and <!-- /settings -->.
 """
 
-from ..folders import ROOT
-from .foundation import render_foundation
-from .measurements import render_all_measurements, render_readme_table
+from .facts.foundation import render_foundation
+from .facts.measurements import render_all_measurements, render_readme_table
+from .folders import ROOT
 from .reference import render_commands, render_networks, render_recipes, render_settings
 
 GENERATED = (  # document, name of the comments, function that renders what is between them

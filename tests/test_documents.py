@@ -5,9 +5,9 @@ import shlex
 
 import pytest
 
+from kernel import documents
 from kernel.arguments import make_parser
-from kernel.facts import documents
-from kernel.facts.documents import GENERATED, replace_part, update_documents
+from kernel.documents import GENERATED, replace_part, update_documents
 from kernel.folders import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / ".github").glob("*.md"))]
@@ -23,7 +23,7 @@ PLACEHOLDERS = {  # what stands in a document: what it is replaced by
 @pytest.mark.parametrize("document, name, render", GENERATED)
 def test_the_documents_show_what_is_generated(document, name, render):
     text = (ROOT / document).read_text("utf-8")
-    remedy = "run python -m kernel.facts.documents"
+    remedy = "run python -m kernel.documents"
     assert replace_part(text, render(), name) == text, remedy
 
 

@@ -1,0 +1,169 @@
+"""The lines of a run: whole ones in a pipe, one live line on a terminal."""
+
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+from conftest import run_python
+
+from kernel.folders import ROOT
+from kernel.live import START_UP
+from kernel.progress import Progress
+
+EPOCH = "{} epoch {:>2}/{}  loss 0.512  auc 0.8000  val_loss 0.498  val_auc {:.4f}  9.1 s"
+KERNEL = """
+import sys, time
+print("2026-11-30 01:08:43.603261: I external/local_xla/cudart_stub.cc:31] Could not find cuda")
+print("network  small, 34,745 parameters")
+print("networks 3, 1 at a time")
+for epoch in (1, 2):
+    print(f"fold 0 seed 0 epoch  {epoch}/2  loss 0.512  val_auc 0.9123  9.1 s")
+print("fold 0 seed 0 out-of-fold AUC 0.9133, epochs 2")
+print("\\x1b[2J batch 1 of 2")
+print("a warning: \\x1b[2J", file=sys.stderr)
+"""
+RUN = """
+from pathlib import Path
+from kernel.home import run_script
+from kernel.terminal import safe_output
+with safe_output():
+    run_script(Path("page.py"), Path("."), Path("."))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a kernel that prints what one prints."""
+    (tmp_path / "page.py").write_text(KERNEL)
+    return tmp_path
+
+
+def run_on_terminal(folder, columns, **environment):
+    """What a run writes to a terminal of so many columns."""
+    pty = pytest.importorskip("pty")
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment}
+    command = [sys.executable, "-c", RUN]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    process = subprocess.Popen(command, cwd=folder, env=environment, **streams)
+    os.close(terminal)
+    written = b""
+    try:
+        while part := os.read(master, 4096):
+            written += part
+    except OSError:  # Linux: the other end is closed
+        pass
+    os.close(master)
+    assert process.wait() == 0
+    return written.decode()
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_terminal_has_one_live_line_that_does_not_wrap(columns, folder):
+    written = run_on_terminal(folder, columns, NO_COLOR="1")
+    drawn = [text for line in written.split("\r\n") for text in line.split("\r")[:-1]]
+    assert all(len(text) < columns for text in drawn)
+    *_, epoch = (text for text in drawn if "epoch" in text)
+    of = "/" if columns == 40 else " of "
+    assert f"1{of}3" in epoch and "val_auc 0.912" in epoch
+    lines = [line.split("\r")[-1].rstrip() for line in written.split("\r\n")]
+    assert sorted(filter(None, lines)) == [
+        r"a warning: \x1b[2J",
+        "fold 0 seed 0 out-of-fold AUC 0.9133, epochs 2",
+        "network  small, 34,745 parameters",
+        "networks 3, 1 at a time",
+    ]
+    assert "\x1b" not in written and lines[-1] == ""  # no color, and the live line is gone
+    assert "[2J batch 1 of 2" in written
+
+
+def test_a_pipe_has_whole_lines(folder):
+    code = f"import os\nos.chdir({str(folder)!r})\n{RUN}"
+    result = run_python(["-c", code], PYTHONPATH=ROOT)
+    lines = result.stdout.splitlines()
+    assert [line.split("  loss")[0] for line in lines] == [
+        "network  small, 34,745 parameters",
+        "networks 3, 1 at a time",
+        "fold 0 seed 0 epoch  1/2",
+        "fold 0 seed 0 epoch  2/2",
+        "fold 0 seed 0 out-of-fold AUC 0.9133, epochs 2",
+        r"\x1b[2J batch 1 of 2",
+    ]
+    assert result.stderr == "a warning: \\x1b[2J\n"
+
+
+def test_a_terminal_that_cannot_go_back_has_whole_lines(folder):
+    lines = run_on_terminal(folder, 80, TERM="dumb").split("\r\n")
+    assert not any("\r" in line for line in lines) and sum("epoch" in line for line in lines) == 3
+
+
+class Clock:
+    """A clock that is set."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_progress_of_networks_one_after_another():
+    clock = Clock()
+    progress = Progress(clock)
+    assert not progress.read("networks 3, 1 at a time")
+    clock.now = 10
+    assert progress.describe(80) == "1 of 3, first epoch, 10 s"
+    assert progress.read(EPOCH.format("fold 0 seed 0", 1, 2, 0.9))
+    assert progress.describe(80) == "1 of 3, fold 0 epoch 1 of 2, val_auc 0.900, 50 s left"
+    clock.now = 20
+    assert progress.describe(40) == "1/3 epoch 1/2 val_auc 0.900 40 s left"
+    assert progress.read("fold 0 seed 0 batch 40 of 80")  # half of the second epoch
+    assert "60 s left" in progress.describe(80)
+    assert progress.read(EPOCH.format("fold 0 seed 0", 2, 2, 0.91))
+    assert progress.read("predicted batch 1 of 2")
+    assert "predicted batch 1 of 2" in progress.describe(80)
+    assert not progress.read("fold 0 seed 0 out-of-fold AUC 0.9133, epochs 2")
+    assert progress.describe(80).startswith("2 of 3, next network")
+
+
+def test_the_progress_of_networks_side_by_side():
+    progress = Progress(Clock())
+    progress.read("networks 2, 2 at a time")
+    progress.read(EPOCH.format("fold 1 seed 1", 1, 4, 0.8))
+    progress.read(EPOCH.format("fold 0 seed 0", 2, 4, 0.9))
+    text = progress.describe(200)
+    assert "fold 0 epoch 2 of 4, val_auc 0.900, fold 1 epoch 1 of 4, val_auc 0.800" in text
+    assert len(progress.describe(40)) < 40
+
+
+def test_the_progress_of_trials_and_of_files():
+    progress = Progress(Clock())
+    assert progress.read("train    decoded 5,120 of 19,171")
+    assert "train    decoded 5,120 of 19,171" in progress.describe(80)
+    assert progress.read("download  0.40 of 6.30 GB, 6 %")
+    progress.read("trials   20, 1 at a time")
+    progress.read(EPOCH.format("trial 3", 1, 4, 0.8))
+    progress.read("trial 3: pruned after epoch 1")
+    assert progress.describe(80).startswith("2 of 20, ")
+
+
+@pytest.mark.parametrize(
+    "line, is_start_up",
+    [
+        ("2026-11-30 01:08:43.603261: I xla/cudart_stub.cc:31] Could not find cuda", True),
+        ("2026-11-30 01:08:43.6: I tensorflow/core/util/port.cc:153] oneDNN custom", True),
+        ("To enable the following instructions: AVX2 FMA, in other operations, rebuild", True),
+        ("WARNING: All log messages before absl::InitializeLog() is called are written", True),
+        ("E0000 00:00:1731.1 37 cuda_dnn.cc:8310] Unable to register cuDNN factory", True),
+        ("I0000 00:00:1731.1 37 gpu_device.cc:2022] Created device /job:localhost", True),
+        ("2026-11-30 01:10:26.0: E xla/cuda_platform.cc:51] failed call to cuInit: E", True),
+        ("E0000 00:00:1731.1 37 gpu_device.cc:99] CUDA_ERROR_OUT_OF_MEMORY", False),
+        ("2026-11-30 01:10:26.0: F tensorflow/core/tensor.cc:9] Check failed", False),
+        ("I think: this is no log line", False),
+    ],
+)
+def test_start_up_lines_are_dropped_and_errors_are_not(line, is_start_up):
+    assert bool(START_UP.match(line)) == is_start_up
