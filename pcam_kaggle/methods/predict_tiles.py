@@ -11,7 +11,8 @@ from PIL import Image, TiffImagePlugin
 from tqdm import tqdm
 
 from ..analysis.heat_map import plot_heat_map
-from ..analysis.patches import BLACK_UP_TO, GLASS_FROM, NEAR_EMPTY_TISSUE, shrink_patches
+from ..analysis.patches import BLACK_UP_TO, NEAR_EMPTY_TISSUE
+from ..analysis.tissue import find_tissue
 from ..data.tiles import (
     CENTER,
     DESCRIPTION,
@@ -97,7 +98,7 @@ def add_rows(
             if num_done >= len(places):
                 continue
             tiles = cut_block(tiled, rows, columns)
-            has_tissue = find_tissue(tiles)
+            has_tissue = choose_tiles(tiles)
             mean, spread = np.full((2, len(tiles)), np.nan)
             if has_tissue.any():
                 networks = networks or load_networks(request, total, say)
@@ -115,10 +116,8 @@ def add_rows(
     return num_glass
 
 
-def find_tissue(tiles: np.ndarray) -> np.ndarray:
+def choose_tiles(tiles: np.ndarray) -> np.ndarray:
     """Which tiles show tissue in their center and are neither black nor near-empty.
-
-    The measures are those of an exploration.
 
     Args:
         tiles: uint8 array (n, 96, 96, 3).
@@ -126,16 +125,13 @@ def find_tissue(tiles: np.ndarray) -> np.ndarray:
     Returns:
         bool array (n,).
     """
-    found = tiles.reshape(len(tiles), -1).min(axis=1) < GLASS_FROM  # spares most of the glass
-    small = shrink_patches(tiles[found])
-    tissue = small.min(axis=3) < GLASS_FROM
+    tissue = find_tissue(tiles)
     center = slice(11, 21)  # of 32, pixels 33 to 62: the means that lie within the center
-    found[found] = (
+    return (
         tissue[:, center, center].any(axis=(1, 2))
         & (tissue.mean(axis=(1, 2)) >= NEAR_EMPTY_TISSUE)
-        & (small.max(axis=(1, 2, 3)) > BLACK_UP_TO)
+        & (tiles.max(axis=(1, 2, 3)) > BLACK_UP_TO)
     )
-    return found
 
 
 def shrink_image(tiled: TiledImage) -> np.ndarray:
