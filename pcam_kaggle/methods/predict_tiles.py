@@ -26,6 +26,7 @@ from ..system.files import hash_file, write_beside
 from .predict_files import (
     Request,
     answer_request,
+    append_rows,
     average,
     check_new,
     finish_rows,
@@ -88,7 +89,7 @@ def add_rows(
     num_columns = tiled.grid[1]
     total, num_glass, networks = tiled.grid[0] * num_columns, 0, None
     with (
-        open(part, "a", newline="", encoding="utf-8") as file,
+        append_rows(part) as file,
         tqdm(total=total, initial=start, unit="tile", disable=None) as bar,
     ):
         writer = csv.writer(file, lineterminator="\n")
