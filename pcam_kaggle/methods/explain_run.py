@@ -126,3 +126,9 @@ def plot_worst(oof: pd.DataFrame, path: Path, note: str) -> None:
     with draw_figure(path, title, 1.2 + 1.95 * len(rows), note) as figure:
         if rows:
             outline_centers(draw_patches(figure, rows))
+
+
+def find_crop(facts: dict) -> int:
+    """The side of the center that a network sees."""
+    settings = facts["settings"]
+    return settings.get(f"{facts.get('member')}.crop_size") or settings.get("crop_size", 96)
