@@ -1,8 +1,10 @@
 """Patches in files, explained by the networks that a run kept."""
 
 import argparse
+import os
 from pathlib import Path
 
+from pcam_kaggle.data.patch_files import printable
 from pcam_kaggle.system.files import short_hash
 
 from .locks import locked
@@ -28,11 +30,11 @@ def explain(args: argparse.Namespace, runs: Path) -> None:
         "out": str(out.absolute()),
         "name": run.name,
     }
-    with locked(runs, f"explain-{short_hash(str(out.absolute()))}"):
+    with locked(runs, f"explain-{short_hash(os.fsencode(out.absolute()))}"):
         answer = ask_program(request, PROGRAM)
     if "error" in answer:
         raise ValueError(answer["error"])
     print(f"patches   {answer['rows']:,}")
     print(f"networks  {len(request['networks'])} from {run}")
-    print(f"picture   {out / 'explained.png'}, research use only")
-    print(f"maps      {out}: explained.csv and a TIFF of each, 0 to 1")
+    print(f"picture   {printable(out / 'explained.png')}, research use only")
+    print(f"maps      {printable(out)}: explained.csv and a TIFF of each, 0 to 1")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pcam_kaggle.data.patch_files import printable
 from pcam_kaggle.data.tiles import HIGHEST_MPP, LOWEST_MPP, is_large, name_maps
 from pcam_kaggle.inference.kept_runs import find_maps, find_networks
 from pcam_kaggle.system.files import short_hash
@@ -37,8 +38,8 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
         ValueError: the run has no networks or damaged ones, some files are no patches, or
             nothing can be predicted.
     """
-    is_tiled = args.mpp is not None or is_large(args.source)
     check_scale(args.source, args.mpp)
+    is_tiled = args.mpp is not None or is_large(args.source)
     folder = Path(args.name)
     if folder.is_dir() and not (folder / "run.json").is_file():
         raise ValueError(
@@ -48,7 +49,7 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
     run = find_folder(args.name, runs)
     out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
     request = make_request(run, args.source, out, args.tta)
-    with locked(runs, f"predict-{short_hash(str(out.absolute()))}"):
+    with locked(runs, f"predict-{short_hash(os.fsencode(out.absolute()))}"):
         if is_tiled:
             answer = ask_program({**request, "mpp": args.mpp}, TILES_PROGRAM)
         else:
@@ -60,16 +61,16 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
     else:
         print(f"patches   {answer['rows']:,}")
     print(f"networks  {len(request['networks'])} from {run}")
-    print(f"results   {out}")
+    print(f"results   {printable(out)}")
     if is_tiled and answer["failed"] == answer["rows"]:
         raise ValueError(
-            f"{args.source} is all glass. Expected: tissue in the center of a tile, and in 5 % of "
-            f"the tile. Received: {answer['rows']:,} tiles without. They have no probability"
+            f"{printable(args.source)} is all glass. Expected: tissue in the center of a tile, and "
+            f"in 5 % of it. Received: {answer['rows']:,} tiles without. They have no probability"
         )
     if answer["failed"] and not is_tiled:
         raise ValueError(
             f"{answer['failed']:,} of {answer['rows']:,} files are not patches of 96x96 pixels. "
-            f"Their rows in {out} have no probability"
+            f"Their rows in {printable(out)} have no probability"
         )
 
 
@@ -87,7 +88,8 @@ def check_scale(source: Path, mpp: float | None) -> None:
         )
     if not source.is_file() or source.suffix.lower() == ".csv":
         raise ValueError(
-            f"--mpp: expected one TIFF, PNG or JPEG. Received: {source}. Try: one image at a time"
+            f"--mpp: expected one TIFF, PNG or JPEG. Received: {printable(source)}. Try: one image "
+            "at a time"
         )
 
 
@@ -95,7 +97,7 @@ def print_tiles(answer: dict, out: Path) -> None:
     """Print what became of an image, and what it is not."""
     print(f"tiles     {answer['rows']:,}, {answer['failed']:,} of them glass: not predicted")
     for name, path in zip(("map", "picture"), name_maps(out)):
-        print(f"{name:8}  {path}")
+        print(f"{name:8}  {printable(path)}")
     print("use       research only: no diagnosis of a slide (.github/kaggler.md, Predict)")
 
 

@@ -20,7 +20,7 @@ from .records import PushRecord, read_record, read_result, read_status
 from .runs import find_folder
 
 SETTING = "networks"
-OF_TOKENS = {"explain": "explain_tokens"}  # a recipe, and the one for frozen transformers
+OF_TOKENS = {"explain": "explain_tokens"}  # a recipe, and the one for transformers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Source:
         push: PushRecord, or None for a run made at home.
         kept: KeptRun, checked; None where its networks are not here.
         frozen: the frozen models that its heads need, as the setting `weights` names them.
-        is_frozen: whether it has heads only.
+        has_tokens: whether all its networks are transformers, or heads on frozen ones.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class Source:
     push: PushRecord | None
     kept: KeptRun | None
     frozen: tuple
-    is_frozen: bool
+    has_tokens: bool
 
     @property
     def files(self) -> list[Path]:
@@ -86,7 +86,7 @@ def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[s
         if source.kept and "labels=hard" in words:
             refuse_ranks(source.kept, "hard")
     rest = [word for word in words if not word.startswith(start)]
-    if all(source.is_frozen for source in sources):
+    if all(source.has_tokens for source in sources):
         recipe = OF_TOKENS.get(recipe, recipe)
     frozen = sorted({weights for source in sources for weights in source.frozen})
     takes_weights = "weights" in name_settings(read_recipe(recipe).parts)
@@ -117,9 +117,9 @@ def read_source(folder: Path) -> Source:
         )
     kept = check_kept(folder, record) if has_result else None
     name = record["recipe"] or (push.recipe if push else "")
-    frozen, is_frozen = find_frozen(name, record["settings"] or (push and push.settings))
+    frozen, has_tokens = find_frozen(name, record["settings"] or (push and push.settings))
     build_id = record.get("build_id") or push.build_id
-    return Source(folder, build_id, push, kept, frozen, is_frozen)
+    return Source(folder, build_id, push, kept, frozen, has_tokens)
 
 
 def check_kept(folder: Path, record: dict) -> KeptRun | None:
@@ -145,21 +145,22 @@ def check_kept(folder: Path, record: dict) -> KeptRun | None:
 
 
 def find_frozen(name: str, settings: dict | None) -> tuple[tuple, bool]:
-    """The frozen models that the heads of a run need, and whether it has heads only."""
+    """The frozen models that the heads of a run need, and whether all networks are transformers."""
     try:
         recipe = read_recipe(name)
         settings = compose_settings(recipe, settings).flat()
     except ValueError:  # of an earlier version: the page finds out
         return (), False
     parts, members = name_settings(recipe.parts), settings.get("members")
-    names = [
-        settings[full]
+    kinds = {
+        full: recipe.parts[part]
         for full, (part, field) in parts.items()
         if field.name == "weights"
-        and recipe.parts[part] is TransformerSettings
+        and issubclass(recipe.parts[part], TransformerSettings)
         and (members is None or part in members)
-    ]
-    return tuple(names), bool(names) and len(list_networks(recipe, settings)) == len(names)
+    }
+    frozen = [settings[full] for full, kind in kinds.items() if kind is TransformerSettings]
+    return tuple(frozen), bool(kinds) and len(list_networks(recipe, settings)) == len(kinds)
 
 
 def point_at(sources: list[Source]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -18,6 +19,10 @@ from kernel.records import read_result
 from pcam_kaggle.inference.kept_runs import find_networks
 
 FOLDS = ("fold0_seed0", "fold1_seed1")
+# A line break, a control character, a byte that is no UTF-8: where names may have them.
+ODD, SHOWN = "image", "image"
+if sys.platform == "linux":
+    ODD, SHOWN = os.fsdecode(b"im\nage\x1b\xff"), r"im\nage\x1b\udcff"
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +92,24 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, capf
 
 def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
     """All of it glass here, so that no network is read."""
-    image = tmp_path / "image.png"
+    image, shown = tmp_path / f"{ODD}.png", f"{tmp_path}{os.sep}{SHOWN}.png"
     Image.new("RGB", (200, 96), "white").save(image)
+    content = image.read_bytes()
+    image.write_bytes(content[:20])
+    assert build.main(["predict", str(run), str(image)]) == 1
+    error = capfd.readouterr().err
+    assert f"build.py: error: {shown} cannot be read. Expected: a whole TIFF" in error
+    assert ". Received: Truncated File Read. Try: " in error and error.count("\n") == 1
+    assert not list(run.glob("predictions*"))
+    image.write_bytes(content)
     assert build.main(["predict", str(run), str(image)]) == 1
     text, errors = capfd.readouterr()
-    out = run / "predictions-image.csv"
+    out = run / f"predictions-{ODD}.csv"
     assert "tiles     21, 21 of them glass: not predicted\n" in text
-    assert f"picture   {run / 'predictions-image-map.png'}\nuse       research only" in text
+    assert f"predictions-{SHOWN}-map.png\nuse       research only" in text
     assert len(out.read_text("utf-8").splitlines()) == 22
-    assert f"{image} has no scale: PCam's is assumed, 0.97 micrometers per pixel" in errors
-    assert f"build.py: error: {image} is all glass. Expected: tissue" in errors
+    assert f"{shown} has no scale: PCam's is assumed, 0.97 micrometers per pixel" in errors
+    assert f"build.py: error: {shown} is all glass. Expected: tissue" in errors
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def split_network(network: keras.Model) -> tuple:
 
 def is_map(tensor: object) -> bool:
     """Whether a layer takes one tensor of maps (b, h, w, c)."""
-    return not isinstance(tensor, list) and tensor.ndim == 4
+    return getattr(tensor, "ndim", 0) == 4
 
 
 def differentiate(function: Callable, values: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ from matplotlib.cm import ScalarMappable
 from scipy.ndimage import binary_opening
 
 from .patch_grids import CENTER, draw_patches, make_rows, outline_centers
-from .patches import GLASS_FROM, shrink_patches
 from .shown import choose_shown
 from .style import draw_figure
+from .tissue import STEP, find_tissue
 
 COLORS_OF_HEAT = "viridis"
 SHOWN_PER_KIND = 2  # patches of each kind, each beside its map
 LONGEST_NAME = 12  # characters that fit below a patch, beside its probability
+USE = "research use only, not for diagnosis"
 
 
 def plot_maps(found: list, path: Path, note: str) -> None:
@@ -66,7 +67,7 @@ def draw_pairs(rows: list, path: Path, title: str, note: str) -> None:
         rows: as `draw_patches` takes them, each patch before its map.
         path, title, note: as `draw_figure` takes them.
     """
-    with draw_figure(path, title, 1.6 + 1.95 * len(rows), note) as figure:
+    with draw_figure(path, title, 1.6 + 1.95 * len(rows), f"{note}; {USE}") as figure:
         grid = draw_patches(figure, rows)
         outline_centers(grid[:, 1::2])
         bar = {"orientation": "horizontal", "shrink": 0.6, "aspect": 40}
@@ -82,10 +83,8 @@ def color_map(patch: np.ndarray, heat: np.ndarray) -> np.ndarray:
         heat: float array (96, 96), 0 to 1.
     """
     colors = matplotlib.colormaps[COLORS_OF_HEAT](heat, bytes=True)[..., :3]
-    small = shrink_patches(patch[None])[0]
-    step = len(patch) // len(small)
-    is_glass = binary_opening(small.min(axis=2) >= GLASS_FROM, np.ones((3, 3)))  # no specks
-    is_glass = is_glass.repeat(step, axis=0).repeat(step, axis=1)
+    is_glass = binary_opening(~find_tissue(patch[None])[0], np.ones((3, 3)))  # no specks
+    is_glass = is_glass.repeat(STEP, axis=0).repeat(STEP, axis=1)
     return np.where(is_glass[..., None], np.uint8(255), colors)
 
 

@@ -28,7 +28,7 @@ def draw_patches(figure: Figure, rows: list) -> np.ndarray:
         for axes, (patch, caption) in zip(line, patches):
             axes.imshow(patch, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(caption, fontsize=9)
+            axes.set_xlabel(caption, fontsize=9, parse_math=False)
             axes.spines[:].set(visible=True, color="0.8")
     return grid
 

@@ -42,7 +42,7 @@ def draw_figure(path: Path, title: str, height: float, note: str = "") -> Iterat
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        place = {"x": 0.0125, "ha": "left"}
+        place = {"x": 0.0125, "ha": "left", "parse_math": False}
         figure.suptitle(textwrap.fill(title, 52), fontsize=13, weight="bold", **place)
         if note:
             figure.supxlabel(textwrap.fill(note, 84), fontsize=9, color="0.35", **place)

@@ -41,6 +41,11 @@ class PatchFiles:
         return digest.hexdigest()
 
 
+def printable(text: object) -> str:
+    """A name or a message on one line, with escapes for what a terminal would not print."""
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in str(text))
+
+
 def list_patches(source: Path, say: Callable = print) -> PatchFiles:
     """List the patches of a folder, in the order of their names, of one file, or of a CSV.
 

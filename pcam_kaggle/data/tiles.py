@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from .decode import IMAGE_SHAPE
-from .patch_files import FORMATS, PNG_BITS, describe_image
+from .patch_files import FORMATS, PNG_BITS, describe_image, printable
 
 PCAM_MPP = 0.97  # micrometers per pixel; a quarter of 0.243; its other scanner has 0.226
 SAME_SCALE = 0.07  # a relative difference that is left as it is: that of the two scanners
@@ -50,23 +51,50 @@ class TiledImage:
 
 
 def is_large(path: Path) -> bool:
-    """Whether a path is an image of another size than a patch."""
-    try:
-        with open_image(path) as image:
-            return image.size != IMAGE_SHAPE[:2]
-    except Exception:  # Pillow raises errors of any kind for damaged files
+    """Whether a path is one image of another size than a patch.
+
+    Raises:
+        ValueError: it is a file, no CSV, and no image that Pillow can open.
+    """
+    if not path.is_file() or path.suffix.lower() == ".csv":
         return False
+    with open_image(path) as image:
+        return image.size != IMAGE_SHAPE[:2]
 
 
 @contextlib.contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image of any size without decoding it; Pillow's own limit is 179 million pixels."""
+    """Open an image of any size without decoding it; Pillow's own limit is 179 million pixels.
+
+    Raises:
+        ValueError: as `name_file`.
+    """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with name_file(path):
+            image = Image.open(path, formats=FORMATS)
+        with image:
             yield image
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextlib.contextmanager
+def name_file(path: Path) -> Iterator[None]:
+    """Name the file in Pillow's errors, which are of any kind for damaged files; drop its warnings.
+
+    Raises:
+        ValueError: says what Pillow said.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except Exception as error:
+        raise ValueError(
+            f"{printable(path)} cannot be read. Expected: a whole TIFF, PNG or JPEG, RGB with 8 "
+            f"bits per channel. Received: {str(error) or type(error).__name__}. Try: another copy "
+            "of it, or export it again"
+        ) from error
 
 
 def load_tiled(path: Path, mpp: float | None = None, say: Callable = print) -> TiledImage:
@@ -81,15 +109,11 @@ def load_tiled(path: Path, mpp: float | None = None, say: Callable = print) -> T
         ValueError: it is not RGB of 8 bits per channel, too large, smaller than a patch at
             PCam's scale, or damaged.
     """
-    try:
-        with open_image(path) as image:
-            check_image(path, image)
+    with open_image(path) as image:
+        check_image(path, image)
+        with name_file(path):
             found = read_mpp(image)
             image.load()
-    except (OSError, SyntaxError) as error:
-        raise ValueError(
-            f"{path} cannot be decoded. Expected: a whole TIFF, PNG or JPEG. Received: {error}"
-        ) from error
     if found and mpp and not is_close(found, mpp):
         say(f"{path} says {found:.3g} micrometers per pixel; --mpp {mpp:g} is used")
     is_assumed = not (mpp or found)
@@ -127,7 +151,7 @@ def check_image(path: Path, image: Image.Image) -> None:
             f"pixels. Received: {image.width:,}x{image.height:,}. "
             "Try: parts of it, or a lower resolution"
         )
-    with open(path, "rb") as file:
+    with name_file(path), open(path, "rb") as file:
         found = describe_image(image, file.read(PNG_BITS + 1)).partition(" ")[2]
     if found not in ("RGB, bits per channel 8", "RGBA, bits per channel 8"):
         raise ValueError(

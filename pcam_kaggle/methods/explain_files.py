@@ -21,7 +21,7 @@ from .explain_pixels import explain_pixels
 from .predict_files import answer_request
 
 MAX_PATCHES = 60  # in a picture, whose height is 60 cm then
-NOTE = "research use only, not for diagnosis; p: predicted probability of tumor, of one view"
+NOTE = "p: predicted probability of tumor, of one view"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def list_paths(sources: list, say: Callable) -> list:
         received = f"{twice[0]} twice" if twice else f"{len(paths):,}"
         raise ValueError(
             f"expected up to {MAX_PATCHES} patches of different names. Received: {received}. "
-            "Try: several calls"
+            "Try: each path once, or several calls"
         )
     return paths
 
@@ -105,7 +105,7 @@ def decode(path: Path) -> np.ndarray:
     except Exception as error:  # Pillow raises errors of any kind for damaged files
         raise ValueError(
             f"{path} is not a patch. Expected: 96x96 pixels, RGB of 8 bits. Received: "
-            f"{error or type(error).__name__}. Try: python build.py predict, for larger images"
+            f"{str(error) or type(error).__name__}. Try: build.py predict, for larger images"
         ) from error
 
 
@@ -123,12 +123,11 @@ def explain_patches(request: Request, pixels: np.ndarray, say: Callable) -> tupl
     predictions, members, draws = [], [], []
     for path in request.networks:
         network, facts = load_network(Path(path), request.fingerprint)
-        explain = explain_frozen if facts["backbone"] else explain_pixels
-        answers = explain(network, facts, pixels)
+        answers = explain_pixels(network, facts, pixels) or explain_frozen(network, facts, pixels)
         if answers is None:
             raise ValueError(
-                f"{path} cannot be explained. Expected: a network with feature maps, or a head on "
-                "a frozen transformer. Received: a vision transformer that was tuned"
+                f"{path} cannot be explained. Expected: a network with feature maps or tokens. "
+                f"Received: {network.name}"
             )
         predictions.append(answers[0])
         members.append(facts.get("member", ""))

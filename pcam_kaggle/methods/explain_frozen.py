@@ -1,18 +1,21 @@
-"""Grad-CAM of a kept head on a frozen transformer."""
+"""Grad-CAM of a kept transformer: of a head on a frozen one, or of one that was tuned."""
 
 import functools
 from collections.abc import Callable
 
 import keras
 import numpy as np
+from keras import ops
 
 from ..inference.load_frozen import load_frozen
+from ..inference.views import predict_views
+from .explain_run import find_crop
 from .features import average_features
 from .token_maps import compute_token_maps, differentiate_head
 
 
 def make_explainer(weights: str = "none", say: Callable = print) -> Callable:
-    """Make a function like `explain_pixels` for heads, which loads their transformer once.
+    """Make a function like `explain_pixels` for transformers, which loads a frozen one once.
 
     Args:
         weights, say: as for `load_frozen`.
@@ -21,7 +24,7 @@ def make_explainer(weights: str = "none", say: Callable = print) -> Callable:
 
     def explain(head: keras.Model, facts: dict, pixels: np.ndarray) -> tuple | None:
         if not facts["backbone"]:
-            return None
+            return explain_tuned(head, facts, pixels)
         key = repr(facts["backbone"])
         if key not in loaded:
             backbone = load_frozen(facts, say, weights)
@@ -34,3 +37,16 @@ def make_explainer(weights: str = "none", say: Callable = print) -> Callable:
         return predictions, draw
 
     return explain
+
+
+def explain_tuned(network: keras.Model, facts: dict, pixels: np.ndarray) -> tuple | None:
+    """Like `explain_pixels`, for a transformer that was trained; None for a network without tokens.
+
+    Its last layer takes the class token and the mean of the patches' tokens, as a head does.
+    """
+    if not any(op.output.ndim == 3 for op in network.operations):
+        return None
+    predictions, _ = predict_views(network, pixels)
+    slopes = ops.convert_to_numpy(network.layers[-1].kernel).T.repeat(len(pixels), axis=0)
+    crop = {"crop_size": find_crop(facts)}
+    return predictions, functools.partial(compute_token_maps, network, slopes, pixels, **crop)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..analysis.gradcam import compute_maps, is_map
 from ..inference.views import predict_views
+from .explain_run import find_crop
 
 
 def explain_pixels(network: keras.Model, facts: dict, pixels: np.ndarray) -> tuple | None:
@@ -19,8 +20,7 @@ def explain_pixels(network: keras.Model, facts: dict, pixels: np.ndarray) -> tup
 
     Returns:
         The probabilities, float32 (n,), and a function of probabilities that returns the maps of
-        what supports them, float16 (n, 96, 96); None for a network without feature maps: a head
-        on features, or a vision transformer.
+        what supports them, float16 (n, 96, 96); None for a network without feature maps.
     """
     if not has_maps(network):
         return None
@@ -33,9 +33,3 @@ def has_maps(network: keras.Model) -> bool:
     """Whether a layer of the network turns feature maps into numbers."""
     pairs = ((layer.input, layer.output) for layer in network.layers)
     return any(is_map(before) and after.ndim == 2 for before, after in pairs if before is not after)
-
-
-def find_crop(facts: dict) -> int:
-    """The side of the center that a network sees."""
-    settings = facts["settings"]
-    return settings.get(f"{facts.get('member')}.crop_size") or settings.get("crop_size", 96)

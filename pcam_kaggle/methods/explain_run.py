@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..analysis.map_pictures import plot_maps
+from ..analysis.map_pictures import USE, plot_maps
 from ..analysis.patch_grids import draw_patches, make_rows, outline_centers
 from ..analysis.shown import choose_shown
 from ..analysis.style import draw_figure
@@ -54,13 +54,13 @@ def explain_run(source: KeptRun, run: Run, explain: Callable) -> None:
     if not found:
         raise ValueError(
             f"networks: run {source.build_id} has no network that this recipe explains. Expected: "
-            "networks with feature maps for explain, heads on a frozen transformer for "
-            "explain_tokens. Received: others"
+            "networks with feature maps for explain, transformers for explain_tokens. Received: "
+            "others"
         )
     run.clock.end("explain", len(found))
-    note = f"{source.record['recipe']}, build {source.build_id}; research use only"
+    note = f"{source.record['recipe']}, build {source.build_id}"
     plot_maps(found, run.output / "gradcam.png", f"{note}; of one view and one network")
-    plot_worst(oof, run.output / "errors.png", note)
+    plot_worst(oof, run.output / "errors.png", f"{note}; {USE}")
     write_table(run.output / "explained.csv", pd.concat(explained, ignore_index=True))
     with write_beside(run.output / "maps.npz") as partial, open(partial, "wb") as file:
         np.savez_compressed(file, id=[row[0] for row in found], map=np.concatenate(maps))
@@ -126,3 +126,9 @@ def plot_worst(oof: pd.DataFrame, path: Path, note: str) -> None:
     with draw_figure(path, title, 1.2 + 1.95 * len(rows), note) as figure:
         if rows:
             outline_centers(draw_patches(figure, rows))
+
+
+def find_crop(facts: dict) -> int:
+    """The side of the center that a network sees."""
+    settings = facts["settings"]
+    return settings.get(f"{facts.get('member')}.crop_size") or settings.get("crop_size", 96)

@@ -4,29 +4,32 @@ Reads a request as one line of JSON from its input, and ends when its input ends
 of its output is JSON, too: the number of rows and of failed ones, or an error.
 """
 
+import contextlib
 import csv
 import dataclasses
-import functools
 import json
 import logging
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import keras
 import numpy as np
+from PIL import Image
 
 from ..data.decode import IMAGE_SHAPE
-from ..data.patch_files import PatchFiles, decode_ahead, list_patches
+from ..data.patch_files import PatchFiles, decode_ahead, list_patches, printable
 from ..inference.kept_average import average_kept, map_kept
 from ..inference.load_frozen import load_frozen
 from ..inference.load_network import load_network
 from ..inference.views import NUM_VIEWS, add_views
 from ..system.device import choose_jit_compile
-from ..system.files import write_beside
+from ..system.files import DISK_FULL, write_beside
 from ..system.progress import beat
 from .features import average_features
 
@@ -58,16 +61,22 @@ class Request:
 def answer_request(request_class: type, predict: Callable) -> None:
     """Answer the request on the standard input by `predict_files` or a function like it."""
     logging.getLogger("tensorflow").setLevel("ERROR")  # not its advice on retracing
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # sizes are checked first
     request = request_class(**json.loads(sys.stdin.readline()))
     threading.Thread(target=end_with_input, daemon=True).start()
     try:
-        num_rows, num_failed = predict(request, functools.partial(print, file=sys.stderr))
+        num_rows, num_failed = predict(request, say_aside)
         answer = {"rows": num_rows, "failed": num_failed}
     except (ValueError, OSError, ImportError) as error:
-        answer = {"error": str(error)}
+        answer = {"error": printable(error)}
     except KeyboardInterrupt:
         answer = {"error": "interrupted; repeat the command to continue"}
     print(json.dumps(answer), flush=True)
+
+
+def say_aside(line: str) -> None:
+    """Print a line that is not the answer."""
+    print(printable(line), file=sys.stderr)
 
 
 def end_with_input() -> None:
@@ -90,8 +99,8 @@ def predict_files(request: Request, say: Callable = print) -> tuple:
         The number of rows, and of those without a probability: files that cannot be decoded.
 
     Raises:
-        ValueError: a network is damaged or of another run, there is nothing to predict, or the
-            finished rows are of another run or of other files.
+        ValueError: a network is damaged or of another run, there is nothing to predict, none of the
+            files is a patch, or the finished rows are of another run or of other files.
         OSError: a file cannot be written.
     """
     files, out = list_patches(Path(request.source), say), Path(request.out)
@@ -103,6 +112,12 @@ def predict_files(request: Request, say: Callable = print) -> tuple:
         say(f"{num_done:,} of {len(files.names):,} patches were finished before")
     if num_done < len(files.names):
         num_failed += add_rows(part, files, num_done, request, say)
+    if num_failed == len(files.names):
+        part.unlink()
+        raise ValueError(
+            f"{request.source} has no patch. Expected: 96x96 pixels, RGB of 8 bits per channel. "
+            f"Received: {num_failed:,} that are not, see above"
+        )
     finish_rows(part, out)
     return len(files.names), num_failed
 
@@ -111,7 +126,7 @@ def add_rows(part: Path, files: PatchFiles, start: int, request: Request, say: C
     """Predict the patches from `start` on and add their rows; return the number of failed ones."""
     predict_batch, batch_size, members = load_networks(request, len(files.names), say)
     num_failed = 0
-    with open(part, "a", newline="", encoding="utf-8") as file:
+    with append_rows(part) as file:
         writer = csv.writer(file, lineterminator="\n")
         for first, pixels, problems in decode_ahead(files, start):
             predictions = predict_chunk(predict_batch, pixels, batch_size)
@@ -163,6 +178,26 @@ def resume_rows(part: Path, state: dict, columns: list) -> tuple:
                 end += len(line)
         file.truncate(end)
     return num_rows, num_failed
+
+
+@contextlib.contextmanager
+def append_rows(part: Path) -> Iterator[TextIO]:
+    """Open a file to which rows are added.
+
+    Raises:
+        OSError: the disk is full. The rows so far are kept.
+    """
+    try:
+        with open(part, "a", newline="", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        text = (
+            f"cannot write {part}; finished rows are kept. Received: {error.strerror}. "
+            "Try: free up disk space and repeat the command"
+        )
+        raise OSError(error.errno, text) from error
 
 
 def check_new(path: Path) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 from PIL import Image, TiffImagePlugin
 
 from ..analysis.heat_map import plot_heat_map
-from ..analysis.patches import BLACK_UP_TO, GLASS_FROM, NEAR_EMPTY_TISSUE, shrink_patches
+from ..analysis.patches import BLACK_UP_TO, NEAR_EMPTY_TISSUE
+from ..analysis.tissue import find_tissue
 from ..data.tiles import (
     CENTER,
     DESCRIPTION,
@@ -25,6 +26,7 @@ from ..system.progress import beat
 from .predict_files import (
     Request,
     answer_request,
+    append_rows,
     average,
     check_new,
     finish_rows,
@@ -86,7 +88,7 @@ def add_rows(
     """Predict the tiles from `start` on and add their rows; return the number of glass ones."""
     num_columns = tiled.grid[1]
     total, num_glass, networks = tiled.grid[0] * num_columns, 0, None
-    with open(part, "a", newline="", encoding="utf-8") as file:
+    with append_rows(part) as file:
         writer = csv.writer(file, lineterminator="\n")
         for rows, columns in list_blocks(tiled.grid):
             places = [(row, column) for row in rows for column in columns]
@@ -94,7 +96,7 @@ def add_rows(
             if num_done >= len(places):
                 continue
             tiles = cut_block(tiled, rows, columns)
-            has_tissue = find_tissue(tiles)
+            has_tissue = choose_tiles(tiles)
             mean, spread = np.full((2, len(tiles)), np.nan)
             if has_tissue.any():
                 networks = networks or load_networks(request, total, say)
@@ -113,10 +115,8 @@ def add_rows(
     return num_glass
 
 
-def find_tissue(tiles: np.ndarray) -> np.ndarray:
+def choose_tiles(tiles: np.ndarray) -> np.ndarray:
     """Which tiles show tissue in their center and are neither black nor near-empty.
-
-    The measures are those of an exploration.
 
     Args:
         tiles: uint8 array (n, 96, 96, 3).
@@ -124,16 +124,13 @@ def find_tissue(tiles: np.ndarray) -> np.ndarray:
     Returns:
         bool array (n,).
     """
-    found = tiles.reshape(len(tiles), -1).min(axis=1) < GLASS_FROM  # spares most of the glass
-    small = shrink_patches(tiles[found])
-    tissue = small.min(axis=3) < GLASS_FROM
+    tissue = find_tissue(tiles)
     center = slice(11, 21)  # of 32, pixels 33 to 62: the means that lie within the center
-    found[found] = (
+    return (
         tissue[:, center, center].any(axis=(1, 2))
         & (tissue.mean(axis=(1, 2)) >= NEAR_EMPTY_TISSUE)
-        & (small.max(axis=(1, 2, 3)) > BLACK_UP_TO)
+        & (tiles.max(axis=(1, 2, 3)) > BLACK_UP_TO)
     )
-    return found
 
 
 def shrink_image(tiled: TiledImage) -> np.ndarray:

@@ -48,7 +48,7 @@ def compute_token_maps(
     """Compute the map of each patch: which of its tokens the prediction depends on.
 
     Args:
-        backbone: keras.Model, as `load_backbone` returns it.
+        backbone: keras.Model, `load_backbone`'s or `build_vit`'s.
         slopes: float array (n, dim), as `differentiate_head` returns it.
         images: uint8 array (n, 96, 96, 3).
         predictions: float array (n,), of the head.
@@ -59,7 +59,7 @@ def compute_token_maps(
     """
     tokens = [op.output for op in backbone.operations if op.output.ndim == 3][-1]
     tokens = ops.convert_to_numpy(keras.Model(backbone.inputs[0], tokens)(images))
-    side = int(np.sqrt(tokens.shape[1] - 1))  # after the class and register tokens
+    side = int(np.sqrt(tokens.shape[1]))  # after class and register tokens
     patches = tokens[:, -(side**2) :].reshape(len(images), side, side, -1)
     of_mean = slopes[:, None, None, -patches.shape[-1] :]
     return weigh_maps(patches, of_mean, predictions, crop_size)

@@ -2,8 +2,8 @@
 
 The networks of one finished run, attached as input, explain patches that they were not trained on:
 of each fold the surest hits and the worst errors. A map shows on which parts of a patch the
-prediction depends. For networks that were trained on pixels; the page of explain_tokens does the
-same for heads on a frozen transformer.
+prediction depends. For networks with feature maps; the page of explain_tokens does the same for
+transformers.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Grad-CAM maps and the worst errors of heads on tokens.
+"""Grad-CAM maps and the worst errors of transformers.
 
-The heads of one finished run, attached as input, explain patches that they were not trained on: of
-each fold the surest hits and the worst errors. A map shows on which tokens of a patch the
-prediction depends. It needs the weights of the transformer, attached or from the internet. The
-page of explain does the same for networks that were trained on pixels.
+The networks of one finished run, attached as input, explain patches that they were not trained on:
+of each fold the surest hits and the worst errors. A map shows on which tokens of a patch the
+prediction depends. Heads on a frozen transformer need its weights, attached or from the internet.
+The page of explain does the same for networks with feature maps.
 """
 
 import dataclasses

@@ -17,7 +17,7 @@ def make_heat(place):
 
 def test_glass_is_left_blank_and_single_bright_pixels_are_not():
     patch = TISSUE.copy()
-    patch[:48] = 240
+    patch[:24], patch[24:48] = 240, (190, 192, 188)  # white, gray
     patch[90:93, 90:93] = 240  # a speck
     colors = color_map(patch, make_heat(CENTER))
     assert (colors[:48] == 255).all() and not (colors[48:] == 255).all(axis=2).any()
@@ -49,6 +49,7 @@ def test_tissue_is_drawn_as_it_is_beside_its_map(tmp_path, drawn, labels):
     plot_maps(found, tmp_path / "gradcam.png", "a run")
     drawn.check_frame()
     (figure,) = drawn.figures
+    assert "research use only" in " ".join(figure.get_supxlabel().split())
     *grid, bar = figure.axes
     assert "share of the map's maximum" in bar.get_xlabel() + bar.get_ylabel()
     rows = [grid[i : i + 4] for i in range(0, len(grid), 4)]

@@ -92,7 +92,8 @@ def test_transparent_pixels_are_white(tmp_path):
 
 def test_other_colors_are_refused(tmp_path, path):
     image = Image.open(path)
-    for mode, ending in (("P", "png"), ("L", "tif"), ("CMYK", "jpg"), ("LA", "png")):
+    endings = {"P": "png", "PA": "tif", "L": "tif", "LA": "png", "CMYK": "jpg"}
+    for mode, ending in endings.items():
         image.convert(mode).save(tmp_path / f"{mode}.{ending}")
         with pytest.raises(ValueError, match=f"other colors.*Received: {mode}, bits per ch.* 8. T"):
             load_tiled(tmp_path / f"{mode}.{ending}")
@@ -113,12 +114,35 @@ def test_what_is_too_small_too_large_or_damaged_is_refused(tmp_path, path, monke
         load_tiled(tmp_path / "large.png")
     path.write_bytes(path.read_bytes()[:100_000])
     assert is_large(path)
-    with pytest.raises(ValueError, match="image.png cannot be decoded. Expected: a whole TIFF"):
+    with pytest.raises(ValueError, match="image.png cannot be read. .* Received: image file is tr"):
         load_tiled(path)
     Image.fromarray(PIXELS[:96, :96]).save(path)
     assert not is_large(path)
     path.write_bytes(b"no image")
-    assert not is_large(path) and not is_large(tmp_path)
+    with pytest.raises(ValueError, match="image.png cannot be read. .* Received: cannot identify"):
+        is_large(path)
+    assert not is_large(tmp_path) and not is_large(path.rename(tmp_path / "patches.csv"))
+
+
+@pytest.mark.parametrize("name, options", [("a.tif", {}), ("b.tif", {"compression": "tiff_lzw"})])
+def test_damaged_images_are_named_whatever_pillow_raises(tmp_path, name, options, capfd):
+    """Pillow raises errors of many kinds for them, or reads them all the same."""
+    path, random = tmp_path / name, np.random.default_rng(0)
+    Image.fromarray(PIXELS).save(path, **options)
+    content, num_refused = path.read_bytes(), 0
+    places = [*range(40), *range(len(content) - 240, len(content))]  # where a TIFF has its tags
+    for _ in range(100):
+        damaged = bytearray(content[: random.integers(len(content) // 2, 2 * len(content))])
+        for place in random.choice([p for p in places if p < len(damaged)], 4):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load_tiled(path, say=lambda line: None)
+        except ValueError as error:
+            assert str(error).startswith(str(path)) and ". Received: " in str(error)
+            num_refused += 1
+    assert num_refused > 50
+    capfd.readouterr()  # libtiff writes notes
 
 
 def test_blocks_of_a_wide_image_are_parts_of_a_row():

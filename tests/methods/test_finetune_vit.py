@@ -5,17 +5,21 @@ import runpy
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
+from PIL import Image
 from small_task import CHANCE, IMAGES, LABELS, PATCHES, make_split, same_weights
 from small_vit import SIZE, make_method, make_network_settings, make_weights
 
 from kernel.bundle.page import bundle_kernel
 from pcam_kaggle.data.folds import Split
+from pcam_kaggle.inference.kept_runs import PLACES
 from pcam_kaggle.inference.load_network import load_network
 from pcam_kaggle.inference.networks import save_network
 from pcam_kaggle.inference.predict import predict
 from pcam_kaggle.methods import finetune_vit, logistic
+from pcam_kaggle.methods.explain_files import Request, explain_files
 from pcam_kaggle.methods.finetune_vit import extract_last, set_head
 from pcam_kaggle.methods.logistic import fit_regression
 from pcam_kaggle.models.transformer import hash_weights
@@ -204,6 +208,27 @@ def test_the_page_and_the_package_write_the_same_bytes(
     for name in ("submission.csv", "oof.csv"):
         ours, theirs = (tmp_path / folder / name for folder in ("out", "package"))
         assert ours.read_bytes() == theirs.read_bytes()
+    check_maps(tmp_path, inputs, pd.read_csv(tmp_path / "package" / "oof.csv"), monkeypatch)
+
+
+def check_maps(folder, inputs, oof, monkeypatch):
+    """The tokens of the tuned network explain its own predictions, also by the command."""
+    monkeypatch.setenv(PLACES, str(folder / "package"))
+    out = folder / "explained"
+    run_recipe("explain_tokens", {"networks": "package"}, data=inputs, output=out)
+    table = pd.read_csv(out / "explained.csv")
+    with np.load(out / "maps.npz") as file:
+        maps = file["map"].astype("float32")
+    assert maps.max() == 1 and maps.min() >= 0 and len(maps) == len(table)
+    own = oof.set_index("id")["prediction"][table["id"]]
+    np.testing.assert_allclose(table["own"], own, atol=1e-5)
+    (patch,) = inputs.rglob(f"{table['id'][0]}.tif")
+    (path,) = (folder / "package" / "folds").glob("*.keras")
+    known = {"networks": {str(path): ""}, "fingerprint": None, "average": "mean", "maps": None}
+    request = Request(**known, sources=[str(patch)], out=str(folder / "one"), name="$a run$")
+    assert explain_files(request) == (1, 0)
+    with Image.open(folder / "one" / f"{patch.stem}-map.tif") as found:
+        np.testing.assert_allclose(np.asarray(found), maps[0], atol=1e-2)
 
 
 def test_a_backbone_too_large_is_refused_before_any_patch_is_read(weights):

@@ -174,6 +174,15 @@ def test_files_that_are_no_patches_have_rows_without_a_probability(finetuned, fo
         assert column[:7] + column[8:] == other[:7] + other[8:]
 
 
+def test_what_has_no_patch_leaves_nothing_behind(finetuned, folder):
+    gray, lines = folder.parent / "gray.tif", []
+    Image.fromarray(IMAGES[0, :, :, 0]).save(gray)
+    with pytest.raises(ValueError, match="gray.tif has no patch. Expected: .* Received: 1 that"):
+        predict_files(make_request(finetuned, gray), lines.append)
+    assert lines == [f"{gray}: not a patch of 96x96, RGB of 8 bits: 96x96 L, bits per channel 8"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["gray.tif", "patches"]
+
+
 def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypatch):
     monkeypatch.setattr(patch_files, "FILES_PER_CHUNK", 4)
     (folder / "patch01.png").write_bytes(b"no image")

@@ -1,7 +1,9 @@
 """A large image stitched from real patches: its tiles, its map, its picture."""
 
+import contextlib
 import hashlib
 import io
+import os
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.data import tiles
 from pcam_kaggle.inference.networks import save_network
+from pcam_kaggle.methods import predict_files
 from pcam_kaggle.methods import predict_tiles as program
 from pcam_kaggle.methods.predict_tiles import TilesRequest, predict_tiles
 
@@ -59,6 +62,25 @@ def make_request(networks, image, name="tiles.csv", mpp=0.97):
     rest = {"fingerprint": "mine", "tta": None, "average": "mean", "maps": None}
     out = image.parent / name
     return TilesRequest(networks=networks, source=str(image), out=str(out), mpp=mpp, **rest)
+
+
+@contextlib.contextmanager
+def full_disk(limit, monkeypatch):
+    """Let no file become larger, once the networks are loaded."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def predict_chunk(*args):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+        return predict_files.predict_chunk(*args)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(program, "predict_chunk", predict_chunk)
+            yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def read_map(folder, name="tiles-map.tif"):
@@ -137,15 +159,24 @@ def test_a_stopped_command_continues_with_whole_rows(networks, image, monkeypatc
     (image.parent / "tiles-map.tif").write_bytes(b"of a call that was killed at its end")
     with pytest.raises(ValueError, match="tiles.csv.part has rows of another run"):
         predict_tiles(make_request(networks, image, mpp=1.0))
-    said = []
+    said, num_done = [], 139
+    for limit in (part.stat().st_size + 1_000, 60_000) if os.name != "nt" else ():
+        message = r"cannot write .*tiles.*; finished (rows are|work is) kept. .*free up disk space"
+        with full_disk(limit, monkeypatch), pytest.raises(OSError, match=message):
+            predict_tiles(request, said.append)
+        assert said.pop() == f"{num_done} of 576 tiles were finished before" and not said
+        num_done = part.read_bytes().count(b"\n") - 2
     assert predict_tiles(request, said.append) == expected
-    assert said == ["139 of 576 tiles were finished before"]
+    assert said == [f"{num_done} of 576 tiles were finished before"]
     assert [(image.parent / name).read_bytes() for name in names] == contents
     assert not part.exists()
 
 
 def test_glass_is_not_predicted(image):
-    Image.new("RGB", (200, 96), (240, 238, 242)).save(image)
-    assert predict_tiles(make_request({"no network is read": ""}, image)) == (21, 21)
+    """White, warm and gray."""
+    colors = ((240, 238, 242), (236, 231, 221), (170, 172, 168))
+    glass = [Image.new("RGB", (64, 96), color) for color in colors]
+    Image.fromarray(np.concatenate(glass, axis=1)).save(image)
+    assert predict_tiles(make_request({"no network is read": ""}, image)) == (18, 18)
     assert np.isnan(read_map(image.parent)[0]).all()
     assert pd.read_csv(image.parent / "tiles.csv")["probability"].isna().all()

@@ -90,6 +90,11 @@ def test_runs_that_cannot_be_used_are_refused_by_name(run, capsys):
     (other / "run.json").write_text(json.dumps({**record, **changes}))
     recipe, words, _ = name_sources("explain", [f"networks={other.name}"], run.parent)
     assert (recipe, words[0]) == ("explain_tokens", "weights=dinov2-small")
+    tuned = {**record, **changes, "recipe": "vit"}
+    (other / "run.json").write_text(json.dumps(tuned))
+    recipe, words, _ = name_sources("explain", [f"networks={other.name}"], run.parent)
+    assert (recipe, words) == ("explain_tokens", ["networks=1111111111"])
+    (other / "run.json").write_text(json.dumps({**record, **changes}))
     both = f"networks={run.name},{other.name}"
     assert name_sources("infer", [both], run.parent)[1] == [
         "weights=dinov2-small",
