@@ -150,7 +150,7 @@ def started(
         live: LiveLine; if it is drawn, the process says every second how far it is.
         stdin: as for `subprocess.Popen`.
     """
-    own = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    own = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace"}
     if live.terminal:
         own[SECONDS] = "1"
     pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
