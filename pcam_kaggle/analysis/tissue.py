@@ -16,10 +16,7 @@ def find_tissue(patches: np.ndarray) -> np.ndarray:
     Args:
         patches: uint8 array (n, 96, 96, 3).
     """
-    sums = sum(
-        patches[:, row::STEP, column::STEP].astype("uint16")
-        for row in range(STEP)
-        for column in range(STEP)
-    )
+    places = np.ndindex(STEP, STEP)
+    sums = sum(patches[:, row::STEP, column::STEP].astype("uint16") for row, column in places)
     highest = sums.max(axis=3)
     return highest - sums.min(axis=3) > LOWEST_SATURATION * highest

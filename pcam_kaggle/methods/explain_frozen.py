@@ -40,10 +40,7 @@ def make_explainer(weights: str = "none", say: Callable = print) -> Callable:
 
 
 def explain_tuned(network: keras.Model, facts: dict, pixels: np.ndarray) -> tuple | None:
-    """Like `explain_pixels`, for a transformer that was trained; None for a network without tokens.
-
-    Its last layer takes the class token and the mean of the patches' tokens, as a head does.
-    """
+    """Like `explain_pixels`, for a tuned transformer, which ends in a head on its tokens."""
     if not any(op.output.ndim == 3 for op in network.operations):
         return None
     predictions, _ = predict_views(network, pixels)

@@ -54,8 +54,7 @@ def explain_run(source: KeptRun, run: Run, explain: Callable) -> None:
     if not found:
         raise ValueError(
             f"networks: run {source.build_id} has no network that this recipe explains. Expected: "
-            "networks with feature maps for explain, transformers for explain_tokens. Received: "
-            "others"
+            "feature maps for explain, transformers for explain_tokens. Received: others"
         )
     run.clock.end("explain", len(found))
     note = f"{source.record['recipe']}, build {source.build_id}"
