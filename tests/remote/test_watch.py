@@ -117,6 +117,7 @@ def test_a_push_at_a_strange_time_is_waited_for_without_negative_times(sandbox, 
 
 
 def test_a_new_kernel_that_does_not_show_yet_counts_as_queued(sandbox, push, monkeypatch):
+    monkeypatch.setattr(versions, "SHOW_SECONDS", 5000)
     client, run = push()
     denied = Fault(403, {"code": 403, "message": "denied"}, times=2)
     sandbox.script("GetKernelSessionStatus", denied)
