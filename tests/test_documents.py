@@ -1,5 +1,6 @@
 """The documents: generated parts, links, commands and files are those of the code."""
 
+import fnmatch
 import re
 import shlex
 
@@ -98,3 +99,15 @@ def test_commands_that_are_mentioned_exist(page):
         words = code.split()
         if words[:2] == ["python", "build.py"] and words[2:] != ["--help"]:
             assert words[2] in known
+
+
+def test_files_of_a_run_are_in_the_reference(finished):
+    text = (ROOT / ".github" / "reference.md").read_text("utf-8")
+    _, _, text = text.partition("## Files")
+    cells = re.findall(r"(?m)^\| (`[^|]*`) \|", text)
+    known = [name for cell in cells for name in re.findall("`([^`]+)`", cell)]
+    assert len(known) > 20
+    names = [path.relative_to(finished).as_posix() for path in finished.rglob("*")]
+    for name in names:
+        is_shown = any(fnmatch.fnmatch(name, pattern) for pattern in known)
+        assert is_shown or name in (".lock", "folds"), name
