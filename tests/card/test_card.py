@@ -25,7 +25,7 @@ from kernel.predict import make_request
 from kernel.remote.sources import name_dataset
 from kernel.report.reading import read_run
 from kernel.reuse import read_source
-from kernel.runs import MODELS, list_home
+from kernel.runs import MODELS, list_folders
 from pcam_kaggle.methods.predict_files import Request, predict_files
 
 BUILD = "0123456789"
@@ -111,7 +111,7 @@ def test_kaggles_client_accepts_the_folder_up_to_its_request(run, tmp_path, sand
     """Its own checks pass, the files are uploaded, and the sandbox refuses what it lacks."""
     out = run.parent / MODELS / "model"
     assert make_card(run, "--out", out) == 0
-    assert list_home(run.parent) == [run]  # not the copy
+    assert list_folders(run.parent) == [run]  # not the copy
     assert name_dataset(read_source(out)) == name_dataset(read_source(run))  # what infer takes
     metadata = json.loads((out / "model-metadata.json").read_text("utf-8"))
     assert metadata["isPrivate"] is True and metadata["ownerSlug"] == "sandbox"
