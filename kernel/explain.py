@@ -8,11 +8,10 @@ from pcam_kaggle.data.patch_files import printable
 from pcam_kaggle.system.files import short_hash
 
 from .locks import locked
-from .predict import ask_program, make_request
+from .predict import ask_program, read_networks
 from .runs import find_folder
 
 PROGRAM = "pcam_kaggle.methods.explain_files"
-KEYS = ("networks", "fingerprint", "average", "maps")  # of a request to predict
 
 
 def explain(args: argparse.Namespace, runs: Path) -> None:
@@ -23,9 +22,8 @@ def explain(args: argparse.Namespace, runs: Path) -> None:
     """
     run = find_folder(args.name, runs)
     out = args.out or run / f"explained-{args.sources[0].absolute().stem}"
-    known = make_request(run, args.sources[0], out, None)
     request = {
-        **{key: known[key] for key in KEYS},
+        **read_networks(run),
         "sources": [str(source.absolute()) for source in args.sources],
         "out": str(out.absolute()),
         "name": run.name,

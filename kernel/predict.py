@@ -107,6 +107,20 @@ def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
     Raises:
         ValueError: the run has no networks, or they or their maps are not those of run.json.
     """
+    return {
+        **read_networks(run),
+        "source": str(source.absolute()),
+        "out": str(out.absolute()),
+        "tta": tta,
+    }
+
+
+def read_networks(run: Path) -> dict:
+    """The part of a request that is about a run; says what stands for an average of ranks.
+
+    Raises:
+        ValueError: as `make_request`.
+    """
     record = read_result(run)
     average = (record["settings"] or {}).get("ensemble", "mean")
     if average == "rank":
@@ -116,9 +130,6 @@ def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
     return {
         "networks": networks,
         "fingerprint": record.get("fingerprint"),
-        "source": str(source.absolute()),
-        "out": str(out.absolute()),
-        "tta": tta,
         "average": average,
         "maps": find_maps(run, record, networks),
     }

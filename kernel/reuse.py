@@ -170,10 +170,15 @@ def point_at(sources: list[Source]) -> dict[str, str]:
         ValueError: the networks of one are not here.
     """
     for source in sources:
-        if not source.kept:
-            raise ValueError(
-                f"{source.folder} has no networks here. Expected: those that its run.json lists. "
-                f"Try: python build.py output {source.folder.name}"
-            )
+        refuse_absent(source)
     folders = [str(source.folder.absolute()) for source in sources]
     return {PLACES: "\n".join(folders)}
+
+
+def refuse_absent(source: Source) -> None:
+    """Refuse a run whose networks are not here (ValueError)."""
+    if not source.kept:
+        raise ValueError(
+            f"{source.folder} has no networks here. Expected: those that its run.json lists. "
+            f"Try: python build.py output {source.folder.name}"
+        )

@@ -159,7 +159,9 @@ def test_a_run_without_networks_says_what_to_do(run, tmp_path, capsys):
 def test_networks_are_those_of_the_manifest(run):
     cut_short = run / "folds" / "fold2_seed2.keras"  # not in the submission, so not listed
     cut_short.write_bytes(b"no network")
-    assert list(find_networks(run, read_result(run)["manifest"])) == [
+    others = ('fold3_seed3"); print(".keras', "deeper/fold3_seed3.keras", "foldx_seedy.keras")
+    listed = {**read_result(run)["manifest"], **{f"folds/{name}": {} for name in others}}
+    assert list(find_networks(run, listed)) == [
         str((run / "folds" / f"{name}.keras").absolute()) for name in FOLDS
     ]
     path = run / "folds" / "fold1_seed1.keras"

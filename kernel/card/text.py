@@ -4,6 +4,8 @@ import collections
 import re
 from collections.abc import Iterable, Iterator
 
+from pcam_kaggle.inference.kept_runs import parse_network
+
 from ..facts.networks import load_networks
 from ..facts.references import list_cited
 from ..predictions import describe_interval
@@ -23,8 +25,8 @@ from ..report.reading import ReportRun
 from ..report.results import describe_calibration
 from ..report.submission import name_board
 from .bases import Base
-from .kept import Kept
 from .measures import Group, Measures
+from .network_files import NetworkFile
 from .sentences import (
     EXAMPLE,
     FEW_SLIDES,
@@ -42,7 +44,7 @@ from .sentences import (
 
 def make_text(
     run: ReportRun,
-    kept: list[Kept],
+    kept: list[NetworkFile],
     bases: list[Base],
     measures: Measures | None,
     explored: str,
@@ -94,7 +96,7 @@ def make_table(header: tuple, rows: list[tuple]) -> str:
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
 
 
-def describe_networks(run: ReportRun, kept: list[Kept]) -> str:
+def describe_networks(run: ReportRun, kept: list[NetworkFile]) -> str:
     """A table: what the networks are, take and return."""
     record, settings = run.record, run.settings
     networks, known = f"{len(kept)}", load_networks().get(find_network(run))
@@ -142,10 +144,9 @@ def describe_training(run: ReportRun) -> str:
     return f"Here {describe_several(run)}" if run.members else describe_method(run)
 
 
-def describe_averaged(run: ReportRun, kept: list[Kept]) -> str:
+def describe_averaged(run: ReportRun, kept: list[NetworkFile]) -> str:
     """That more networks predict a new patch than one out of fold, "" if they are the same."""
-    names = [network.path.stem for network in kept]  # such as vit_fold0_seed0
-    folds = collections.Counter(re.sub(".*fold(.*)_seed.*", r"\1", name) for name in names)
+    folds = collections.Counter(parse_network(network.path)[0] for network in kept)
     fewest, most = min(folds.values()), max(folds.values())
     if most == len(kept):
         return ""
@@ -282,7 +283,7 @@ def describe_license(bases: list[Base]) -> Iterator[str]:
         yield "Clear the license of these weights before you publish the networks."
 
 
-def describe_use(kept: list[Kept], is_flat: bool) -> Iterator[str]:
+def describe_use(kept: list[NetworkFile], is_flat: bool) -> Iterator[str]:
     """How to predict with the networks."""
     needs = find_needs(kept)
     yield EXAMPLE.format(needs=NEEDS[needs]) if is_flat else PREDICT
@@ -296,7 +297,7 @@ def describe_use(kept: list[Kept], is_flat: bool) -> Iterator[str]:
         yield LOAD.format(path=path, imports=IMPORTS[needs])
 
 
-def find_needs(kept: list[Kept]) -> str:
+def find_needs(kept: list[NetworkFile]) -> str:
     """The package besides Keras that the networks need, "" for none."""
     needs = {network.needs for network in kept}
     return next((name for name in ("pcam_kaggle", "keras_hub") if name in needs), "")

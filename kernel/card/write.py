@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from pcam_kaggle.inference.kept_runs import filter_networks
+
 from ..files import write_text
-from ..predict import make_request
 from ..records import read_result
 from ..report.methods import find_network
 from ..report.reading import ReportRun, read_patches, read_run
-from ..reuse import read_source
+from ..reuse import read_source, refuse_absent
 from ..runs import MODELS, find_folder
 from .bases import Base, find_bases
-from .kept import Kept, list_kept, read_kept
 from .measures import Measures, measure
 from .model import write_model
+from .network_files import NetworkFile, read_network_file
 from .text import find_needs, make_text
 
 CARD = "MODEL_CARD.md"
@@ -28,11 +29,13 @@ def write_own_card(folder: Path, runs: Path, say: Callable = print) -> None:
     Raises nothing for a run that no card can be made of: a line says why.
     """
     try:
-        paths = list_kept(folder)
+        result = read_result(folder)
+        names = filter_networks(result.get("manifest") or {})
+        paths = [folder / name for name in names]
         if not paths or not all(path.is_file() for path in paths):
             return
-        run, fingerprint = read_run(folder, folder), read_result(folder).get("fingerprint")
-        kept = [read_kept(path, fingerprint) for path in paths]
+        run, fingerprint = read_run(folder, folder), result.get("fingerprint")
+        kept = [read_network_file(path, fingerprint) for path in paths]
         write_card(run, kept, find_own_bases(run, runs), *measure_run(run, runs))
     except (OSError, ValueError) as error:
         say(f"no card  {error}")
@@ -49,21 +52,26 @@ def card(args: argparse.Namespace, runs: Path) -> None:
             folder that is not empty.
     """
     folder = find_folder(args.name, runs)
-    request = make_request(folder, Path(), Path(), None)
-    kept = [read_kept(Path(path), request["fingerprint"]) for path in request["networks"]]
+    source = read_source(folder)
+    refuse_absent(source)
+    fingerprint = source.kept.record["fingerprint"]
+    kept = [read_network_file(Path(path), fingerprint) for path in source.kept.networks]
     run = read_run(folder, folder)
     bases, (measures, explored) = find_own_bases(run, runs), measure_run(run, runs)
     out = args.out or runs / MODELS / run.name
     text = make_text(run, kept, bases, measures, explored, is_flat=True)
-    files = read_source(folder).files
-    for line in write_model(out, run, files, find_needs(kept), bases, text):
+    for line in write_model(out, run, source.files, find_needs(kept), bases, text):
         print(line)
     write_card(run, kept, bases, measures, explored)
     print(f"card      {folder / CARD}")
 
 
 def write_card(
-    run: ReportRun, kept: list[Kept], bases: list[Base], measures: Measures | None, explored: str
+    run: ReportRun,
+    kept: list[NetworkFile],
+    bases: list[Base],
+    measures: Measures | None,
+    explored: str,
 ) -> None:
     """Write MODEL_CARD.md into the folder of a run, or again into that of a model."""
     is_flat = kept[0].path.parent.samefile(run.folder)

@@ -1,11 +1,11 @@
 """Finished runs, their networks found and checked."""
 
 import dataclasses
-import fnmatch
 import json
 import os
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from .reuse_settings import list_ids
 
 FACTS_SCHEMA = 1  # of the facts
 NETWORKS = "folds/*fold*_seed*.keras"
+NAME = r"folds/[\w.-]*fold\d+_seed\d+\.keras"  # of a network in a manifest
 PLACES = "PCAM_NETWORKS"  # at home: the folders of runs, one a line, beside the inputs
 
 
@@ -44,7 +45,7 @@ class KeptRun:
         return self.record["settings"].get("ensemble", "mean")
 
 
-def find_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
+def find_kept_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
     """Find finished runs among the kernel's inputs and check their networks.
 
     Args:
@@ -86,16 +87,27 @@ def find_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
     return runs
 
 
-def find_run(networks: str, inputs: Path | str | None = None) -> KeptRun:
-    """Find the one run that a setting `networks` names, as `find_runs` does.
+def find_kept_run(networks: str, inputs: Path | str | None = None) -> KeptRun:
+    """Find the one run that a setting `networks` names, as `find_kept_runs` does.
 
     Raises:
-        ValueError: it names several, or as `find_runs`.
+        ValueError: it names several, or as `find_kept_runs`.
     """
     ids = list_ids(networks)
     if len(ids) > 1:
         raise ValueError(f"networks: expected one build id. Received: {networks}")
-    return find_runs(ids, inputs)[0]
+    return find_kept_runs(ids, inputs)[0]
+
+
+def filter_networks(names: Iterable) -> list:
+    """Those of the names in a manifest that are names of networks."""
+    return sorted(name for name in names if re.fullmatch(NAME, name, re.ASCII))
+
+
+def parse_network(path: Path | str) -> tuple:
+    """The fold and the seed in the name of a network's file, wherever it lies."""
+    fold, seed = re.search(r"fold(\d+)_seed(\d+)\.keras$", str(path)).groups()
+    return int(fold), int(seed)
 
 
 def find_networks(run: Path, listed: dict) -> dict:
@@ -112,7 +124,7 @@ def find_networks(run: Path, listed: dict) -> dict:
         ValueError: there are none, one is missing, or one is not what the run wrote.
     """
     # A network that is not listed, such as one cut short, is not in the submission either.
-    names = set(fnmatch.filter(listed, NETWORKS))
+    names = set(filter_networks(listed))
     fetch = f"Try: python build.py output {run.name}"
     if not names or "submission.csv" not in listed or not (run / "run.json").is_file():
         raise ValueError(
@@ -120,8 +132,7 @@ def find_networks(run: Path, listed: dict) -> dict:
             "older version, one that submits nothing or only predicts, a blend, or an output "
             f"without them. {fetch}, or a new run"
         )
-    names |= {f"{name[:-4]}.keras" for name in fnmatch.filter(listed, "folds/*fold*_seed*.npz")}
-    names = {name for name in names if name.count("/") == 1}  # none outside of folds/
+    names |= set(filter_networks(f"{n[:-4]}.keras" for n in listed if n.endswith(".npz")))
     networks = {}
     for name in sorted(names):
         path, entry = run / name, listed.get(name, {})

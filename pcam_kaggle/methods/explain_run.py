@@ -12,7 +12,7 @@ from ..analysis.shown import choose_shown
 from ..analysis.style import draw_figure
 from ..data.decode import load_images
 from ..data.run import Run, make_record
-from ..inference.kept_runs import KeptRun, read_oof
+from ..inference.kept_runs import KeptRun, parse_network, read_oof
 from ..inference.load_network import load_network
 from ..system.files import write_beside, write_json, write_table
 
@@ -91,8 +91,7 @@ def list_folds(source: KeptRun) -> dict:
     """The paths of the run's networks by their fold, those of each method in turn."""
     folds = {}
     for name in sorted(source.networks):
-        fold = Path(name).stem.rpartition("fold")[2].partition("_")[0]
-        folds.setdefault(int(fold), []).append(Path(name))
+        folds.setdefault(parse_network(name)[0], []).append(Path(name))
     return dict(sorted(folds.items()))
 
 

@@ -9,7 +9,7 @@ transformers.
 import dataclasses
 
 from ..data.run import Run
-from ..inference.kept_runs import find_run
+from ..inference.kept_runs import find_kept_run
 from ..inference.reuse_settings import AllPatches, KeptSettings, ReuseMachine
 from ..methods.explain_pixels import explain_pixels
 from ..methods.explain_run import explain_run
@@ -25,6 +25,6 @@ def parts() -> dict:
 
 def main(run: Run) -> None:
     """Find the run, explain patches of every fold, draw them."""
-    source = find_run(run.settings.run.networks, run.data)
+    source = find_kept_run(run.settings.run.networks, run.data)
     set_up_device(dataclasses.replace(run.settings.machine, num_workers=1))  # keeps the GPU
     explain_run(source, run, explain_pixels)

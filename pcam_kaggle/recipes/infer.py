@@ -8,7 +8,7 @@ The predictions of each network are kept, so that a session that was stopped con
 
 from ..data.cache import load_cached
 from ..data.run import Run
-from ..inference.kept_runs import find_runs, refuse_others
+from ..inference.kept_runs import find_kept_runs, refuse_others
 from ..inference.reuse_settings import AllPatches, InferSettings, ReuseMachine, list_ids
 from ..inference.submission import write_submission
 from ..methods.features import discard_features
@@ -26,7 +26,7 @@ def parts() -> dict:
 def main(run: Run) -> None:
     """Predict by every network, average them, write the submission."""
     settings, test_patches = run.settings, run.competition.test
-    runs = find_runs(list_ids(settings.runs.networks), run.data)
+    runs = find_kept_runs(list_ids(settings.runs.networks), run.data)
     refuse_others(runs, run.competition.train["id"])
     kept = list_kept(runs, settings.runs, run.output)
     for source in runs:

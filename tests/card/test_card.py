@@ -16,9 +16,9 @@ from report_runs import add_slides, make_run, make_several, read_run_json, write
 
 import build
 from kernel.card.bases import find_bases
-from kernel.card.kept import Kept
 from kernel.card.measures import measure
 from kernel.card.model import TEMPLATES, find_license
+from kernel.card.network_files import NetworkFile
 from kernel.card.text import make_text
 from kernel.card.write import find_own_bases, measure_run, write_own_card
 from kernel.predict import make_request
@@ -60,7 +60,7 @@ def describe(folder, kept=(), runs=None, **options):
 
 def keep(folder, **changes):
     """A network that the folder of a run would have."""
-    made = Kept(folder / "folds" / "fold0_seed0.keras", 10**6, False, "")
+    made = NetworkFile(folder / "folds" / "fold0_seed0.keras", 10**6, False, "")
     return dataclasses.replace(made, **changes)
 
 

@@ -15,7 +15,7 @@ from kernel.remote.push import push_kernel
 from kernel.remote.sources import DATASET
 from kernel.remote.watch import wait_for_kernel
 from kernel.reuse import name_sources, point_at
-from pcam_kaggle.inference.kept_runs import find_runs
+from pcam_kaggle.inference.kept_runs import find_kept_runs
 
 BUILD = "0123456789"
 
@@ -144,7 +144,7 @@ def test_a_path_may_have_what_separates_paths_and_runs(run, monkeypatch):
         assert words == ["networks=package"]
         for variable, value in point_at(sources).items():
             monkeypatch.setenv(variable, value)
-        assert [found.folder for found in find_runs(["package"])] == [odd]
+        assert [found.folder for found in find_kept_runs(["package"])] == [odd]
 
 
 def main_of(words):

@@ -1,21 +1,17 @@
 """The networks that a run kept: their files, and the facts that these hold."""
 
 import dataclasses
-import fnmatch
 import json
 import zipfile
 from pathlib import Path
 
-from pcam_kaggle.inference.kept_runs import NETWORKS
 from pcam_kaggle.inference.networks import FACTS
-
-from ..records import read_result
 
 CONFIG = "config.json"  # in the archive of a network, beside FACTS
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
+class NetworkFile:
     """A network that a run kept.
 
     Attributes:
@@ -31,13 +27,7 @@ class Kept:
     needs: str
 
 
-def list_kept(run: Path) -> list[Path]:
-    """The files of a run's networks, as run.json lists them; [] if it lists none."""
-    listed = read_result(run).get("manifest") or {}
-    return [run / name for name in sorted(fnmatch.filter(listed, NETWORKS))]
-
-
-def read_kept(path: Path, fingerprint: str | None) -> Kept:
+def read_network_file(path: Path, fingerprint: str | None) -> NetworkFile:
     """What a network's file says about it, without loading the network.
 
     Args:
@@ -56,7 +46,7 @@ def read_kept(path: Path, fingerprint: str | None) -> Kept:
         is_head = bool(facts["backbone"])
         needs = "pcam_kaggle" if is_head or b'"pcam_kaggle>' in config else ""
         needs = needs or "keras_hub" * (b'"keras_hub' in config)
-        return Kept(path, path.stat().st_size, is_head, needs)
+        return NetworkFile(path, path.stat().st_size, is_head, needs)
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: expected a network that this run kept, with {FACTS}. Received: {error}. "
