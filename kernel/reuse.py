@@ -67,7 +67,9 @@ def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[s
             runs of several frozen models, or hard labels of ranks.
     """
     start = f"{SETTING}="
-    (word, *_) = [word for word in words if word.startswith(start)] or [start]
+    (word, *more) = [word for word in words if word.startswith(start)] or [start]
+    if more:
+        raise ValueError(f"{SETTING} is given twice. Received: {' '.join(words)}")
     given = word.removeprefix(start)
     is_one = given and (Path(given).is_dir() or (runs / given).is_dir())  # commas are of its path
     names = [name for name in ([given] if is_one else given.split(",")) if name]
@@ -107,6 +109,7 @@ def read_source(folder: Path) -> Source:
         ValueError: it has no networks, or they or its oof.csv are not those of its run.json.
     """
     push, record = read_record(folder, PushRecord), read_result(folder)
+    build_id = record.get("build_id") or (push and push.build_id)
     has_result = (folder / "run.json").is_file()
     if not has_result and (push is None or not push.kernel):
         raise ValueError(f"{folder} is no finished run. Expected: run.json and folds/")
@@ -115,10 +118,14 @@ def read_source(folder: Path) -> Source:
             f"{folder.name} is not known to have ended, and its output is not here. Expected: a "
             f"finished run. Try: python build.py status {folder.name} --wait, then output"
         )
+    if not build_id:
+        raise ValueError(
+            f"{folder} has no build_id, by which a page finds a run. Expected: one in run.json. "
+            "Received: none, as of a blend or of an older version. Try: a new run"
+        )
     kept = check_kept(folder, record) if has_result else None
     name = record["recipe"] or (push.recipe if push else "")
     frozen, has_tokens = find_frozen(name, record["settings"] or (push and push.settings))
-    build_id = record.get("build_id") or push.build_id
     return Source(folder, build_id, push, kept, frozen, has_tokens)
 
 

@@ -106,6 +106,7 @@ def test_runs_that_cannot_be_used_are_refused_by_name(run, capsys):
         ("infer", ["networks=nothing"], "unknown run 'nothing'"),
         ("infer", [f"networks={run.name},{run.name}"], "expected different runs"),
         ("explain", [both.replace(other.name, run.name)], "expected one run"),
+        ("infer", [f"networks={run.name}"] * 2, "networks is given twice"),
         ("infer", [f"networks={other.name}"], "fold1_seed1.keras is damaged. Expected: sha256"),
     ):
         assert main_of(["train", recipe, *words]) == 2
@@ -127,6 +128,7 @@ def test_what_the_kernel_would_refuse_is_refused_before_anything_is_written(
     ranks = {**record["settings"], "ensemble": "rank"}
     refuse(2, f"run {BUILD} averages ranks", [*infer, "labels=hard"], settings=ranks)
     refuse(2, "is of another run. Expected: fingerprint other", infer, fingerprint="other")
+    refuse(2, "has no build_id, by which a page finds a run", infer, build_id=None)
     refuse(2, "cannot be calibrated", infer, calibration={"maps": {"fold0_seed0": [1, 0]}})
     labels = (competition / "train_labels.csv").read_text().splitlines(keepends=True)
     (competition / "train_labels.csv").write_text("".join(labels[:-1]))
