@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pcam_kaggle.data.folds import make_folds
 from pcam_kaggle.data.run import read_competition
-from pcam_kaggle.inference.kept_runs import read_oof, refuse_others
+from pcam_kaggle.inference.kept_runs import filter_networks, parse_network, read_oof, refuse_others
 
 from .bundle.recipes import Recipe, compose_settings, list_recipes, read_recipe
 from .records import PushRecord, read_record, read_result
@@ -58,7 +58,8 @@ def check_first(settings: dict, result: dict, folder: Path) -> None:
         folder: Path of the run.
 
     Raises:
-        ValueError: names the settings that differ, or the folds without a network.
+        ValueError: names the settings that differ, the folds without a network, or one whose
+            networks have other seeds.
     """
     first = result["settings"]
     wrong = [name for name in SHARED if first.get(name) != settings.get(name)]
@@ -74,14 +75,25 @@ def check_first(settings: dict, result: dict, folder: Path) -> None:
             f"weights: {folder} has another network or other folds. Expected: {expected}. "
             f"Received: {received}. Try: the values of that run"
         )
-    names = [name for name in result["files"] if name.endswith(".keras")]
-    kept = {fold for fold in range(first["num_folds"]) if any(f"/fold{fold}_" in n for n in names)}
-    if missing := set(settings["folds"] or range(settings["num_folds"])) - kept:
+    kept = {}
+    for fold, seed in map(parse_network, filter_networks(result["files"])):
+        kept.setdefault(fold, set()).add(seed)
+    wanted, number = settings["folds"] or range(settings["num_folds"]), settings["num_seeds"]
+    if missing := set(wanted) - set(kept):
         raise ValueError(
             f"weights: {folder} kept no network of fold {', '.join(map(str, sorted(missing)))}. "
             f"Expected: one for each fold to train. Received: networks of "
             f"{', '.join(map(str, sorted(kept))) or 'no fold'}. Try: folds=... with those only"
         )
+    for fold in wanted:
+        start = settings["seed"] + fold * number  # as list_jobs numbers them
+        if len(kept[fold]) > 1 and not kept[fold].issuperset(range(start, start + number)):
+            raise ValueError(
+                f"weights: {folder} has networks of other seeds. Expected: one network of fold "
+                f"{fold}, or those of num_seeds={number}. Received: the seeds "
+                f"{', '.join(map(str, sorted(kept[fold])))}. "
+                f"Try: num_seeds={first.get('num_seeds', 1)}"
+            )
 
 
 def check_patches(
