@@ -15,6 +15,7 @@ from ..report.methods import gather_settings, name_weights
 from ..runs import find_folder
 
 APPLICATIONS = "https://keras.io/api/applications/"
+LICENSES = {"": "MIT", "MIT": "MIT", "Apache-2.0": "Apache 2.0"}  # Kaggle's, by kernel/facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,3 +98,18 @@ def find_settings(build_id: str, runs: Path) -> dict:
         return compose_settings(read_recipe(push.recipe), push.settings).flat() if is_pushed else {}
     except (OSError, ValueError):
         return {}
+
+
+def find_license(bases: list[Base]) -> str:
+    """Kaggle's name of the one license of all weights; "", which the client refuses, else."""
+    found = {LICENSES.get(base.license, "") for base in bases}
+    return found.pop() if len(found) == 1 else ""
+
+
+def describe_licenses(bases: list[Base]) -> str:
+    """The licenses of all weights, where `find_license` has no name."""
+    names = {LICENSES.get(base.license, base.license) or "not known" for base in bases}
+    if len(names) > 1:
+        return f"several ({', '.join(sorted(names))})"
+    (name,) = names
+    return name if name == "not known" else f"{name}, which Kaggle has no name for"

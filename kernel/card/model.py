@@ -17,14 +17,14 @@ from pcam_kaggle.system.paths import open_output
 from ..credentials import find_owner
 from ..files import write_text
 from ..folders import ROOT
+from ..report.data_sections import is_competition
 from ..report.reading import ReportRun
-from .bases import Base
+from .bases import Base, describe_licenses, find_license
 from .sentences import IMPORTS
 
 TEMPLATES = Path(__file__).with_name("templates")
 SHIPPED = ROOT / "kernel" / "sandbox" / "patches" / "train_1.zip"  # its first patch is the example
 NO_OWNER = "INSERT_OWNER_SLUG_HERE"  # which Kaggle's client refuses by name
-LICENSES = {"": "MIT", "MIT": "MIT", "Apache-2.0": "Apache 2.0"}  # by those of kernel/facts
 SOURCES = [
     "https://www.kaggle.com/c/histopathologic-cancer-detection",
     "https://github.com/basveeling/pcam",
@@ -32,8 +32,8 @@ SOURCES = [
 VARIATION = "networks"
 MAX_SLUG = 50
 OVERVIEW = (
-    "Keras networks that estimate whether the center of a patch of lymph node tissue contains "
-    "tumor. Research use only, not for diagnosis."
+    "Keras networks that estimate whether the center of a patch of tissue contains tumor. "
+    "Research use only, not for diagnosis."
 )
 USAGE = """\
 Research use only, not for diagnosis: see MODEL_CARD.md.
@@ -75,13 +75,13 @@ def write_model(
             "which may be yours. Try: --out DIR, or delete it"
         )
     owner, parent = find_owner() or NO_OWNER, open_output(out.parent)
-    license_name = find_license(bases)
+    license_name, sources = find_license(bases), SOURCES if is_competition(run) else []
     with tempfile.TemporaryDirectory(dir=parent, prefix=f"{PARTIAL}model-") as scratch:
         draft = Path(scratch) / "model"
         draft.mkdir()
         slug = make_slug(run.name)
-        write_json(draft / "model-metadata.json", describe_model(owner, slug, text))
-        variation = describe_variation(owner, slug, license_name, bases)
+        write_json(draft / "model-metadata.json", describe_model(owner, slug, text, sources))
+        variation = describe_variation(owner, slug, license_name, bases, sources)
         write_json(draft / "model-instance-metadata.json", variation)
         write_text(draft / "MODEL_CARD.md", text)
         for path in files:
@@ -95,7 +95,10 @@ def write_model(
     if owner == NO_OWNER:
         yield "owner     no Kaggle credentials found: enter your user name in both metadata files"
     if not license_name:
-        yield "license   not known: enter licenseName in model-instance-metadata.json"
+        found = describe_licenses(bases)
+        yield f"license   {found}: enter licenseName in model-instance-metadata.json"
+    if not sources:
+        yield "data      not known to be the competition's: no provenanceSources, no trainingData"
     yield f"upload    kaggle models create -p {out}"
     yield f"then      kaggle models instances create -p {out}"
 
@@ -105,21 +108,23 @@ def make_slug(name: str) -> str:
     return slugify(name, max_length=MAX_SLUG) or "pcam"
 
 
-def describe_model(owner: str, slug: str, text: str) -> dict:
+def describe_model(owner: str, slug: str, text: str, sources: list[str]) -> dict:
     """model-metadata.json."""
     return {
         "ownerSlug": owner.lower() if owner != NO_OWNER else owner,
         "title": re.sub("^pcam", "PCam", slug.replace("-", " ")),
         "slug": slug,
-        "subtitle": "Tumor in the center of lymph node patches; research use only",
+        "subtitle": "Tumor in the center of patches of tissue; research use only",
         "isPrivate": True,
         "description": text,
         "publishTime": "",
-        "provenanceSources": "\n".join(SOURCES),
+        "provenanceSources": "\n".join(sources),
     }
 
 
-def describe_variation(owner: str, slug: str, license_name: str, bases: list[Base]) -> dict:
+def describe_variation(
+    owner: str, slug: str, license_name: str, bases: list[Base], sources: list[str]
+) -> dict:
     """model-instance-metadata.json."""
     addresses = list(filter(None, (base.address for base in bases)))
     is_variant = len(bases) == len(addresses) == 1
@@ -132,17 +137,11 @@ def describe_variation(owner: str, slug: str, license_name: str, bases: list[Bas
         "usage": USAGE,
         "licenseName": license_name,
         "fineTunable": True,
-        "trainingData": SOURCES,
+        "trainingData": sources,
         "modelInstanceType": "ExternalVariant" if is_variant else "Unspecified",
         "baseModelInstance": "",
         "externalBaseModelUrl": addresses[0] if is_variant else "",
     }
-
-
-def find_license(bases: list[Base]) -> str:
-    """Kaggle's name of the one license of all weights; "", which the client refuses, else."""
-    found = {LICENSES.get(base.license, "") for base in bases}
-    return found.pop() if len(found) == 1 else ""
 
 
 def write_example(draft: Path, needs: str) -> None:

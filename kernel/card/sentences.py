@@ -1,5 +1,13 @@
 """What every model card says, whatever the run."""
 
+PURPOSE = (
+    "**Research use only, not for diagnosis.** These networks estimate the probability that the "
+    "center of a patch of tissue contains tumor."
+)
+GENERATED = (
+    "Made from the run's files. `train`, `output` and `card` write this file again: keep your own "
+    "notes in another one."
+)
 INTENDED = """\
 - Research and teaching: to rank patches of the kind described under Data, and to compare methods \
 on them.
@@ -12,8 +20,12 @@ on them.
 negatives, so its patches are no random sample of a slide. Probabilities, precision and operating \
 points do not carry over to slides, and a map of predictions is no slide-level diagnosis. No \
 figure here is per slide or per patient.
-- Other tissue than lymph nodes with metastases of breast cancer, other stains than H&E, other \
-scales: none of these was tested."""
+- Tissue, stains and scales other than those of the patches under Data (of PCam: lymph nodes with \
+metastases of breast cancer, H&E): none of these was tested."""
+OTHERS = """\
+The run does not record where its patches come from, and its test patches are not as many as the \
+competition's. If they are others, their tissue, origin and license are not known here, and what \
+this card says of PCam does not hold for them. """
 SOURCE = """\
 The competition's patches are those of PatchCamelyon (Veeling et al. 2018): 96x96 pixels, RGB, \
 about 0.97 micrometers per pixel, cut from H&E slides of Camelyon16 (Ehteshami Bejnordi et al. \

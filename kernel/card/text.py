@@ -12,7 +12,7 @@ from ..predictions import describe_interval
 from ..report.assessment import Assessment
 from ..report.checks import escape
 from ..report.conclusion import list_limits
-from ..report.data_sections import describe_size
+from ..report.data_sections import describe_size, is_competition
 from ..report.methods import (
     describe_labels,
     describe_method,
@@ -24,19 +24,22 @@ from ..report.plans import describe_cleaning, plan_folds
 from ..report.reading import ReportRun
 from ..report.results import describe_calibration
 from ..report.submission import name_board
-from .bases import Base
+from .bases import LICENSES, Base
 from .measures import Group, Measures
 from .network_files import NetworkFile
 from .sentences import (
     EXAMPLE,
     FEW_SLIDES,
+    GENERATED,
     IMPORTS,
     INTENDED,
     LOAD,
     NEEDS,
+    OTHERS,
     PARTS,
     POINTS,
     PREDICT,
+    PURPOSE,
     ROUGH,
     SOURCE,
 )
@@ -62,12 +65,11 @@ def make_text(
     """
     parts = [
         f"# Model card: {run.label}",
-        "**Research use only, not for diagnosis.** "
-        "These networks estimate the probability that the center of a patch of lymph node tissue "
-        "contains tumor.",
+        PURPOSE,
+        *([] if is_flat else [GENERATED]),
         describe_networks(run, kept),
         f"## Intended use\n\n{INTENDED}",
-        f"## Data\n\n{SOURCE}",
+        f"## Data\n\n{'' if is_competition(run) else OTHERS}{SOURCE}",
         *describe_data(run),
         f"## Training\n\n{describe_training(run)}",
     ]
@@ -267,7 +269,7 @@ def describe_scores(run: ReportRun) -> Iterator[str]:
 def describe_limits(run: ReportRun, measures: Measures | None) -> Iterator[str]:
     """What the figures do not cover."""
     yield from list_limits(run, measures and Assessment(measures.evaluation))
-    yield "Two hospitals: nothing is known of other scanners, laboratories and stains."
+    yield "PCam is from two hospitals: nothing is known of other scanners, laboratories and stains."
     yield "The probability says nothing of tumor outside of the center of a patch."
     if missing := run.record.get("not_trained"):
         yield f"Not trained: {', '.join(missing)}."
@@ -276,10 +278,10 @@ def describe_limits(run: ReportRun, measures: Measures | None) -> Iterator[str]:
 
 def describe_license(bases: list[Base]) -> Iterator[str]:
     """The licenses of patches, code and weights."""
-    yield "The patches of PCam: CC0. The code: MIT."
+    yield "The patches of PCam: CC0; the license of others is not known here. The code: MIT."
     for base in bases:
         yield f"The networks started from {base.text}."
-    if any(base.license is None for base in bases):
+    if any(base.license not in LICENSES for base in bases):
         yield "Clear the license of these weights before you publish the networks."
 
 

@@ -99,6 +99,11 @@ def tell_problem(story: Story, runs: list) -> None:
     story.slot("problem")
 
 
+def is_competition(run: ReportRun) -> bool:
+    """Whether a run had as many patches to predict as the competition, whose they are then."""
+    return run.record.get("counts", {}).get("test") == KAGGLE_TEST
+
+
 def describe_size(home: ReportRun, explored: ReportRun | None) -> str:
     """How many patches a run used, and of how many."""
     counts, drawn = home.record["counts"], home.settings.get("num_images", 0)

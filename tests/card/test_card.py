@@ -15,11 +15,11 @@ from nbconvert.filters import markdown2html
 from report_runs import add_slides, make_run, make_several, read_run_json, write_record
 
 import build
-from kernel.card.bases import find_bases
+from kernel.card.bases import describe_licenses, find_bases, find_license
 from kernel.card.measures import measure
-from kernel.card.model import TEMPLATES, find_license
+from kernel.card.model import TEMPLATES
 from kernel.card.network_files import NetworkFile
-from kernel.card.text import make_text
+from kernel.card.text import describe_license, make_text
 from kernel.card.write import find_own_bases, measure_run, write_own_card
 from kernel.predict import make_request
 from kernel.remote.sources import name_dataset
@@ -114,6 +114,7 @@ def test_kaggles_client_accepts_the_folder_up_to_its_request(run, tmp_path, sand
     assert list_folders(run.parent) == [run]  # not the copy
     assert name_dataset(read_source(out)) == name_dataset(read_source(run))  # what infer takes
     metadata = json.loads((out / "model-metadata.json").read_text("utf-8"))
+    assert metadata["provenanceSources"] == ""  # of 16 test patches nobody knows whose they are
     assert metadata["isPrivate"] is True and metadata["ownerSlug"] == "sandbox"
     assert metadata["description"] == (out / "MODEL_CARD.md").read_text("utf-8")
     assert not {"<", ">"} & set(metadata["description"])  # the client would escape them
@@ -211,13 +212,16 @@ def test_a_card_says_what_was_measured_and_how(tmp_path):
     assert "20 (33.3%) contain tumor" in text and "The average of all 2" in text
     assert "average" not in describe(run, kept[:1]).split("## Perf")[1].split("## Cal")[0]
     assert "(`python build.py train explore --data DIR`" in text and "## Score" not in text
+    assert "not as many as the competition's" in text and "keep your own notes" in text
     add_slides(run)
     (run / "submit.json").write_text(json.dumps({"submission": 1, "public_score": "0.9123"}))
-    write_record(run, {**record, "grouping": "slide", "estimate": ""})
+    counts = {**record["counts"], "test": 57_458}
+    write_record(run, {**record, "grouping": "slide", "estimate": "", "counts": counts})
     text = describe(run, kept, is_flat=True)
     assert "bootstrap by slide: 6 slides. With fewer than about 30 slides, the intervals" in text
     assert "an AUC of 0.9123 (public part)." in text and "python example.py PATCH" in text
-    assert 'load_model("fold0_seed0.keras"' in text
+    assert 'load_model("fold0_seed0.keras"' in text and "keep your own notes" not in text
+    assert "not as many as the competition's" not in text and "are those of PatchCam" in text
 
 
 def test_the_rates_of_every_draw_are_within_their_interval_in_95_of_100(tmp_path):
@@ -261,11 +265,18 @@ def test_licenses_follow_the_weights(tmp_path):
         ("hf://facebook/dinov2-base", "Apache 2.0"),
         ("imagenet", ""),
         ("mine.h5", ""),
+        ("hf://owkin/phikon-v2", ""),
     ):
         first = {**read_run_json(run), "build_id": BUILD, "settings": {"weights": weights}}
         write_record(run, first)
         for settings in ({"weights": weights}, {"weights": BUILD}):
-            assert find_license(find_bases(settings, ["vit"], tmp_path)) == expected
+            bases = find_bases(settings, ["vit"], tmp_path)
+            assert find_license(bases) == expected
+    assert "Clear the license of these" in "".join(describe_license(bases))
+    assert describe_licenses(bases) == "Owkin non-commercial, which Kaggle has no name for"
+    several = [dataclasses.replace(bases[0], license=name) for name in ("Apache-2.0", "MIT", None)]
+    assert describe_licenses(several) == "several (Apache 2.0, MIT, not known)"
+    assert find_license(several[:2]) == "" and describe_licenses(several[2:]) == "not known"
     write_record(run, {**first, "settings": {"weights": BUILD}})  # no chain, but a circle
     for build_id in (BUILD, "abcdefabcd"):
         (base,) = find_bases({"weights": build_id}, ["vit"], tmp_path)
