@@ -12,10 +12,10 @@ import pandas as pd
 from ..system.clock import RESERVE, Budget, Clock
 from ..system.files import describe_files, remove_partial, short_hash
 from ..system.locks import PARENT, end_with_holder, hold_lock
-from ..system.paths import find_data, open_output
+from ..system.paths import find_attached, find_data, open_output
 from ..system.progress import watch_progress
 from ..system.provenance import choose_code_id, compute_build_id, find_versions, read_page
-from ..system.records import check_unused, refuse_unread, take_attached
+from ..system.records import MEMBER_FILES, check_unused, refuse_unread, take_attached
 from ..system.settings import SESSION_SETTINGS, Settings, compose
 from .cache import load_cached
 from .competition import draw_images, find_slide_map, load_labels, load_sample, load_slides
@@ -146,10 +146,11 @@ def open_run(
     fingerprint = make_fingerprint(known, settings.flat(), tables)
     hold_lock(output / ".lock")
     remove_partial(output)
+    attached = find_attached(getattr(settings.data, "member_files", MEMBER_FILES), data)
     if not code:
-        refuse_unread(output, data)
+        refuse_unread(output, attached)
     check_unused(output, fingerprint)
-    take_attached(output, fingerprint, data)
+    take_attached(output, fingerprint, attached)
     watch_progress(output)
     train, test = tables.train, tables.test
     print(f"recipe   {recipe}, build {build_id}{', edited since' if edited else ''}")

@@ -50,6 +50,7 @@ class AllPatches(Part):
     """All patches, in no folds."""
 
     num_images, slide_map, seed = 0, "none", 0  # of DataSettings; nothing to choose here
+    member_files = f"{'[0-9a-f]' * 10}_*fold*_seed*.npz"  # to resume; not the networks of the runs
     verify_ids: bool = setting(False, "check that every id is the sha1 of its pixels")
 
 

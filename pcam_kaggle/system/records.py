@@ -12,7 +12,6 @@ import pandas as pd
 
 from .clock import Stage
 from .files import read_json, write_beside
-from .paths import find_attached
 
 MEMBER_FILES = "*fold*_seed*.npz"  # vit_fold0_seed0.npz, or fold0_seed0.npz in a run of one method
 CHECKPOINT = "checkpoint_"  # starts the names of those in training
@@ -162,16 +161,16 @@ def check_unused(output: Path, fingerprint: str) -> None:
         refuse_other(output / "submission.csv", "none", fingerprint)
 
 
-def refuse_unread(output: Path, inputs: Path | str | None = None) -> None:
+def refuse_unread(output: Path, attached: list) -> None:
     """Refuse networks, finished or in training, of which nobody knows whether they are this code's.
 
     Args:
-        output, inputs: as for `take_attached`.
+        output, attached: as for `take_attached`.
 
     Raises:
         ValueError: names the first of them.
     """
-    found = [*(output / "folds").glob(MEMBER_FILES), *find_attached(MEMBER_FILES, inputs)]
+    found = [*(output / "folds").glob(MEMBER_FILES), *attached]
     if found:
         raise ValueError(
             f"{min(found)} cannot be resumed: the code that runs cannot be read. Expected: a "
@@ -180,7 +179,7 @@ def refuse_unread(output: Path, inputs: Path | str | None = None) -> None:
         )
 
 
-def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = None) -> None:
+def take_attached(output: Path, fingerprint: str, attached: list) -> None:
     """Copy the networks that an attached earlier output has finished or started.
 
     Those that are damaged or of other code, settings or data are left where they are, with a
@@ -189,23 +188,19 @@ def take_attached(output: Path, fingerprint: str, inputs: Path | str | None = No
     Args:
         output: the run's folder.
         fingerprint: the run's.
-        inputs: folder to use instead of PCAM_INPUT, or None.
+        attached: paths of networks among the inputs.
     """
-    for path in find_attached(MEMBER_FILES, inputs):
-        target = output / "folds" / path.name
+    folder = output / "folds"
+    for path in (path for path in attached if not (folder / path.name).exists()):
         try:
             read_arrays(path, fingerprint)
         except ValueError as error:
             print(f"attached {path} is not taken: {error}")
             continue
-        if target.exists():
-            continue
-        target.parent.mkdir(exist_ok=True)
-        sources, network = [path], path.with_suffix(".keras")
-        if is_whole(network):
-            sources.insert(0, network)  # first: the .npz says that it is finished
-        for source in sources:
-            with write_beside(target.with_name(source.name)) as partial:
+        folder.mkdir(exist_ok=True)
+        network = path.with_suffix(".keras")
+        for source in [network] * is_whole(network) + [path]:  # .npz last: it says "finished"
+            with write_beside(folder / source.name) as partial:
                 shutil.copyfile(source, partial)
         print(f"attached {path}: taken over", flush=True)
 

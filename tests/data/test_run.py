@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from kernel.bundle.page import bundle_kernel
 from pcam_kaggle.analysis.settings import SplitSettings
 from pcam_kaggle.data.run import load_patches, make_record, open_run, start_budget
 from pcam_kaggle.data.settings import DataSettings, FoldSettings
+from pcam_kaggle.recipes import infer
 from pcam_kaggle.system.clock import RESERVE, Stage
 from pcam_kaggle.system.files import read_json, write_json
 from pcam_kaggle.system.machine_settings import MachineSettings
@@ -222,6 +224,17 @@ def test_the_output_of_another_run_is_refused(start):
     start({"max_hours": 2.0})
     with pytest.raises(ValueError, match=r"run\.json is from another run"):
         start({"seed": 1})
+
+
+def test_the_networks_that_infer_uses_are_none_to_resume(competition, finished, tmp_path, capsys):
+    inputs, own = competition.parents[1], "0123456789_fold0_seed0.npz"
+    shutil.copytree(finished, inputs / "run")
+    (inputs / "earlier").mkdir()
+    (inputs / "earlier" / own).write_bytes(b"damaged")
+    settings = {"networks": "package"}
+    open_run("infer", infer.parts(), settings, data=inputs, output=tmp_path / "out")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "is not taken" in line]
+    assert len(lines) == 1 and own in lines[0]
 
 
 def test_patches_are_decoded_and_timed(start):

@@ -16,6 +16,8 @@ from kernel.remote.sources import DATASET
 from kernel.remote.watch import wait_for_kernel
 from kernel.reuse import name_sources, point_at
 from pcam_kaggle.inference.kept_runs import find_kept_runs
+from pcam_kaggle.inference.reuse_settings import AllPatches
+from pcam_kaggle.system.paths import find_attached
 
 BUILD = "0123456789"
 
@@ -41,7 +43,7 @@ def test_the_whole_loop_predicts_as_the_run_itself(open_sandbox, run, capsys):
     assert result["complete"] and result["edited"] is False and result["not_trained"] == []
     (source,) = result["runs"]
     assert (source["recipe"], source["tta"]) == ("demo", ["flip"])
-    assert len(source["networks"]) == len(list(made.glob("folds/*.npz"))) == 2
+    assert len(source["networks"]) == len(find_attached(AllPatches.member_files, made)) == 2
     (dataset,) = sandbox.service.state["datasets"]
     assert dataset.startswith(f"sandbox/{DATASET}")
     assert sandbox.service.state["datasets"][dataset]["isPrivate"] is True

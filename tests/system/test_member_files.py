@@ -9,7 +9,9 @@ import pytest
 
 from pcam_kaggle.system.clock import Stage
 from pcam_kaggle.system.files import write_json
+from pcam_kaggle.system.paths import find_attached
 from pcam_kaggle.system.records import (
+    MEMBER_FILES,
     Explanation,
     Member,
     check_unused,
@@ -164,7 +166,7 @@ def test_attached_networks_of_the_same_run_are_copied(tmp_path, capsys):
     with zipfile.ZipFile(inputs / "old" / "folds" / "fold0_seed0.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     save_folds(inputs / "started", ["mine"], "checkpoint_fold{}_seed0.npz")
-    take_attached(output, "mine", inputs)
+    take_attached(output, "mine", find_attached(MEMBER_FILES, inputs))
     names = {path.name for path in (output / "folds").iterdir()}
     assert names == {"fold0_seed0.npz", "fold0_seed0.keras", "checkpoint_fold0_seed0.npz"}
     lines = capsys.readouterr().out
@@ -179,13 +181,13 @@ def test_an_attached_network_replaces_none_that_is_there(tmp_path):
     save_folds(output, ["mine"])
     own = output / "folds" / "fold0_seed0.npz"
     content = own.read_bytes()
-    take_attached(output, "mine", inputs)
+    take_attached(output, "mine", find_attached(MEMBER_FILES, inputs))
     assert own.read_bytes() == content
 
 
 def test_a_damaged_attached_network_is_named_and_left(tmp_path, capsys):
     (tmp_path / "fold0_seed0.npz").write_bytes(b"PK half")
-    take_attached(tmp_path / "working", "mine", tmp_path)
+    take_attached(tmp_path / "working", "mine", find_attached(MEMBER_FILES, tmp_path))
     assert "fold0_seed0.npz is not taken: " in capsys.readouterr().out
     assert not (tmp_path / "working").exists()
 
