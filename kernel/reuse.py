@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 
 from pcam_kaggle.inference.kept_runs import (
-    PLACES,
     KeptRun,
     find_maps,
     find_networks,
@@ -179,7 +178,7 @@ def point_at(sources: list[Source]) -> dict[str, str]:
     for source in sources:
         refuse_absent(source)
     folders = [str(source.folder.absolute()) for source in sources]
-    return {PLACES: "\n".join(folders)}
+    return {"PCAM_NETWORKS": "\n".join(folders)}
 
 
 def refuse_absent(source: Source) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -10,15 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..system.files import hash_file, read_json
-from ..system.paths import find_attached
+from ..system.files import hash_file
+from ..system.outputs import find_outputs
 from .networks import FACTS
 from .reuse_settings import list_ids
 
 FACTS_SCHEMA = 1  # of the facts
 NETWORKS = "folds/*fold*_seed*.keras"
 NAME = r"folds/[\w.-]*fold\d+_seed\d+\.keras"  # of a network in a manifest
-PLACES = "PCAM_NETWORKS"  # at home: the folders of runs, one a line, beside the inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +51,7 @@ def find_kept_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
         inputs: folder to use instead of PCAM_INPUT, or None.
 
     Returns:
-        list of KeptRun, in the order of the ids. Of several outputs of one build the one that is
-        complete is taken, else the latest.
+        list of KeptRun, in the order of the ids.
 
     Raises:
         ValueError: no ids, a run that is not there, or as `find_networks` and `find_maps`.
@@ -66,21 +63,14 @@ def find_kept_runs(ids: Sequence, inputs: Path | str | None = None) -> list:
             "Input, Your Work) or a model or dataset of its run.json and folds/, and write the "
             "build_id of its run.json into OVERRIDES"
         )
-    found = {}
-    for place in os.environ.get(PLACES, "").splitlines() or [inputs]:
-        for path in find_attached("run.json", place):
-            record = read_json(path)
-            found.setdefault(str(record.get("build_id")), []).append((path.parent, record))
-    runs = []
+    found, runs = find_outputs(inputs), []
     for build_id in ids:
         if build_id not in found:
             raise ValueError(
                 f"networks: expected a run.json of build {build_id} among the inputs. Received: "
                 f"{', '.join(sorted(found)) or 'none'}. Try: attach the output of that run's kernel"
             )
-        folder, record = max(
-            found[build_id], key=lambda p: (p[1].get("complete", False), p[1].get("finished", ""))
-        )
+        folder, record = found[build_id]
         listed = record.get("files")
         networks = find_networks(folder, listed if isinstance(listed, dict) else {})
         runs.append(KeptRun(folder, record, networks, find_maps(folder, record, networks)))

@@ -1,7 +1,6 @@
 """A second stage: each network starts from the one that an earlier run trained for its fold."""
 
 import dataclasses
-import os
 import re
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pandas as pd
 
 from ..data.run import Run
 from ..system.device import Device
-from ..system.files import hash_file, read_json
-from ..system.paths import find_attached
+from ..system.files import hash_file
+from ..system.outputs import find_outputs
 from ..system.weights import load_file
 from .members import list_jobs
 
@@ -37,7 +36,13 @@ def warm_start(method: object, folds: np.ndarray, run: Run, device: Device) -> o
         raise ValueError(f"weights: expected the build id of a run. Received: weights={build_id!r}")
     if not re.fullmatch("[0-9a-f]{10}", build_id):
         return method
-    folder, files = find_build(build_id, run.data)
+    outputs = find_outputs(run.data)
+    if build_id not in outputs:
+        raise FileNotFoundError(
+            f"weights: expected the output of build {build_id} among the inputs. Received: "
+            f"{', '.join(outputs) or 'none'}. Try: attach it, or python build.py, which does"
+        )
+    folder, files = outputs[build_id][0], outputs[build_id][1]["files"]
     oof = pd.read_csv(check_file(folder, "oof.csv", files), dtype={"id": str})
     starts = {}
     for job in list_jobs(method, run, device):
@@ -63,21 +68,6 @@ def warm_start(method: object, folds: np.ndarray, run: Run, device: Device) -> o
     load_file(method.build(), next(iter(starts.values())))  # refuses another network early
     print(f"start    from the networks of build {build_id}, in {folder}", flush=True)
     return method
-
-
-def find_build(build_id: str, inputs: Path | str | None) -> tuple:
-    """Find a build's output among the inputs, or at home, and the files that its run.json lists."""
-    found = {}
-    for place in (inputs, os.environ.get("PCAM_NETWORKS")):
-        for path in find_attached("run.json", place):
-            found.setdefault(read_json(path).get("build_id"), path)
-    if build_id not in found:
-        raise FileNotFoundError(
-            f"weights: expected the output of build {build_id} among the inputs, with run.json, "
-            f"oof.csv and its networks. Received: {', '.join(map(str, found)) or 'none'}. Try: "
-            "attach that kernel's output, or python build.py, which does"
-        )
-    return found[build_id].parent, read_json(found[build_id])["files"]
 
 
 def check_file(folder: Path, name: str, files: dict) -> Path:

@@ -14,7 +14,6 @@ from small_vit import SIZE, make_method, make_network_settings, make_weights
 
 from kernel.bundle.page import bundle_kernel
 from pcam_kaggle.data.folds import Split
-from pcam_kaggle.inference.kept_runs import PLACES
 from pcam_kaggle.inference.load_network import load_network
 from pcam_kaggle.inference.networks import save_network
 from pcam_kaggle.inference.predict import predict
@@ -213,7 +212,7 @@ def test_the_page_and_the_package_write_the_same_bytes(
 
 def check_maps(folder, inputs, oof, monkeypatch):
     """The tokens of the tuned network explain its own predictions, also by the command."""
-    monkeypatch.setenv(PLACES, str(folder / "package"))
+    monkeypatch.setenv("PCAM_NETWORKS", str(folder / "package"))
     out = folder / "explained"
     run_recipe("explain_tokens", {"networks": "package"}, data=inputs, output=out)
     table = pd.read_csv(out / "explained.csv")

@@ -13,11 +13,11 @@ from small_transformer import write_model
 
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
-from pcam_kaggle.inference.kept_runs import PLACES
 from pcam_kaggle.inference.networks import save_network
 from pcam_kaggle.methods import infer as program
 from pcam_kaggle.recipes import run_recipe
 
+PLACES = "PCAM_NETWORKS"
 MAPS = {"fold0_seed0": [1.5, -0.3], "fold1_seed1": [0.5, 0.2]}
 
 
