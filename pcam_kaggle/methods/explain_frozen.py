@@ -1,4 +1,4 @@
-"""Grad-CAM of a kept transformer: of a head on a frozen one, or of one that was tuned."""
+"""Grad-CAM of a kept transformer, frozen or tuned."""
 
 import functools
 from collections.abc import Callable
