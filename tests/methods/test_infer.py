@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import read_rows
+from PIL import Image
 from small_transformer import write_model
 
 from pcam_kaggle.inference.calibration import calibrate
@@ -23,7 +24,7 @@ MAPS = {"fold0_seed0": [1.5, -0.3], "fold1_seed1": [0.5, 0.2]}
 
 @pytest.fixture
 def runs(tmp_path, shared_competition, monkeypatch):
-    """Two runs whose networks predict the brightness of a patch, times a factor."""
+    """Two runs whose networks predict the brightness of a corner of a patch, times a factor."""
     home, oof = tmp_path / "runs", pd.read_csv(shared_competition / "train_labels.csv")[:4]
     monkeypatch.setenv(PLACES, str(home))
     make_run(home / "first", "aaaaaaaaaa", (1.0, 0.5), oof, calibration={"maps": MAPS})
@@ -39,7 +40,8 @@ def make_run(folder, build_id, factors, oof, **changes):
     files = {"submission.csv": {}, "oof.csv": {"sha256": digest}}
     for fold, factor in enumerate(factors):
         inputs = keras.Input((96, 96, 3))
-        mean = keras.layers.GlobalAveragePooling2D()(inputs)
+        corner = keras.layers.Cropping2D(((0, 48), (0, 64)))(inputs)  # other views show others
+        mean = keras.layers.GlobalAveragePooling2D()(corner)
         outputs = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)(mean)
         network = keras.Model(inputs, keras.layers.Rescaling(factor / 765)(outputs))
         facts = {"fingerprint": build_id, "fold": fold, "seed": fold, "tta": "flip"}
@@ -61,14 +63,23 @@ def infer(data, output, networks="aaaaaaaaaa,bbbbbbbbbb", **settings):
 
 def test_runs_are_averaged_as_they_did_then_by_their_log_odds(runs, shared_competition, tmp_path):
     result, both = infer(shared_competition, tmp_path / "both")
-    _, first = infer(shared_competition, tmp_path / "first", "aaaaaaaaaa", tta="none")
-    _, second = infer(shared_competition, tmp_path / "second", "bbbbbbbbbb")
-    shade = second / 0.3
-    mapped = [calibrate(shade * f, *MAPS[name]) for f, name in zip((1, 0.5), sorted(MAPS))]
-    np.testing.assert_allclose(first, np.mean(mapped, axis=0), atol=1e-5)
-    np.testing.assert_allclose(both, ensemble_predictions([first, second], "logit"), atol=1e-5)
+    _, one_view = infer(shared_competition, tmp_path / "first", "aaaaaaaaaa", tta="none")
+    paths = [shared_competition / "test" / f"{name}.tif" for name in read_ids(shared_competition)]
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths]) / 255
+    flips = [pixels[:, ::down, ::across] for down in (1, -1) for across in (1, -1)]
+    corners = [view[:, :48, :32].mean(axis=(1, 2, 3)) for view in flips]
+    np.testing.assert_allclose(one_view, average_mapped(corners[0]), atol=1e-5)
+    shade = np.mean(corners, axis=0)
+    expected = ensemble_predictions([average_mapped(shade), 0.3 * shade], "logit")
+    np.testing.assert_allclose(both, expected, atol=1e-5)
     assert [run["build_id"] for run in result["runs"]] == ["aaaaaaaaaa", "bbbbbbbbbb"]
     assert len([name for name in result["files"] if name.endswith(".npz")]) == 3
+
+
+def average_mapped(shade):
+    """What the first run makes of the brightness that its networks see."""
+    mapped = [calibrate(shade * f, *MAPS[name]) for f, name in zip((1, 0.5), sorted(MAPS))]
+    return np.mean(mapped, axis=0)
 
 
 def test_a_stopped_session_continues_with_the_networks_that_are_left(
