@@ -133,6 +133,8 @@ def test_what_cannot_be_used_is_refused(runs, shared_competition, tmp_path):
 
     write(settings={"ensemble": "rank"})
     refuse("averages ranks, which are no probabilities", labels="hard")
+    write(counts={"train": 500})
+    refuse("at least 100 of its patches in its oof.csv, or all. Received: 4 of 500. Try: a run")
     write(fingerprint="another")
     refuse("is of another run. Expected: fingerprint another")
     write(files={"submission.csv": {}})
