@@ -12,11 +12,16 @@ from conftest import read_rows
 from PIL import Image
 from small_transformer import write_model
 
+from kernel.predict import make_request
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.kept_runs import PLACES
+from pcam_kaggle.inference.load_network import load_network
 from pcam_kaggle.inference.networks import save_network
+from pcam_kaggle.methods import explain_files as explaining
 from pcam_kaggle.methods import infer as program
+from pcam_kaggle.methods.explain_files import Request, explain_files
+from pcam_kaggle.methods.explain_pixels import explain_pixels
 from pcam_kaggle.recipes import run_recipe
 
 MAPS = {"fold0_seed0": [1.5, -0.3], "fold1_seed1": [0.5, 0.2]}
@@ -227,3 +232,53 @@ def test_a_finished_run_is_explained_as_it_was_when_trained(
     monkeypatch.setenv(PLACES, str(damaged))
     with pytest.raises(ValueError, match=r"oof\.csv is missing or damaged"):
         run_recipe("explain", networks, data=shared_competition, output=tmp_path / "none")
+
+
+def test_patches_in_files_are_explained_whole_or_not_at_all(
+    finished, shared_competition, tmp_path, monkeypatch
+):
+    """Two files of one name, by ids; the maps show what supports the average, here the reverse."""
+    paths = sorted((shared_competition / "test").iterdir())[:3]
+    table, out = tmp_path / "patches.csv", tmp_path / "out"
+    for number, path in enumerate(paths):
+        (tmp_path / str(number)).mkdir()
+        shutil.copyfile(path, tmp_path / str(number) / "x.tif")
+
+    def request(ids):
+        rows = "".join(f"{number}/x.tif,{name}\n" for number, name in enumerate(ids))
+        table.write_text(f"path,id\n{rows}", "utf-8")
+        known = {**make_request(finished, table, out, None), "name": "a run"}
+        known["maps"] = [(-1.0, 0.0)] * 2  # p to 1 - p
+        keys = ("networks", "fingerprint", "average", "maps", "name", "out")
+        return Request(**{key: known[key] for key in keys}, sources=[str(table)])
+
+    with pytest.raises(ValueError, match=r"fit for the name of a file. Received: 'a/b'. Try"):
+        explain_files(request(["a/b", "c", "d"]))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
+        patch.setattr(explaining, "write_table", fill)
+        explain_files(request("abc"))
+    assert not out.exists()
+    assert explain_files(request("abc")) == (3, 0)
+    names = {"a-map.tif", "b-map.tif", "c-map.tif", "explained.csv", "explained.png"}
+    assert {path.name for path in out.iterdir()} == names
+    with pytest.raises(ValueError, match="is there already. Expected: a new or empty folder"):
+        explain_files(request("abc"))
+    assert not list(tmp_path.glob("partial-*"))
+
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    answers = []
+    for path in sorted((finished / "folds").glob("*.keras")):
+        answers.append(explain_pixels(*load_network(path), pixels))
+    rows = pd.read_csv(out / "explained.csv")
+    expected = [1 - own for own, _ in answers]
+    assert list(rows["id"]) == list("abc")
+    np.testing.assert_allclose(rows["probability"], np.mean(expected, axis=0), atol=1e-5)
+    np.testing.assert_allclose(rows["spread"], np.std(expected, axis=0), atol=1e-5)
+    maps = np.mean([draw(rows["probability"]).astype("float32") for _, draw in answers], axis=0)
+    for name, own in zip(rows["map"], maps):
+        with Image.open(out / name) as found:
+            np.testing.assert_allclose(np.asarray(found), own / own.max(), atol=1e-2)
+
+
+def fill(*args):
+    raise OSError(28, "disk full")
