@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pcam_kaggle.data.folds import make_folds
 from pcam_kaggle.data.run import read_competition
-from pcam_kaggle.inference.kept_runs import filter_networks, parse_network, read_oof, refuse_others
+from pcam_kaggle.inference.kept_runs import filter_networks, parse_network, read_oof
+from pcam_kaggle.inference.other_data import refuse_others
 
 from .bundle.recipes import Recipe, compose_settings, list_recipes, read_recipe
 from .records import PushRecord, read_record, read_result

@@ -34,11 +34,21 @@ class PatchFiles:
         return self.ids[index] if self.ids else Path(self.names[index]).stem
 
     def hash(self) -> str:
-        """Return the sha256 of the folder, the names and the ids."""
+        """Return the sha256 of the folder, the names, the ids, and each file's size and time."""
         digest = hashlib.sha256(os.fsencode(self.folder.absolute()))
         for index, name in enumerate(self.names):
-            digest.update(os.fsencode(f"\n{name}\t{self.get_id(index)}"))
+            state = describe_state(self.folder / name)
+            digest.update(os.fsencode(f"\n{name}\t{self.get_id(index)}\t{state}"))
         return digest.hexdigest()
+
+
+def describe_state(path: Path) -> str:
+    """The size of a file and when it was changed; "" if it cannot be seen."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # a name that no file can have
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def printable(text: object) -> str:

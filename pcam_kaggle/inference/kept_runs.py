@@ -225,27 +225,6 @@ def refuse_ranks(run: KeptRun, labels: str) -> None:
         )
 
 
-def refuse_others(runs: list, train_ids: Sequence) -> None:
-    """Refuse runs of other data, whose networks may have been trained on the test patches.
-
-    Args:
-        runs: list of KeptRun.
-        train_ids: the ids of the labeled patches.
-
-    Raises:
-        ValueError: names the run and how many of its patches are not among them.
-    """
-    for run in runs:
-        oof = read_oof(run)
-        num_others = int((~oof["id"].isin(set(train_ids))).sum())
-        if num_others:
-            raise ValueError(
-                f"networks: run {run.build_id} is of other data, and may have been trained on the "
-                f"test patches. Expected: the patches of its oof.csv in train_labels.csv. "
-                f"Received: {num_others:,} of {len(oof):,} that are not"
-            )
-
-
 def first_line(error: Exception) -> str:
     """The first line of an error's message, or its kind if it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

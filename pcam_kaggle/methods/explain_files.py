@@ -4,9 +4,12 @@ Reads a request as one line of JSON from its input and answers with one, as `pre
 """
 
 import dataclasses
+import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -15,7 +18,8 @@ from ..analysis.map_pictures import plot_patches
 from ..data.patch_files import decode_patch, list_patches
 from ..inference.kept_average import average_kept, map_kept
 from ..inference.load_network import load_network
-from ..system.files import write_beside, write_table
+from ..inference.views import VIEWED
+from ..system.files import PARTIAL, write_beside, write_table
 from .explain_frozen import make_explainer
 from .explain_pixels import explain_pixels
 from .predict_files import answer_request
@@ -44,52 +48,62 @@ class Request:
 def explain_files(request: Request, say: Callable = print) -> tuple:
     """Explain patches: explained.png, a map of each as TIFF, and their table explained.csv.
 
+    The folder is written whole or not at all.
+
     Returns:
         The number of patches, and 0, the number of those that failed.
 
     Raises:
-        ValueError: there are results, no or too many patches, one that is none, or no maps.
+        ValueError: the folder has files; no or too many patches, one that is none, or no maps.
+        OSError: it cannot be written.
     """
     out = Path(request.out)
-    if (out / "explained.csv").exists():
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(
-            f"{out} has explained.csv already. Expected: a new folder. Try: --out DIR, or delete it"
+            f"{out} is there already. Expected: a new or empty folder. Try: --out DIR, or delete it"
         )
-    paths = list_paths(request.sources, say)
-    pixels = np.stack([decode(path) for path in paths])
+    paths = list_ids(request.sources, say)
+    pixels = np.stack([decode(path) for path in paths.values()])
     probability, spread, heat = explain_patches(request, pixels, say)
-    out.mkdir(parents=True, exist_ok=True)
-    rows, shown = [], []
-    for place, path in enumerate(paths):
-        file = f"{path.stem}-map.tif"
-        with write_beside(out / file) as partial:
-            Image.fromarray(heat[place]).save(partial, format="TIFF")
-        answer = probability[place]
-        rows.append((path.stem, answer, None if spread is None else spread[place], file))
-        shown.append((path.stem, answer, pixels[place], heat[place]))
-    columns = ["id", "probability", "spread", "map"]
-    write_table(out / "explained.csv", pd.DataFrame(rows, columns=columns))
-    plot_patches(shown, out / "explained.png", f"{request.name}; {NOTE}")
-    return len(rows), 0
+    names = [f"{patch_id}-map.tif" for patch_id in paths]
+    table = {"id": [*paths], "probability": probability, "spread": spread, "map": names}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{PARTIAL}explained-") as scratch:
+        draft = Path(scratch) / "explained"
+        draft.mkdir()
+        for name, own in zip(names, heat):
+            with write_beside(draft / name) as partial:
+                Image.fromarray(own).save(partial, format="TIFF")
+        shown = list(zip(paths, probability, pixels, heat))
+        plot_patches(shown, draft / "explained.png", f"{request.name}; {NOTE}")
+        write_table(draft / "explained.csv", pd.DataFrame(table))
+        if out.exists():
+            out.rmdir()
+        draft.rename(out)
+    return len(paths), 0
 
 
-def list_paths(sources: list, say: Callable) -> list:
-    """The paths of the patches, each once.
+def list_ids(sources: list, say: Callable) -> dict:
+    """The paths of the patches by their ids, which name files.
 
     Raises:
-        ValueError: there are none, too many, or two of one name.
+        ValueError: there are none, too many, two of one id, or an id that cannot name a file.
     """
-    paths = []
+    paths = {}
     for source in sources:
         files = list_patches(Path(source), say)
-        paths += [files.folder / name for name in files.names]
-    stems = [path.stem for path in paths]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice or len(paths) > MAX_PATCHES:
-        received = f"{twice[0]} twice" if twice else f"{len(paths):,}"
+        for index, name in enumerate(files.names):
+            patch_id = files.get_id(index)
+            if patch_id in paths or Path(patch_id).name != patch_id:
+                raise ValueError(
+                    f"{files.folder / name}: expected every id once, and fit for the name of a "
+                    f"file. Received: {patch_id!r}. Try: each path once, or a CSV with the columns "
+                    "path and id"
+                )
+            paths[patch_id] = files.folder / name
+    if len(paths) > MAX_PATCHES:
         raise ValueError(
-            f"expected up to {MAX_PATCHES} patches of different names. Received: {received}. "
-            "Try: each path once, or several calls"
+            f"expected up to {MAX_PATCHES} patches. Received: {len(paths):,}. Try: several calls"
         )
     return paths
 
@@ -110,7 +124,7 @@ def decode(path: Path) -> np.ndarray:
 
 
 def explain_patches(request: Request, pixels: np.ndarray, say: Callable) -> tuple:
-    """Predict and explain patches by every network.
+    """Predict and explain patches by one network after another.
 
     Returns:
         The run's average of the probabilities, float64 (n,); their standard deviation, or None
@@ -120,24 +134,53 @@ def explain_patches(request: Request, pixels: np.ndarray, say: Callable) -> tupl
         ValueError: a network is of another run, or none has maps.
     """
     explain_frozen = make_explainer(say=say)
-    predictions, members, draws = [], [], []
-    for path in request.networks:
-        network, facts = load_network(Path(path), request.fingerprint)
-        answers = explain_pixels(network, facts, pixels) or explain_frozen(network, facts, pixels)
-        if answers is None:
-            raise ValueError(
-                f"{path} cannot be explained. Expected: a network with feature maps or tokens. "
-                f"Received: {network.name}"
-            )
-        predictions.append(answers[0])
-        members.append(facts.get("member", ""))
-        draws.append(answers[1])
-    mapped = map_kept(np.array(predictions, "float64"), request.maps)
+    explain = functools.partial(explain_by, request.fingerprint, explain_frozen)
+    own, maps, members = zip(*(explain(Path(path), pixels) for path in request.networks))
+    mapped = map_kept(np.array(own, "float64"), request.maps)
     mean = average_kept(mapped, members, request.average)
-    heat = np.mean([draw(mean).astype("float32") for draw in draws], axis=0)
+    for path, answers, heat in zip(request.networks, own, maps):
+        differs = (answers >= 0.5) != (mean >= 0.5)  # its map shows the evidence for its own answer
+        if differs.any():
+            heat[differs] = explain(Path(path), pixels[differs], mean[differs])[1]
+    heat = np.mean(maps, axis=0, dtype="float32")
     heat /= np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
     spread = mapped.std(axis=0) if len(mapped) > 1 else None
     return mean, spread, heat
+
+
+def explain_by(
+    fingerprint: str,
+    explain_frozen: Callable,
+    path: Path,
+    pixels: np.ndarray,
+    answers: np.ndarray | None = None,
+) -> tuple:
+    """Predict and explain patches by a network, which alone is in memory.
+
+    Args:
+        fingerprint: that of its run.
+        explain_frozen: as `make_explainer` returns it.
+        path: the network's file.
+        pixels: uint8 array (n, 96, 96, 3).
+        answers: the probabilities whose evidence is shown, or None for the network's own.
+
+    Returns:
+        Its probabilities, float32 (n,); the maps, float16 (n, 96, 96); the member it belongs to.
+
+    Raises:
+        ValueError: as `explain_patches`.
+    """
+    VIEWED.clear()
+    keras.backend.clear_session()  # frees the last network
+    network, facts = load_network(path, fingerprint)
+    found = explain_pixels(network, facts, pixels) or explain_frozen(network, facts, pixels)
+    if found is None:
+        raise ValueError(
+            f"{path} cannot be explained. Expected: a network with feature maps or tokens. "
+            f"Received: {network.name}"
+        )
+    own, draw = found
+    return own, draw(own if answers is None else answers), facts.get("member", "")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from .features import average_features
 VIEWS_PER_PASS = 128  # bounds the memory; more are no faster on a CPU
 NUM_SHOWN = 20  # problems, a line each; the others are counted
 COLUMNS = ["id", "probability", "spread"]
+ROWS_VERSION = 2  # raise it with any change of what is predicted, such as the rule for glass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,9 +158,10 @@ def resume_rows(part: Path, state: dict, columns: list) -> tuple:
         The number of finished rows, and of those without a probability.
 
     Raises:
-        ValueError: the rows are of another run, other views or other files.
+        ValueError: the rows are of another run, version or views, or of files that were changed.
     """
-    head = (json.dumps(state) + "\n" + ",".join(columns) + "\n").encode("ascii")
+    lines = [json.dumps({"version": ROWS_VERSION, **state}), ",".join(columns), ""]
+    head = "\n".join(lines).encode("ascii")
     if not part.exists():
         part.parent.mkdir(parents=True, exist_ok=True)
         with write_beside(part) as partial:
@@ -168,8 +170,9 @@ def resume_rows(part: Path, state: dict, columns: list) -> tuple:
     with open(part, "rb+") as file:
         if file.read(len(head)) != head:
             raise ValueError(
-                f"{part} has rows of another run, of other views or of other files. Expected: "
-                "those of an earlier call of this command. Try: --out FILE, or delete it"
+                f"{part} has rows of another run, of other views, of other or changed files, or of "
+                "another version. Expected: those of an earlier call of this command. Try: --out "
+                "FILE, or delete it"
             )
         num_rows, num_failed, end = 0, 0, len(head)
         for line in file:

@@ -8,7 +8,8 @@ The predictions of each network are kept, so that a session that was stopped con
 
 from ..data.cache import load_cached
 from ..data.run import Run
-from ..inference.kept_runs import find_kept_runs, refuse_others
+from ..inference.kept_runs import find_kept_runs
+from ..inference.other_data import refuse_others
 from ..inference.reuse_settings import AllPatches, InferSettings, ReuseMachine, list_ids
 from ..inference.submission import write_submission
 from ..methods.features import discard_features

@@ -1,6 +1,5 @@
 """The documented exports of a kept network, as the guide has them."""
 
-import importlib.util
 import re
 
 import keras
@@ -30,8 +29,7 @@ def test_exports_predict_as_the_network_does(exported, tmp_path):
     np.testing.assert_allclose(names["probability"], expected, atol=1e-6)
     files = [path for path in (tmp_path / "saved_model").rglob("*") if path.is_file()]
     assert 100_000 < sum(path.stat().st_size for path in files) < 1_000_000
-    missing = [n for n in ("tf2onnx", "onnx", "onnxruntime") if not importlib.util.find_spec(n)]
-    if missing:
-        pytest.skip(f"the SavedModel was compared; ONNX needs {', '.join(missing)}")
+    for package in ("tf2onnx", "onnx", "onnxruntime"):  # of the extra `export`
+        pytest.importorskip(package)
     exec(onnx, names)
     np.testing.assert_allclose(names["probability"], expected, atol=1e-5)

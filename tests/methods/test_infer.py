@@ -9,12 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import read_rows
+from PIL import Image
 from small_transformer import write_model
 
+from kernel.predict import make_request
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
+from pcam_kaggle.inference.load_network import load_network
 from pcam_kaggle.inference.networks import save_network
+from pcam_kaggle.methods import explain_files as explaining
 from pcam_kaggle.methods import infer as program
+from pcam_kaggle.methods.explain_files import Request, explain_files
+from pcam_kaggle.methods.explain_pixels import explain_pixels
 from pcam_kaggle.recipes import run_recipe
 
 PLACES = "PCAM_NETWORKS"
@@ -23,7 +29,7 @@ MAPS = {"fold0_seed0": [1.5, -0.3], "fold1_seed1": [0.5, 0.2]}
 
 @pytest.fixture
 def runs(tmp_path, shared_competition, monkeypatch):
-    """Two runs whose networks predict the brightness of a patch, times a factor."""
+    """Two runs whose networks predict the brightness of a corner of a patch, times a factor."""
     home, oof = tmp_path / "runs", pd.read_csv(shared_competition / "train_labels.csv")[:4]
     monkeypatch.setenv(PLACES, str(home))
     make_run(home / "first", "aaaaaaaaaa", (1.0, 0.5), oof, calibration={"maps": MAPS})
@@ -39,7 +45,8 @@ def make_run(folder, build_id, factors, oof, **changes):
     files = {"submission.csv": {}, "oof.csv": {"sha256": digest}}
     for fold, factor in enumerate(factors):
         inputs = keras.Input((96, 96, 3))
-        mean = keras.layers.GlobalAveragePooling2D()(inputs)
+        corner = keras.layers.Cropping2D(((0, 48), (0, 64)))(inputs)  # other views show others
+        mean = keras.layers.GlobalAveragePooling2D()(corner)
         outputs = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)(mean)
         network = keras.Model(inputs, keras.layers.Rescaling(factor / 765)(outputs))
         facts = {"fingerprint": build_id, "fold": fold, "seed": fold, "tta": "flip"}
@@ -61,14 +68,23 @@ def infer(data, output, networks="aaaaaaaaaa,bbbbbbbbbb", **settings):
 
 def test_runs_are_averaged_as_they_did_then_by_their_log_odds(runs, shared_competition, tmp_path):
     result, both = infer(shared_competition, tmp_path / "both")
-    _, first = infer(shared_competition, tmp_path / "first", "aaaaaaaaaa", tta="none")
-    _, second = infer(shared_competition, tmp_path / "second", "bbbbbbbbbb")
-    shade = second / 0.3
-    mapped = [calibrate(shade * f, *MAPS[name]) for f, name in zip((1, 0.5), sorted(MAPS))]
-    np.testing.assert_allclose(first, np.mean(mapped, axis=0), atol=1e-5)
-    np.testing.assert_allclose(both, ensemble_predictions([first, second], "logit"), atol=1e-5)
+    _, one_view = infer(shared_competition, tmp_path / "first", "aaaaaaaaaa", tta="none")
+    paths = [shared_competition / "test" / f"{name}.tif" for name in read_ids(shared_competition)]
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths]) / 255
+    flips = [pixels[:, ::down, ::across] for down in (1, -1) for across in (1, -1)]
+    corners = [view[:, :48, :32].mean(axis=(1, 2, 3)) for view in flips]
+    np.testing.assert_allclose(one_view, average_mapped(corners[0]), atol=1e-5)
+    shade = np.mean(corners, axis=0)
+    expected = ensemble_predictions([average_mapped(shade), 0.3 * shade], "logit")
+    np.testing.assert_allclose(both, expected, atol=1e-5)
     assert [run["build_id"] for run in result["runs"]] == ["aaaaaaaaaa", "bbbbbbbbbb"]
     assert len([name for name in result["files"] if name.endswith(".npz")]) == 3
+
+
+def average_mapped(shade):
+    """What the first run makes of the brightness that its networks see."""
+    mapped = [calibrate(shade * f, *MAPS[name]) for f, name in zip((1, 0.5), sorted(MAPS))]
+    return np.mean(mapped, axis=0)
 
 
 def test_a_stopped_session_continues_with_the_networks_that_are_left(
@@ -122,6 +138,8 @@ def test_what_cannot_be_used_is_refused(runs, shared_competition, tmp_path):
 
     write(settings={"ensemble": "rank"})
     refuse("averages ranks, which are no probabilities", labels="hard")
+    write(counts={"train": 500})
+    refuse("at least 100 of its patches in its oof.csv, or all. Received: 4 of 500. Try: a run")
     write(fingerprint="another")
     refuse("is of another run. Expected: fingerprint another")
     write(files={"submission.csv": {}})
@@ -214,3 +232,53 @@ def test_a_finished_run_is_explained_as_it_was_when_trained(
     monkeypatch.setenv(PLACES, str(damaged))
     with pytest.raises(ValueError, match=r"oof\.csv is missing or damaged"):
         run_recipe("explain", networks, data=shared_competition, output=tmp_path / "none")
+
+
+def test_patches_in_files_are_explained_whole_or_not_at_all(
+    finished, shared_competition, tmp_path, monkeypatch
+):
+    """Two files of one name, by ids; the maps show what supports the average, here the reverse."""
+    paths = sorted((shared_competition / "test").iterdir())[:3]
+    table, out = tmp_path / "patches.csv", tmp_path / "out"
+    for number, path in enumerate(paths):
+        (tmp_path / str(number)).mkdir()
+        shutil.copyfile(path, tmp_path / str(number) / "x.tif")
+
+    def request(ids):
+        rows = "".join(f"{number}/x.tif,{name}\n" for number, name in enumerate(ids))
+        table.write_text(f"path,id\n{rows}", "utf-8")
+        known = {**make_request(finished, table, out, None), "name": "a run"}
+        known["maps"] = [(-1.0, 0.0)] * 2  # p to 1 - p
+        keys = ("networks", "fingerprint", "average", "maps", "name", "out")
+        return Request(**{key: known[key] for key in keys}, sources=[str(table)])
+
+    with pytest.raises(ValueError, match=r"fit for the name of a file. Received: 'a/b'. Try"):
+        explain_files(request(["a/b", "c", "d"]))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk"):
+        patch.setattr(explaining, "write_table", fill)
+        explain_files(request("abc"))
+    assert not out.exists()
+    assert explain_files(request("abc")) == (3, 0)
+    names = {"a-map.tif", "b-map.tif", "c-map.tif", "explained.csv", "explained.png"}
+    assert {path.name for path in out.iterdir()} == names
+    with pytest.raises(ValueError, match="is there already. Expected: a new or empty folder"):
+        explain_files(request("abc"))
+    assert not list(tmp_path.glob("partial-*"))
+
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    answers = []
+    for path in sorted((finished / "folds").glob("*.keras")):
+        answers.append(explain_pixels(*load_network(path), pixels))
+    rows = pd.read_csv(out / "explained.csv")
+    expected = [1 - own for own, _ in answers]
+    assert list(rows["id"]) == list("abc")
+    np.testing.assert_allclose(rows["probability"], np.mean(expected, axis=0), atol=1e-5)
+    np.testing.assert_allclose(rows["spread"], np.std(expected, axis=0), atol=1e-5)
+    maps = np.mean([draw(rows["probability"]).astype("float32") for _, draw in answers], axis=0)
+    for name, own in zip(rows["map"], maps):
+        with Image.open(out / name) as found:
+            np.testing.assert_allclose(np.asarray(found), own / own.max(), atol=1e-2)
+
+
+def fill(*args):
+    raise OSError(28, "disk full")

@@ -16,6 +16,7 @@ from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.networks import save_network
+from pcam_kaggle.methods import predict_files as program
 from pcam_kaggle.methods.features import average_features
 from pcam_kaggle.methods.linear_probe import LinearProbe
 from pcam_kaggle.methods.predict_files import Request, predict_files
@@ -215,10 +216,12 @@ def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypa
         {"average": "logit"},
         {"maps": [[2.0, 0.0], [2.0, 0.0]]},
         "files",
+        "content",
+        "version",
         "networks",
     ],
 )
-def test_rows_of_another_call_are_not_continued(changes, finetuned, folder):
+def test_rows_of_another_call_are_not_continued(changes, finetuned, folder, monkeypatch):
     def stop(line):
         raise KeyboardInterrupt
 
@@ -230,6 +233,10 @@ def test_rows_of_another_call_are_not_continued(changes, finetuned, folder):
     content = part.read_bytes()
     if changes == "files":
         bad.unlink()
+    if changes == "content":
+        bad.write_bytes(b"another patch")
+    if changes == "version":
+        monkeypatch.setattr(program, "ROWS_VERSION", 0)
     if changes == "networks":
         finetuned = Kept(dict.fromkeys(finetuned.networks, "other"), finetuned.test)
     request = make_request(finetuned, folder, **(changes if isinstance(changes, dict) else {}))
