@@ -126,17 +126,17 @@ def add_running(add: Callable) -> None:
     add_run(command)
     add_wait(command)
     add_json(command)
-    command = add("output", "download what a run has left, checked", "output --only '*.csv'")
+    command = add("output", "download what a run has left, checked", 'output --only "*.csv"')
     add_run(command)
     command.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="GLOB",
-        help="only files that match, such as '*.csv', and run.json; may be repeated",
+        help='only files that match, such as "*.csv", and run.json; may be repeated',
     )
     text = "submit a run's predictions, once, and wait for the score"
-    command = add("submit", text, "submit --message 'two folds'", kept=SENT)
+    command = add("submit", text, 'submit --message "two folds"', kept=SENT)
     add_run(command)
     add_message(command)
     add_send_anyway(command)

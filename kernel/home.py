@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from .bundle.recipes import list_recipes, read_recipe
 from .files import write_text
 from .folders import find_downloaded
 from .runs import count_networks, find_folder
+from .terminal import join_words
 
 
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
@@ -52,8 +52,8 @@ def build(args: argparse.Namespace, runs: Path) -> None:
         print(f"{line:>6}  {section.name:<28} {section.sentence}".rstrip())
     option = " --notebook" * args.notebook
     print(f"push it   python build.py push {args.recipe}{option}")
-    quote = shlex.quote if os.name == "posix" else '"{}"'.format
-    print(f"by hand   kaggle kernels push -p {quote(str(path.parent))}")
+    by_hand = join_words(["kaggle", "kernels", "push", "-p", str(path.parent)])
+    print(f"by hand   {by_hand}")
 
 
 def train(args: argparse.Namespace, runs: Path) -> None:

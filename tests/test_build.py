@@ -86,6 +86,32 @@ def test_wrong_usage_exits_2_with_the_reason(capsys, words, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "program, module, words",
+    [
+        ("build", "kernel.arguments", ["list"]),
+        ("kernel.sandbox", "sklearn", ["--data", ".", "--solution", "s.csv"]),
+    ],
+)
+def test_ctrl_c_while_a_program_starts_is_one_line(program, module, words):
+    code = f"""
+import runpy, sys
+
+class Interrupt:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt)
+sys.path.insert(0, {str(ROOT)!r})
+runpy.run_module({program!r}, run_name="__main__", alter_sys=True)
+"""
+    result = run_python(["-c", code, *words])
+    assert (result.returncode, result.stdout) == (130, "")
+    (line,) = result.stderr.splitlines()
+    assert re.match(r"(build.py: interrupted|kernel.sandbox: stopped); ", line)
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_help_shows_every_command_and_its_example_can_be_run(columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(columns))
