@@ -3,8 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import itertools
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -88,34 +86,22 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
     started = time.perf_counter()
     print("demo    starts a local stand-in for the service: no account, no GPU", flush=True)
     from .locks import locked
-    from .sandbox.demo import is_same_demo, open_demo, was_interrupted  # scikit-learn: a second
+    from .sandbox import demo as shipped  # scikit-learn: a second
 
     folder = runs / "demo"
     stop_on_terminate()
     with locked(runs, "demo"):
-        if is_same_demo(folder, args.recipe, args.overrides):
+        if shipped.is_same_demo(folder, args.recipe, args.overrides):
             print(f"demo    of the same build as in {folder}: takes what that has finished")
-        else:
-            set_aside(folder)
-        with open_demo(folder) as sandbox, sandbox.entered():
-            args.resume = was_interrupted(sandbox)
+        elif earlier := shipped.set_aside(folder):
+            print(f"what the earlier demo finished is in {earlier}")
+        with shipped.open_demo(folder) as sandbox, sandbox.entered():
+            args.resume = shipped.was_interrupted(sandbox)
             seconds = run_loop(Client(), args, folder)
     print(f"hand it in   python build.py handin {find_run(None, folder)}")
     for name, duration in seconds.items():
         print(f"{name:<12} {duration:>7.1f} s")
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")
-
-
-def set_aside(folder: Path) -> None:
-    """Keep the results of a demo of another build as demo-1, demo-2, ...; remove other files."""
-    if any(folder.glob("*/run.json")):
-        numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
-        earlier = next(path for path in numbered if not path.exists())
-        for name in ("data", "sandbox"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        folder.rename(earlier)
-        print(f"the results of the earlier demo are in {earlier}")
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, float]:

@@ -15,7 +15,7 @@ from conftest import TESTS, TINY, read_rows, run_python, write_rows
 import build
 from kernel.bundle.metadata import write_kernel
 from kernel.folders import ROOT
-from kernel.home import run_script
+from kernel.home import kept_until_replaced, run_script
 from pcam_kaggle.system.provenance import compute_build_id
 
 BUILD = ROOT / "build.py"
@@ -145,11 +145,19 @@ def test_explore_runs_here_in_a_folder_of_its_own(competition, tmp_path, monkeyp
     pictures = [path.name for path in out.glob("data_*.png")]
     assert set(run["files"]) == {"exploration.json", "patches.csv", *pictures}
     assert len(run["files"]) == 8
-    # A refused repetition keeps it.
-    assert run_build("train", "explore", "--data", tmp_path / "nowhere") == 1
-    assert (out / "run.json").is_file()
+    # A repetition that fails keeps it.
+    kept = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".py"}
+    min((competition / "train").iterdir()).write_bytes(b"no image")
+    assert run_build("train", "explore", "--data", competition) == 1
+    left = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".py"}
+    assert left == kept
     assert run_build("runs") == 0
     assert "explore  finished" in capfd.readouterr().out
+    with kept_until_replaced(out):
+        assert {path.name for path in out.iterdir()}.isdisjoint({*run["files"], "run.json"})
+        (out / "run.json").write_text("{}")
+    assert (out / "run.json").read_text() == "{}" and not (out / "patches.csv").exists()
+    assert not (out / ".earlier").exists()
 
 
 def test_a_folder_without_test_images_is_refused(competition, tmp_path, capfd):
