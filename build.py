@@ -80,6 +80,8 @@ def parse(words: list[str]) -> argparse.Namespace:
         if hasattr(args, "recipe"):
             args.sources = []
             args.overrides = check_settings(args)
+        if not getattr(args, "wait", True) and args.queue_timeout:
+            raise ValueError("--queue-timeout: expected with --wait. Try: add --wait")
     except ValueError as error:
         command.error(str(error))
     return args
@@ -104,9 +106,7 @@ def check_settings(args: argparse.Namespace) -> dict:
             f"submission.csv. Received: {args.command} {args.recipe}. Try: push "
             f"{args.recipe}, then status and output"
         )
-    folds = getattr(args, "folds", None)
-    words = [] if folds is None else [f"folds={folds}"]
-    overrides = parse_words(recipe, [*args.overrides, *words])
+    overrides = parse_words(recipe, args.overrides)
     if "weights" in overrides and not args.sources:
         from kernel.first_stage import find_first_stage
 

@@ -91,8 +91,18 @@ def add_making(add: Callable) -> None:
     add_folders(command)
     command = add("demo", "run the whole loop at home, on the shipped patches", "demo")
     add_overrides(command)
-    command.set_defaults(recipe="demo", resume=False, timeout=None, slide_dataset=None)
-    command.set_defaults(message=None, queue_timeout=60, send_anyway=False, notebook=False)
+    loop = argparse.ArgumentParser()
+    add_loop(loop)
+    command.set_defaults(**vars(loop.parse_args(["demo"])))  # `demo` is `run demo`
+
+
+def add_loop(command: argparse.ArgumentParser) -> None:
+    """The arguments of `run`."""
+    add_recipe(command)
+    add_push(command)
+    add_message(command)
+    add_queue(command)
+    add_record(command)
 
 
 def add_running(add: Callable) -> None:
@@ -109,12 +119,7 @@ def add_running(add: Callable) -> None:
     text = "upload pretrained weights as a private dataset"
     add_weights(add("weights", text, "weights densenet121"))
     text = "push, wait, output, submit, score, leaderboard"
-    command = add("run", text, "run fast", kept=SENT)
-    add_recipe(command)
-    add_push(command)
-    add_message(command)
-    add_queue(command)
-    add_record(command)
+    add_loop(add("run", text, "run fast", kept=SENT))
     text = "push a recipe's kernel, which runs on Kaggle"
     command = add("push", text, "push smoke --wait", kept=SENT)
     add_recipe(command)

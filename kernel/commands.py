@@ -30,7 +30,7 @@ def push(args: argparse.Namespace, runs: Path) -> None:
         client = Client()
         run = do_push(client, args, runs)
         if args.wait:
-            wait_for_kernel(client, run, True, 60 * args.queue_timeout)
+            wait_for_kernel(client, run, True, 60 * (args.queue_timeout or 60))
 
 
 def find_pushed(args: argparse.Namespace, runs: Path) -> tuple[Client, Path]:
@@ -45,7 +45,7 @@ def status(args: argparse.Namespace, runs: Path) -> None:
     client, run = find_pushed(args, runs)
     failure, say = None, say_aside if args.json else print
     try:
-        wait_for_kernel(client, run, args.wait, 60 * args.queue_timeout, say)
+        wait_for_kernel(client, run, args.wait, 60 * (args.queue_timeout or 60), say)
     except RunFailed as error:
         failure = error
     if args.json:
@@ -127,7 +127,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
         run = do_push(client, args, runs)
     with step("status"):
         try:
-            wait_for_kernel(client, run, True, 60 * args.queue_timeout)
+            wait_for_kernel(client, run, True, 60 * (args.queue_timeout or 60))
         except RunFailed as error:
             failure = error
             print(f"{error}\nTHE RUN FAILED: downloading and submitting what it left")

@@ -62,7 +62,11 @@ def test_list_shows_every_recipe_and_every_network(capsys):
         (["train", "demo", "--datta", "DIR"], "unknown option '--datta'. Did you mean '--data'?"),
         (["build", "demo", "--fast"], "unknown option '--fast'. Known: --notebook"),
         (["leaderboard", "--json"], "Commands that have it: doctor, status, runs."),
-        (["status", "--queue-timeout", "soon"], "invalid float value: 'soon'"),
+        (["status", "--queue-timeout", "soon"], "expected 1 to 10,000 minutes. Received: soon"),
+        (["run", "demo", "--queue-timeout", "nan"], "expected 1 to 10,000 minutes. Received: nan"),
+        (["run", "demo", "--queue-timeout", "-5"], "expected 1 to 10,000 minutes. Received: -5"),
+        (["push", "demo", "--queue-timeout", "5"], "--queue-timeout: expected with --wait"),
+        (["push", "demo", "--folds", "0,1"], "--folds is a setting, not an option. Try: folds=0,1"),
         (["push", "demo", "--timeout", "abc"], "expected 0.6 to 12 hours. Received: abc"),
         (["scratch"], "unknown command 'scratch'. Known: list, build"),
         (["bulid", "demo"], "unknown command 'bulid'. Did you mean 'build'?"),
@@ -110,6 +114,10 @@ runpy.run_module({program!r}, run_name="__main__", alter_sys=True)
     assert (result.returncode, result.stdout) == (130, "")
     (line,) = result.stderr.splitlines()
     assert re.match(r"(build.py: interrupted|kernel.sandbox: stopped); ", line)
+
+
+def test_demo_has_the_options_of_run():
+    assert vars(build.parse(["run", "demo"])).keys() == vars(build.parse(["demo"])).keys()
 
 
 @pytest.mark.parametrize("columns", [40, 80])
