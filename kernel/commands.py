@@ -21,7 +21,7 @@ from .remote.submit import submit_predictions
 from .remote.transcript import recording
 from .remote.watch import RunFailed, wait_for_kernel
 from .remote.weights import check_architecture, publish_weights
-from .runs import find_folder, find_run
+from .runs import choose_run, find_folder, find_run, list_records
 
 
 def push(args: argparse.Namespace, runs: Path) -> None:
@@ -35,9 +35,10 @@ def push(args: argparse.Namespace, runs: Path) -> None:
 
 def find_pushed(args: argparse.Namespace, runs: Path) -> tuple[Client, Path]:
     """The service and the run that a command names; an unknown name needs no credentials."""
-    find_run(args.name, runs)
+    pairs = list_records(runs)
+    choose_run(args.name, pairs, runs)
     client = Client()
-    return client, find_run(args.name, runs, client)
+    return client, choose_run(args.name, pairs, runs, client)
 
 
 def status(args: argparse.Namespace, runs: Path) -> None:

@@ -279,7 +279,9 @@ def test_a_damaged_record_of_another_run_stops_nothing(sandbox, runs, capsys):
     assert f"left out: {other / 'push.json'}: expected a JSON object" in error
     (run,) = list_runs(runs)
     (run / "status.json").write_text("[]")
+    capsys.readouterr()
     assert build.main(["status"]) == 0
+    assert capsys.readouterr().err.count("left out") == 1
 
 
 def test_the_run_that_was_requested_last_is_the_latest(sandbox, runs):
