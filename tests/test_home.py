@@ -15,7 +15,7 @@ from conftest import TESTS, TINY, read_rows, run_python, write_rows
 import build
 from kernel.bundle.metadata import write_kernel
 from kernel.folders import ROOT
-from kernel.home import kept_until_replaced, run_script
+from kernel.home import kept_until_replaced
 from pcam_kaggle.system.provenance import compute_build_id
 
 BUILD = ROOT / "build.py"
@@ -94,14 +94,20 @@ def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_kernel_prints_names_that_the_terminal_lacks(tmp_path, capfdbinary, monkeypatch):
-    for name in ("PYTHONUTF8", "PYTHONCOERCECLOCALE"):
-        monkeypatch.setenv(name, "0")
-    monkeypatch.setenv("LC_ALL", "C")  # ASCII, where Windows has cp1252
+def test_a_kernel_prints_names_that_the_terminal_lacks(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("print('a \u56e2')", "utf-8")
-    run_script(script, tmp_path, tmp_path)
-    assert capfdbinary.readouterr().out == b"a ?\n"
+    code = f"""
+import pathlib, sys
+sys.path.insert(0, {str(ROOT)!r})
+from kernel.home import run_script
+from kernel.terminal import safe_output
+with safe_output():
+    run_script(*map(pathlib.Path, sys.argv[1:]))
+"""
+    ascii_only = {"PYTHONUTF8": 0, "PYTHONCOERCECLOCALE": 0, "LC_ALL": "C"}  # Windows has cp1252
+    result = run_python(["-c", code, script, tmp_path, tmp_path], **ascii_only)
+    assert (result.stdout, result.stderr) == ("a ?\n", "")
 
 
 def test_a_kernel_that_fails_fails_the_command(competition, tmp_path, capfd):
