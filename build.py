@@ -1,10 +1,5 @@
 """The command line: parse, check, run."""
 
-import argparse
-import importlib
-import os
-import shlex
-import signal
 import sys
 
 if not (3, 11) <= sys.version_info < (3, 14):  # as in pyproject.toml
@@ -14,12 +9,20 @@ if not (3, 11) <= sys.version_info < (3, 14):  # as in pyproject.toml
         "py -3.12 -m venv .venv), and that environment's python"
     )
 
-from kernel.arguments import make_parser
-from kernel.folders import RUNS
-from kernel.terminal import safe_output
-from kernel.usage import explain_command, explain_option
+try:
+    import argparse
+    import importlib
+    import os
+    import signal
 
-INTERRUPTED = 130  # as of a program that SIGINT has ended
+    from kernel.arguments import make_parser
+    from kernel.folders import RUNS
+    from kernel.terminal import safe_output, say_interrupted
+    from kernel.usage import explain_command, explain_option
+except KeyboardInterrupt:
+    print("build.py: interrupted; nothing was changed", file=sys.stderr)
+    sys.exit(130)
+
 CLOSED_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
@@ -50,9 +53,7 @@ def main(words: list[str] | None = None) -> int:
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt as error:
         told = "; ".join(filter(None, ("interrupted", str(error) or kept)))
-        command = shlex.join(["python", "build.py", *words])
-        print(f"build.py: {told}. To continue: {command}", file=sys.stderr)
-        return INTERRUPTED
+        return say_interrupted("build.py", told, ["python", "build.py", *words])
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -79,6 +80,8 @@ def parse(words: list[str]) -> argparse.Namespace:
         if hasattr(args, "recipe"):
             args.sources = []
             args.overrides = check_settings(args)
+        if not getattr(args, "wait", True) and args.queue_timeout:
+            raise ValueError("--queue-timeout: expected with --wait. Try: add --wait")
     except ValueError as error:
         command.error(str(error))
     return args
@@ -103,9 +106,7 @@ def check_settings(args: argparse.Namespace) -> dict:
             f"submission.csv. Received: {args.command} {args.recipe}. Try: push "
             f"{args.recipe}, then status and output"
         )
-    folds = getattr(args, "folds", None)
-    words = [] if folds is None else [f"folds={folds}"]
-    overrides = parse_words(recipe, [*args.overrides, *words])
+    overrides = parse_words(recipe, args.overrides)
     if "weights" in overrides and not args.sources:
         from kernel.first_stage import find_first_stage
 

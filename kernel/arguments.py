@@ -91,8 +91,18 @@ def add_making(add: Callable) -> None:
     add_folders(command)
     command = add("demo", "run the whole loop at home, on the shipped patches", "demo")
     add_overrides(command)
-    command.set_defaults(recipe="demo", resume=False, timeout=None, slide_dataset=None)
-    command.set_defaults(message=None, queue_timeout=60, send_anyway=False, notebook=False)
+    loop = argparse.ArgumentParser()
+    add_loop(loop)
+    command.set_defaults(**vars(loop.parse_args(["demo"])))  # `demo` is `run demo`
+
+
+def add_loop(command: argparse.ArgumentParser) -> None:
+    """The arguments of `run`."""
+    add_recipe(command)
+    add_push(command)
+    add_message(command)
+    add_queue(command)
+    add_record(command)
 
 
 def add_running(add: Callable) -> None:
@@ -109,12 +119,7 @@ def add_running(add: Callable) -> None:
     text = "upload pretrained weights as a private dataset"
     add_weights(add("weights", text, "weights densenet121"))
     text = "push, wait, output, submit, score, leaderboard"
-    command = add("run", text, "run fast", kept=SENT)
-    add_recipe(command)
-    add_push(command)
-    add_message(command)
-    add_queue(command)
-    add_record(command)
+    add_loop(add("run", text, "run fast", kept=SENT))
     text = "push a recipe's kernel, which runs on Kaggle"
     command = add("push", text, "push smoke --wait", kept=SENT)
     add_recipe(command)
@@ -126,17 +131,17 @@ def add_running(add: Callable) -> None:
     add_run(command)
     add_wait(command)
     add_json(command)
-    command = add("output", "download what a run has left, checked", "output --only '*.csv'")
+    command = add("output", "download what a run has left, checked", 'output --only "*.csv"')
     add_run(command)
     command.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="GLOB",
-        help="only files that match, such as '*.csv', and run.json; may be repeated",
+        help='only files that match, such as "*.csv", and run.json; may be repeated',
     )
     text = "submit a run's predictions, once, and wait for the score"
-    command = add("submit", text, "submit --message 'two folds'", kept=SENT)
+    command = add("submit", text, 'submit --message "two folds"', kept=SENT)
     add_run(command)
     add_message(command)
     add_send_anyway(command)

@@ -3,8 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import itertools
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +21,7 @@ from .remote.submit import submit_predictions
 from .remote.transcript import recording
 from .remote.watch import RunFailed, wait_for_kernel
 from .remote.weights import check_architecture, publish_weights
-from .runs import find_folder, find_run
+from .runs import choose_run, find_folder, find_run, list_records
 
 
 def push(args: argparse.Namespace, runs: Path) -> None:
@@ -32,14 +30,15 @@ def push(args: argparse.Namespace, runs: Path) -> None:
         client = Client()
         run = do_push(client, args, runs)
         if args.wait:
-            wait_for_kernel(client, run, True, 60 * args.queue_timeout)
+            wait_for_kernel(client, run, True, 60 * (args.queue_timeout or 60))
 
 
 def find_pushed(args: argparse.Namespace, runs: Path) -> tuple[Client, Path]:
     """The service and the run that a command names; an unknown name needs no credentials."""
-    find_run(args.name, runs)
+    pairs = list_records(runs)
+    choose_run(args.name, pairs, runs)
     client = Client()
-    return client, find_run(args.name, runs, client)
+    return client, choose_run(args.name, pairs, runs, client)
 
 
 def status(args: argparse.Namespace, runs: Path) -> None:
@@ -47,7 +46,7 @@ def status(args: argparse.Namespace, runs: Path) -> None:
     client, run = find_pushed(args, runs)
     failure, say = None, say_aside if args.json else print
     try:
-        wait_for_kernel(client, run, args.wait, 60 * args.queue_timeout, say)
+        wait_for_kernel(client, run, args.wait, 60 * (args.queue_timeout or 60), say)
     except RunFailed as error:
         failure = error
     if args.json:
@@ -88,34 +87,22 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
     started = time.perf_counter()
     print("demo    starts a local stand-in for the service: no account, no GPU", flush=True)
     from .locks import locked
-    from .sandbox.demo import is_same_demo, open_demo, was_interrupted  # scikit-learn: a second
+    from .sandbox import demo as shipped  # scikit-learn: a second
 
     folder = runs / "demo"
     stop_on_terminate()
     with locked(runs, "demo"):
-        if is_same_demo(folder, args.recipe, args.overrides):
+        if shipped.is_same_demo(folder, args.recipe, args.overrides):
             print(f"demo    of the same build as in {folder}: takes what that has finished")
-        else:
-            set_aside(folder)
-        with open_demo(folder) as sandbox, sandbox.entered():
-            args.resume = was_interrupted(sandbox)
+        elif earlier := shipped.set_aside(folder):
+            print(f"what the earlier demo finished is in {earlier}")
+        with shipped.open_demo(folder) as sandbox, sandbox.entered():
+            args.resume = shipped.was_interrupted(sandbox)
             seconds = run_loop(Client(), args, folder)
     print(f"hand it in   python build.py handin {find_run(None, folder)}")
     for name, duration in seconds.items():
         print(f"{name:<12} {duration:>7.1f} s")
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")
-
-
-def set_aside(folder: Path) -> None:
-    """Keep the results of a demo of another build as demo-1, demo-2, ...; remove other files."""
-    if any(folder.glob("*/run.json")):
-        numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
-        earlier = next(path for path in numbered if not path.exists())
-        for name in ("data", "sandbox"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        folder.rename(earlier)
-        print(f"the results of the earlier demo are in {earlier}")
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, float]:
@@ -141,7 +128,7 @@ def run_loop(client: Client, args: argparse.Namespace, runs: Path) -> dict[str, 
         run = do_push(client, args, runs)
     with step("status"):
         try:
-            wait_for_kernel(client, run, True, 60 * args.queue_timeout)
+            wait_for_kernel(client, run, True, 60 * (args.queue_timeout or 60))
         except RunFailed as error:
             failure = error
             print(f"{error}\nTHE RUN FAILED: downloading and submitting what it left")

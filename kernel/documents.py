@@ -6,12 +6,19 @@ Each stands between two comments, such as <!-- settings --> and <!-- /settings -
 from .facts.foundation import render_foundation
 from .facts.measurements import render_all_measurements, render_readme_table
 from .folders import ROOT
-from .reference import render_commands, render_networks, render_recipes, render_settings
+from .reference import (
+    render_commands,
+    render_networks,
+    render_old_names,
+    render_recipes,
+    render_settings,
+)
 
 GENERATED = (  # document, name of the comments, function that renders what is between them
     ("README.md", "measurements", render_readme_table),
     (".github/method.md", "measurements", render_all_measurements),
     (".github/reference.md", "recipes", render_recipes),
+    (".github/reference.md", "old names", render_old_names),
     (".github/reference.md", "settings", render_settings),
     (".github/reference.md", "networks", render_networks),
     (".github/reference.md", "foundation", render_foundation),

@@ -1,10 +1,12 @@
 """The commands that need no account: list, build, train, report, handin."""
 
 import argparse
+import contextlib
 import os
-import shlex
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pcam_kaggle.system.paths import find_data, open_output
@@ -16,6 +18,7 @@ from .bundle.recipes import list_recipes, read_recipe
 from .files import write_text
 from .folders import find_downloaded
 from .runs import count_networks, find_folder
+from .terminal import join_words
 
 
 def show_recipes(args: argparse.Namespace, runs: Path) -> None:
@@ -52,8 +55,8 @@ def build(args: argparse.Namespace, runs: Path) -> None:
         print(f"{line:>6}  {section.name:<28} {section.sentence}".rstrip())
     option = " --notebook" * args.notebook
     print(f"push it   python build.py push {args.recipe}{option}")
-    quote = shlex.quote if os.name == "posix" else '"{}"'.format
-    print(f"by hand   kaggle kernels push -p {quote(str(path.parent))}")
+    by_hand = join_words(["kaggle", "kernels", "push", "-p", str(path.parent)])
+    print(f"by hand   {by_hand}")
 
 
 def train(args: argparse.Namespace, runs: Path) -> None:
@@ -68,7 +71,6 @@ def train(args: argparse.Namespace, runs: Path) -> None:
         ValueError: nothing to resume, runs of other patches, or a kernel that failed.
     """
     from .card.write import write_own_card  # pandas: a second to import
-    from .records import read_result  # filelock: 12 ms, which `build` can save
 
     given = args.data or os.environ.get("PCAM_INPUT") or find_downloaded(runs)
     try:
@@ -87,16 +89,39 @@ def train(args: argparse.Namespace, runs: Path) -> None:
     if args.resume:
         check_resume(out)
     open_output(out)
-    if args.recipe == "explore" and read_result(out)["recipe"] == "explore":
-        (out / "run.json").unlink()
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
     write_text(script, bundle.source)
     try:
-        run_script(script, Path(given or found), out, places)
+        with kept_until_replaced(out):
+            run_script(script, Path(given or found), out, places)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(describe_kept(out)) from None
     print(f"results   {out}")
     write_own_card(out, runs)
+
+
+@contextlib.contextmanager
+def kept_until_replaced(out: Path) -> Iterator[None]:
+    """Put an exploration aside for a block, and back unless the block makes another one."""
+    from .locks import is_held  # filelock: 12 ms, which `build` can save
+    from .records import read_result
+
+    result, earlier = read_result(out), out / ".earlier"
+    if is_held(out / ".lock"):  # which the kernel will say
+        yield
+        return
+    try:
+        if result["recipe"] == "explore":
+            earlier.mkdir(exist_ok=True)
+            for name in (*map(os.path.basename, result["files"]), "run.json"):
+                if (out / name).is_file():
+                    (out / name).replace(earlier / name)
+        yield
+    finally:
+        if not (out / "run.json").exists():
+            for path in sorted(earlier.glob("*"), key=lambda path: path.name == "run.json"):
+                path.replace(out / path.name)
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def name_folder(args: argparse.Namespace, build_id: str) -> str:
@@ -109,6 +134,8 @@ def name_folder(args: argparse.Namespace, build_id: str) -> str:
 
 def describe_kept(out: Path) -> str:
     """What a run that was interrupted has kept in its folder."""
+    if (out / "exploration.json").exists():
+        return f"kept in {out}: the earlier exploration"
     if (out / "study.log").exists():
         return f"kept in {out}: the finished trials"
     is_training = any((out / "folds").glob("checkpoint_*.npz"))

@@ -124,7 +124,7 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow], runs: Path) -> dict:
         "kind": find_kind(run, push, result),
         **{name: getattr(push, name) or None for name in PUSH_KEYS},
         "url": push.url or None,
-        "state": status.state if push.kernel else find_state(run, record),
+        "state": end_demo(status.state, run, runs) if push.kernel else find_state(run, record),
         "seen": status.seen or None,
         "failure": status.failure or None,
         "networks": count_networks(run),
@@ -149,6 +149,14 @@ def find_kind(run: Path, push: PushRecord, result: dict) -> str:
     if "study" in result or (run / "study.log").exists():
         return "study"
     return "blend" if result.get("method") and not push.kernel else "run"
+
+
+def end_demo(state: str, run: Path, runs: Path) -> str:
+    """The state of a pushed run; the kernel of a demo, in a folder of runs/, ended with it."""
+    if state not in ALIVE or run.parent == runs:
+        return state
+    is_running = is_held(runs / ".locks" / f"{run.parent.name}.lock")
+    return state if is_running else "CANCEL_ACKNOWLEDGED"
 
 
 def find_state(run: Path, record: ResultRecord | None) -> str:

@@ -1,6 +1,7 @@
 """The options that several commands share, and the types of their values."""
 
 import argparse
+import functools
 import math
 import re
 from pathlib import Path
@@ -57,13 +58,8 @@ def add_run(command: argparse.ArgumentParser) -> None:
 
 
 def add_push(command: argparse.ArgumentParser) -> None:
-    """[--notebook] [--folds N,N] [--slides OWNER/DATASET] [--resume] [--timeout HOURS] [...]"""
+    """[--notebook] [--slides OWNER/DATASET] [--resume] [--timeout HOURS] [...]"""
     add_notebook(command)
-    command.add_argument(
-        "--folds",
-        metavar="N,N",
-        help="train only these folds, in a separate kernel; blend joins them",
-    )
     command.add_argument(
         "--slides",
         type=parse_dataset,
@@ -79,7 +75,7 @@ def add_push(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--timeout",
-        type=parse_hours,
+        type=functools.partial(parse_number, low=0.6, high=12, unit="hours"),
         metavar="HOURS",
         help="time limit (default: 12, or the GPU hours left this week if they are fewer); the "
         "run ends itself half an hour earlier, with its submission",
@@ -97,8 +93,7 @@ def add_queue(command: argparse.ArgumentParser) -> None:
     """[--queue-timeout MINUTES]"""
     command.add_argument(
         "--queue-timeout",
-        type=float,
-        default=60,
+        type=functools.partial(parse_number, low=1, high=10_000, unit="minutes"),
         metavar="MINUTES",
         help="minutes to wait for a queued run (default: 60)",
     )
@@ -209,15 +204,16 @@ def add_weights(command: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_hours(text: str) -> float:
-    """A run's time-out."""
+def parse_number(text: str, low: float, high: float, unit: str) -> float:
+    """A number of hours or minutes."""
     try:
-        hours = float(text)
+        number = float(text)
     except ValueError:
-        hours = math.nan
-    if not 0.6 <= hours <= 12:  # a run ends itself half an hour earlier
-        raise argparse.ArgumentTypeError(f"expected 0.6 to 12 hours. Received: {text}")
-    return hours
+        number = math.nan
+    if not low <= number <= high:
+        message = f"expected {low:g} to {high:,g} {unit}. Received: {text}"
+        raise argparse.ArgumentTypeError(message)
+    return number
 
 
 def parse_dataset(text: str) -> str:

@@ -9,9 +9,17 @@ import textwrap
 from pcam_kaggle.system.settings import KINDS, Part
 
 from .arguments import make_parser
-from .bundle.recipes import compose_settings, list_recipes, read_recipe
+from .bundle.recipes import (
+    REMOVED,
+    RENAMED,
+    RENAMED_VALUES,
+    compose_settings,
+    list_recipes,
+    read_recipe,
+)
 from .facts.measurements import find_gpu_hours
 from .facts.networks import load_networks
+from .usage import MOVED, SETTINGS
 
 
 def render_recipes() -> str:
@@ -131,6 +139,20 @@ def write_value(value: object) -> str:
         return f"`{','.join(map(str, value))}`" if value else "empty"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"`{textwrap.shorten(text, 60, placeholder=' ...')}`" if text else "empty"
+
+
+def render_old_names() -> str:
+    """A table of what was renamed or removed."""
+    rows = [(f"recipe `{old}`", f"`{new}`") for old, new in RENAMED.items()]
+    for setting, values in RENAMED_VALUES.items():
+        rows += [(f"`{setting}={old}`", f"`{setting}={new}`") for old, new in values.items()]
+    rows += [(f"setting `{name}`", f"removed: {text}") for name, text in REMOVED.items()]
+    rows += [(f"command `{old}`", f"`{new}`") for old, new in MOVED.items()]
+    rows += [
+        (f"`train RECIPE --{old} X`", f"`train RECIPE {new}=X`") for old, new in SETTINGS.items()
+    ]
+    rows.append(("`push RECIPE --folds X`", "`push RECIPE folds=X`"))
+    return render_table(("old", "now"), rows)
 
 
 def render_commands() -> str:

@@ -50,13 +50,19 @@ def find_run(name: str | None = None, runs: Path = RUNS, client: object = None) 
     Raises:
         ValueError: nothing was pushed, or not that; names what was.
     """
-    found = list_records(runs)
+    return choose_run(name, list_records(runs), runs, client)
+
+
+def choose_run(
+    name: str | None, found: list[tuple[Path, PushRecord]], runs: Path, client: object = None
+) -> Path:
+    """The same among runs that `list_records` has found."""
     if not found:
         raise ValueError(
             f"nothing was pushed yet: no {runs}/*/push.json. Try: python build.py push RECIPE"
         )
     if client:
-        found.sort(key=lambda pair: is_own(pair[1], client))
+        found = sorted(found, key=lambda pair: is_own(pair[1], client))
     if name is None:
         return found[-1][0]
     places = {pathlib.Path(name).resolve(), (runs.parent / name).resolve()}

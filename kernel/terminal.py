@@ -1,9 +1,11 @@
 """What reaches the terminal: characters that it can show, and none that control it."""
 
 import contextlib
+import os
 import re
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 # Control characters but tab and line feed, marks that reverse a line or are not seen, and halves
@@ -11,6 +13,7 @@ from typing import TextIO
 UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+PLAIN = re.compile(r"[\w.:=+@/\\-]+")  # words that no shell on Windows needs quoted
 
 
 class SafeStream:
@@ -46,6 +49,29 @@ def safe_output() -> Iterator[None]:
         for stream, name in errors.items():
             if not stream.closed:
                 stream.reconfigure(errors=name)
+
+
+def say_interrupted(program: str, told: str, words: Iterable[str]) -> int:
+    """Print what Ctrl-C has ended, and the command that continues it.
+
+    Returns:
+        The exit code.
+    """
+    print(f"{program}: {told}. To continue: {join_words(words)}", file=sys.stderr)
+    return 130  # as of a program that SIGINT has ended
+
+
+def join_words(words: Iterable[str], on_windows: bool = os.name == "nt") -> str:
+    """A command as one line, to be pasted into sh, or cmd.exe and PowerShell on Windows."""
+    if not on_windows:
+        return shlex.join(words)
+    return " ".join(word if PLAIN.fullmatch(word) else quote_word(word) for word in words)
+
+
+def quote_word(word: str) -> str:
+    """A word in double quotes, as programs on Windows read them."""
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', word)
+    return '"{}"'.format(re.sub(r"(\\+)$", r"\1\1", escaped))
 
 
 def clean_line(text: str | None) -> str:

@@ -6,7 +6,7 @@ import re
 
 MOVED = {  # an earlier command: what to write instead
     "eda": "train explore",
-    "tune": "train STUDY, with the settings trials=N and study_hours=H",
+    "tune": "train STUDY trials=N study_hours=H",
     "sandbox": "python -m kernel.sandbox",
 }
 SETTINGS = {"hours": "study_hours", "slides": "slide_map"}  # of options of earlier commands

@@ -62,7 +62,11 @@ def test_list_shows_every_recipe_and_every_network(capsys):
         (["train", "demo", "--datta", "DIR"], "unknown option '--datta'. Did you mean '--data'?"),
         (["build", "demo", "--fast"], "unknown option '--fast'. Known: --notebook"),
         (["leaderboard", "--json"], "Commands that have it: doctor, status, runs."),
-        (["status", "--queue-timeout", "soon"], "invalid float value: 'soon'"),
+        (["status", "--queue-timeout", "soon"], "expected 1 to 10,000 minutes. Received: soon"),
+        (["run", "demo", "--queue-timeout", "nan"], "expected 1 to 10,000 minutes. Received: nan"),
+        (["run", "demo", "--queue-timeout", "-5"], "expected 1 to 10,000 minutes. Received: -5"),
+        (["push", "demo", "--queue-timeout", "5"], "--queue-timeout: expected with --wait"),
+        (["push", "demo", "--folds", "0,1"], "--folds is a setting, not an option. Try: folds=0,1"),
         (["push", "demo", "--timeout", "abc"], "expected 0.6 to 12 hours. Received: abc"),
         (["scratch"], "unknown command 'scratch'. Known: list, build"),
         (["bulid", "demo"], "unknown command 'bulid'. Did you mean 'build'?"),
@@ -84,6 +88,36 @@ def test_wrong_usage_exits_2_with_the_reason(capsys, words, message):
         build.main(words)
     assert exit_code.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "program, module, words",
+    [
+        ("build", "kernel.arguments", ["list"]),
+        ("kernel.sandbox", "sklearn", ["--data", ".", "--solution", "s.csv"]),
+    ],
+)
+def test_ctrl_c_while_a_program_starts_is_one_line(program, module, words):
+    code = f"""
+import runpy, sys
+
+class Interrupt:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt)
+sys.path.insert(0, {str(ROOT)!r})
+runpy.run_module({program!r}, run_name="__main__", alter_sys=True)
+"""
+    result = run_python(["-c", code, *words])
+    assert (result.returncode, result.stdout) == (130, "")
+    (line,) = result.stderr.splitlines()
+    assert re.match(r"(build.py: interrupted|kernel.sandbox: stopped); ", line)
+
+
+def test_demo_has_the_options_of_run():
+    assert vars(build.parse(["run", "demo"])).keys() == vars(build.parse(["demo"])).keys()
 
 
 @pytest.mark.parametrize("columns", [40, 80])

@@ -15,7 +15,7 @@ from conftest import TESTS, TINY, read_rows, run_python, write_rows
 import build
 from kernel.bundle.metadata import write_kernel
 from kernel.folders import ROOT
-from kernel.home import run_script
+from kernel.home import kept_until_replaced
 from pcam_kaggle.system.provenance import compute_build_id
 
 BUILD = ROOT / "build.py"
@@ -94,14 +94,20 @@ def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_kernel_prints_names_that_the_terminal_lacks(tmp_path, capfdbinary, monkeypatch):
-    for name in ("PYTHONUTF8", "PYTHONCOERCECLOCALE"):
-        monkeypatch.setenv(name, "0")
-    monkeypatch.setenv("LC_ALL", "C")  # ASCII, where Windows has cp1252
+def test_a_kernel_prints_names_that_the_terminal_lacks(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("print('a \u56e2')", "utf-8")
-    run_script(script, tmp_path, tmp_path)
-    assert capfdbinary.readouterr().out == b"a ?\n"
+    code = f"""
+import pathlib, sys
+sys.path.insert(0, {str(ROOT)!r})
+from kernel.home import run_script
+from kernel.terminal import safe_output
+with safe_output():
+    run_script(*map(pathlib.Path, sys.argv[1:]))
+"""
+    ascii_only = {"PYTHONUTF8": 0, "PYTHONCOERCECLOCALE": 0, "LC_ALL": "C"}  # Windows has cp1252
+    result = run_python(["-c", code, script, tmp_path, tmp_path], **ascii_only)
+    assert (result.stdout, result.stderr) == ("a ?\n", "")
 
 
 def test_a_kernel_that_fails_fails_the_command(competition, tmp_path, capfd):
@@ -145,11 +151,19 @@ def test_explore_runs_here_in_a_folder_of_its_own(competition, tmp_path, monkeyp
     pictures = [path.name for path in out.glob("data_*.png")]
     assert set(run["files"]) == {"exploration.json", "patches.csv", *pictures}
     assert len(run["files"]) == 8
-    # A refused repetition keeps it.
-    assert run_build("train", "explore", "--data", tmp_path / "nowhere") == 1
-    assert (out / "run.json").is_file()
+    # A repetition that fails keeps it.
+    kept = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".py"}
+    min((competition / "train").iterdir()).write_bytes(b"no image")
+    assert run_build("train", "explore", "--data", competition) == 1
+    left = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".py"}
+    assert left == kept
     assert run_build("runs") == 0
     assert "explore  finished" in capfd.readouterr().out
+    with kept_until_replaced(out):
+        assert {path.name for path in out.iterdir()}.isdisjoint({*run["files"], "run.json"})
+        (out / "run.json").write_text("{}")
+    assert (out / "run.json").read_text() == "{}" and not (out / "patches.csv").exists()
+    assert not (out / ".earlier").exists()
 
 
 def test_a_folder_without_test_images_is_refused(competition, tmp_path, capfd):

@@ -47,10 +47,16 @@ def test_every_kind_of_run_is_listed_with_its_state(tmp_path, monkeypatch, capsy
     pushed = make(runs / "demo" / "pcam-demo-0123456789")
     write_record(pushed, PushRecord("sandbox", "demo", "0123456789", kernel="me/pcam-demo"))
     write_record(pushed, StatusRecord("ERROR"))
+    for name in ("demo/pcam-demo", "demo-1/pcam-demo"):
+        run = make(runs / name)
+        write_record(run, PushRecord("sandbox", "demo", "0123456789", kernel="me/pcam-demo"))
+        write_record(run, StatusRecord("RUNNING"))
     (runs / "data" / "train").mkdir(parents=True)  # no run
+    (runs / ".locks").mkdir(exist_ok=True)
     (held / ".lock").touch()
     os.utime(pushed / "push.json", (1, 1))
-    with filelock.FileLock(held / ".lock"):
+    demo = filelock.FileLock(runs / ".locks" / "demo.lock")
+    with filelock.FileLock(held / ".lock"), demo:
         assert build.main(["runs", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)["runs"]
         assert build.main(["runs"]) == 0
@@ -64,6 +70,8 @@ def test_every_kind_of_run_is_listed_with_its_state(tmp_path, monkeypatch, capsy
         "explore": ("exploration", "COMPLETE", "finished"),
         "blend-0123456789": ("blend", "COMPLETE", "finished"),
         "demo/pcam-demo-0123456789": ("run", "ERROR", "failed"),
+        "demo/pcam-demo": ("run", "RUNNING", "running"),
+        "demo-1/pcam-demo": ("run", "CANCEL_ACKNOWLEDGED", "cancelled"),  # its command has ended
     }
     assert {run["service"] for run in found} == {"home", "Kaggle", "sandbox"}
     lines = capsys.readouterr().out.splitlines()

@@ -9,7 +9,7 @@ from conftest import run_python
 import build
 from kernel import home
 from kernel.folders import ROOT
-from kernel.terminal import clean_line, safe_output
+from kernel.terminal import clean_line, join_words, safe_output
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,22 @@ def test_a_stream_that_is_closed_is_left_alone(monkeypatch):
 def test_a_command_prints_in_any_encoding(encoding):
     result = run_python([ROOT / "build.py", "output", "\u56e2\u961f"], PYTHONIOENCODING=encoding)
     assert result.returncode == 1 and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "word, sh, windows",
+    [
+        ("epochs=3", "epochs=3", "epochs=3"),
+        ("*.csv", "'*.csv'", '"*.csv"'),
+        ("folds=0,1", "folds=0,1", '"folds=0,1"'),  # PowerShell makes two words of it
+        ("C:\\my data\\", "'C:\\my data\\'", r'"C:\my data\\"'),
+        ('say "a"', "'say \"a\"'", r'"say \"a\""'),
+        ("a&b", "'a&b'", '"a&b"'),
+    ],
+)
+def test_a_command_can_be_pasted_into_the_system_s_shell(word, sh, windows):
+    assert join_words(["run", word], on_windows=False) == f"run {sh}"
+    assert join_words(["run", word], on_windows=True) == f"run {windows}"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class Fork:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_workflow_may_only_read_and_pins_its_actions(path):
     assert read_yaml(path)["permissions"] == {"contents": "read"}
+    assert not [job for job in read_yaml(path)["jobs"].values() if "permissions" in job]
     for step in list_steps(path):
         assert re.fullmatch(r"actions/[\w-]+@v\d+\.\d+\.\d+", step.get("uses", "actions/x@v1.2.3"))
         assert "${{" not in step.get("run", "")  # an input could be a command of the shell
@@ -117,6 +118,7 @@ def test_an_issue_about_kaggle_asks_for_a_transcript_and_doctor():
         field["id"]: field for field in read_yaml(GITHUB / "ISSUE_TEMPLATE" / "kaggle.yml")["body"]
     }
     assert "--record" in fields["transcript"]["attributes"]["description"]
+    assert not fields["transcript"]["validations"]["required"]  # only three commands write one
     assert "build.py doctor" in fields["doctor"]["attributes"]["label"]
 
 

@@ -174,7 +174,7 @@ def check_space(run: Path, names: list[str], result: ResultRecord) -> None:
         raise KaggleError(
             f"{run}: expected {size / 1e9:.1f} GB of free disk space for {len(names)} files. "
             f"Received: {free / 1e9:.1f} GB. Try: free up space, or python build.py output --only "
-            "'*.csv'"
+            '"*.csv"'
         )
 
 
@@ -258,7 +258,7 @@ def choose_names(names: Iterable[str], only: Sequence[str]) -> list[str]:
     chosen = [name for name in names if any(fnmatch.fnmatchcase(name, glob) for glob in only)]
     if not chosen and not any(fnmatch.fnmatchcase("run.json", glob) for glob in only):
         raise KaggleError(
-            f"--only: expected a pattern that matches a file, such as '*.csv'. Received: "
+            f'--only: expected a pattern that matches a file, such as "*.csv". Received: '
             f"{' '.join(only)}. The output has: {shorten(names)}"
         )
     return chosen

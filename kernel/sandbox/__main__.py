@@ -7,28 +7,31 @@ import sys
 from pathlib import Path
 
 from ..folders import RUNS
-from ..terminal import safe_output
-from .judge import read_teams
-from .server import Sandbox
+from ..terminal import safe_output, say_interrupted
 
 
 @safe_output()
 def main(words: list[str] | None = None) -> int:
-    """Serve until Ctrl-C. Returns 0, or 1 where it cannot be served."""
+    """Serve until Ctrl-C. Returns 130 then, or 1 where it cannot be served."""
+    words = sys.argv[1:] if words is None else words
     args = make_parser().parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: kernels are stopped
     try:
+        from .judge import read_teams  # scikit-learn: a second
+        from .server import Sandbox
+
         teams = read_teams(args.teams) if args.teams else ()
         with Sandbox(
             args.data, args.solution, args.folder, teams, args.deadline, args.port
         ) as server:
             for line in server.list_instructions():
                 print(line, flush=True)
-            try:
-                while not server.closing.wait(1):
-                    pass
-            except KeyboardInterrupt:
-                print("stopped; the same command resumes this board")
+            while not server.closing.wait(1):
+                pass
+    except KeyboardInterrupt:
+        told = "stopped; what was pushed and submitted is kept"
+        command = ["python", "-m", "kernel.sandbox", *words]
+        return say_interrupted("kernel.sandbox", told, command)
     except (ValueError, OSError) as error:
         print(f"kernel.sandbox: error: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import itertools
 import json
 import shutil
 import zipfile
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pcam_kaggle.system.files import PARTIAL
+from pcam_kaggle.system.files import PARTIAL, hash_file, short_hash
 from pcam_kaggle.system.paths import COMPETITION
 
 from ..bundle.page import bundle_kernel
@@ -20,16 +21,20 @@ from .judge import read_teams
 from .server import Sandbox
 
 SHIPPED = Path(__file__).parent / "patches"
+MARK = "shipped.txt"  # beside a demo's data: the hash of what it was made of
 DEADLINE = datetime.datetime(2019, 3, 30, 23, 59)  # that of the competition
 
 
 def is_same_demo(folder: Path, recipe: str, overrides: dict) -> bool:
-    """Whether the latest demo in a folder is of this recipe and these settings, and the same build.
+    """Whether the latest demo in a folder is of this recipe and these settings, the same build and
+    the same patches.
 
     It may be finished or interrupted.
     """
-    pushed = list_records(folder)
+    pushed, mark = list_records(folder), folder / "data" / MARK
     if not pushed or not (folder / "sandbox" / "state.json").is_file():
+        return False
+    if not mark.is_file() or mark.read_text("utf-8") != hash_shipped():
         return False
     record = pushed[-1][1]
     if (record.recipe, record.settings) != (recipe, json.loads(json.dumps(overrides))):
@@ -44,6 +49,25 @@ def was_interrupted(sandbox: Sandbox) -> bool:
     ended = [kernel["versions"][-1]["status"] == "COMPLETE" for kernel in kernels]
     left = (sandbox.service.folder / "kernels").glob("*/*/v*/working/folds/*.npz")
     return not all(ended) and any(left)
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Keep what a demo of another build has finished as demo-1, demo-2, ...; remove all else.
+
+    Returns:
+        Where it is, or None where nothing was finished.
+    """
+    networks = folder.glob("sandbox/kernels/*/*/v*/working/folds/fold*.npz")
+    has_more = bool({path.name for path in networks} - {p.name for p in folder.glob("*/folds/*")})
+    earlier = None
+    if has_more or any(folder.glob("*/run.json")):
+        numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
+        earlier = next(path for path in numbered if not path.exists())
+        for name in ["data"] if has_more else ["data", "sandbox"]:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        folder.rename(earlier)
+    shutil.rmtree(folder, ignore_errors=True)
+    return earlier
 
 
 def open_demo(folder: Path) -> Sandbox:
@@ -80,10 +104,17 @@ def lay_out_demo(folder: Path) -> pd.DataFrame:
             for patch_id, (_, pixels) in found.items():
                 Image.fromarray(pixels).save(root / split / f"{patch_id}.tif")
         sample = test.assign(label=0)
+        (partial / MARK).write_text(hash_shipped(), "utf-8")
         tables["train"].to_csv(root / "train_labels.csv", index=False, lineterminator="\n")
         sample.to_csv(root / "sample_submission.csv", index=False, lineterminator="\n")
         partial.rename(folder)
     return test.assign(Usage=["Private" if i % 2 else "Public" for i in range(len(test))])
+
+
+def hash_shipped() -> str:
+    """A hash of the patches, the labels and the boards that a demo is made of."""
+    files = sorted(SHIPPED.glob("[!.]*"))
+    return short_hash("".join(f"{path.name} {hash_file(path)}\n" for path in files))
 
 
 def read_patches(split: str) -> dict[str, tuple[str, np.ndarray]]:

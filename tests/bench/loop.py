@@ -62,14 +62,13 @@ def main():
 
 def measure_steps(scratch):
     """Seconds of each step but the wait for the kernel, in one process and alone."""
+    import build
     from kernel import commands
     from kernel.remote.client import Client
     from kernel.remote.watch import wait_for_kernel
     from kernel.runs import find_run
 
-    options = {"recipe": "demo", "overrides": {"epochs": 2}, "resume": False}
-    options |= {"timeout": None, "message": None, "queue_timeout": 60, "send_anyway": False}
-    args = type("Arguments", (), options)
+    args = build.parse(["run", "demo", "epochs=2"])
     runs = scratch / "runs"
     with contextlib.redirect_stdout(io.StringIO()):
         together = commands.run_loop(Client(), args, runs)

@@ -75,7 +75,7 @@ def test_a_push_sends_the_built_folder_and_records_it(sandbox, runs, capsys):
 def test_some_folds_are_a_kernel_of_their_own(sandbox, runs, monkeypatch):
     monkeypatch.setattr(build, "RUNS", runs)
     for folds in ("0,1", "2"):
-        assert build.main(["push", "demo", "epochs=3", "--folds", folds]) == 0
+        assert build.main(["push", "demo", "epochs=3", f"folds={folds}"]) == 0
     kernels = {"sandbox/pcam-demo-folds-0-1": (0, 1), "sandbox/pcam-demo-folds-2": (2,)}
     assert set(sandbox.service.state["kernels"]) == set(kernels)
     for name, folds in kernels.items():

@@ -11,10 +11,9 @@ import pytest
 from conftest import read_rows, run_python
 
 from kernel.bundle.page import bundle_kernel
-from kernel.commands import set_aside
 from kernel.folders import ROOT
 from kernel.records import PushRecord, write_record
-from kernel.sandbox.demo import SHIPPED, is_same_demo, lay_out_demo
+from kernel.sandbox.demo import MARK, SHIPPED, hash_shipped, is_same_demo, lay_out_demo, set_aside
 from pcam_kaggle.data.cache import load_cached
 from pcam_kaggle.data.competition import load_labels, load_sample
 from pcam_kaggle.system.files import write_json
@@ -93,7 +92,7 @@ def test_demo_is_the_whole_loop_and_is_resumed_and_repeated(clone):
     assert len(state["kernels"]["sandbox/pcam-demo"]["versions"]) == 2  # one was interrupted
 
 
-def test_a_demo_of_another_build_is_set_aside(tmp_path, capsys):
+def test_a_demo_of_another_build_is_set_aside(tmp_path):
     folder = tmp_path / "demo"
     bundle = bundle_kernel("demo", {"epochs": 2, "max_hours": 11.5})
     record = PushRecord(
@@ -110,10 +109,27 @@ def test_a_demo_of_another_build_is_set_aside(tmp_path, capsys):
     assert not is_same_demo(folder, "demo", {"epochs": 2})  # its sandbox is gone
     (folder / "sandbox").mkdir()
     write_json(folder / "sandbox" / "state.json", {})
+    (folder / "data").mkdir()
+    (folder / "data" / MARK).write_text("0123456789")
+    assert not is_same_demo(folder, "demo", {"epochs": 2})  # of other patches
+    (folder / "data" / MARK).write_text(hash_shipped())
     assert is_same_demo(folder, "demo", {"epochs": 2})
     assert not is_same_demo(folder, "demo", {"epochs": 3})
     write_record(folder / "run", dataclasses.replace(record, build_id="0123456789"))
     assert not is_same_demo(folder, "demo", {"epochs": 2})  # of other code
-    set_aside(folder)
-    assert str(tmp_path / "demo-1") in capsys.readouterr().out and not folder.exists()
-    assert {path.name for path in (tmp_path / "demo-1").glob("*")} >= {"run"}
+    assert set_aside(folder) == tmp_path / "demo-1" and not folder.exists()
+    assert {path.name for path in (tmp_path / "demo-1").glob("[!.]*")} == {"run"}
+
+
+def test_a_demo_that_was_interrupted_keeps_its_networks(tmp_path):
+    folder = tmp_path / "demo"
+    folds = folder / "sandbox/kernels/sandbox/pcam-demo/v1/working/folds"
+    folds.mkdir(parents=True)
+    (folds / "checkpoint_fold0_seed0.npz").touch()
+    assert set_aside(folder) is None and not folder.exists()  # no network was finished
+    folds.mkdir(parents=True)
+    (folder / "data").mkdir()
+    (folds / "fold0_seed0.npz").touch()
+    assert set_aside(folder) == tmp_path / "demo-1"
+    assert [path.name for path in (tmp_path / "demo-1").iterdir()] == ["sandbox"]
+    assert list((tmp_path / "demo-1").rglob("fold0_seed0.npz"))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -478,7 +479,11 @@ def test_a_board_of_one_s_own_from_the_command_line(competition, solution, home)
     # A shell may have SIGINT ignored, which a process would inherit.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     signal.signal(signal.SIGINT, before)
     try:
@@ -492,8 +497,9 @@ def test_a_board_of_one_s_own_from_the_command_line(competition, solution, home)
         assert "sample_submission.csv" in result.stdout, result.stderr
     finally:
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=30)
-    assert process.returncode == 0 and "stopped" in rest
+        _, error = process.communicate(timeout=30)
+    assert process.returncode == 130 and error.startswith("kernel.sandbox: stopped; ")
+    assert error.endswith(f"To continue: python {shlex.join(map(str, words))}\n")
     assert "Kaggle's" not in "".join(lines)
 
 
