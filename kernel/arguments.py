@@ -81,7 +81,9 @@ def add_command(
 
 def add_making(add: Callable) -> None:
     """The commands that build and train here, without an account."""
-    add("list", "show the recipes and the networks", "list", "home", "show_recipes", SHOWN)
+    text = "show the recipes and the networks, or what is known of one"
+    command = add("list", text, "list fast", "catalog", "show_catalog", SHOWN)
+    command.add_argument("name", nargs="?", metavar="NAME", help="a recipe or a network")
     command = add("build", "write a recipe's kernel under kernel/dist", "build fast", "home")
     add_recipe(command)
     add_notebook(command)

@@ -1,4 +1,4 @@
-"""The commands that need no account: list, build, train, report, handin."""
+"""The commands that need no account: build, train, report, handin."""
 
 import argparse
 import contextlib
@@ -14,28 +14,11 @@ from pcam_kaggle.system.paths import find_data, open_output
 from .bundle.header import make_slug
 from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from .bundle.page import bundle_kernel
-from .bundle.recipes import list_recipes, read_recipe
+from .bundle.recipes import read_recipe
 from .files import write_text
 from .folders import find_downloaded
 from .runs import count_networks, find_folder
 from .terminal import join_words
-
-
-def show_recipes(args: argparse.Namespace, runs: Path) -> None:
-    """Print what can be built, without a framework."""
-    from .facts.foundation import list_foundation
-    from .facts.measurements import describe_result
-    from .facts.networks import load_networks
-
-    for name in list_recipes():
-        print(f"{name}\n    {read_recipe(name).text}\n    {describe_result(name)}")
-    print(f"\n{'network':<17} {'family':<11} {'parameters':>11} {'trainable':>11}")
-    for name, network in load_networks().items():
-        counts = f"{network.num_parameters:>11,} {network.num_trainable:>11,}"
-        print(f"{name:<17} {network.family:<11} {counts}  {network.text}")
-    print(f"\n{'foundation model':<17} {'access':<11} {'license':<11} {'parameters':>11}")
-    print(*list_foundation(), sep="\n")
-    print("choose one by held-out slides, not by a published score on PCam's test part")
 
 
 def build(args: argparse.Namespace, runs: Path) -> None:

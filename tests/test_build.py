@@ -14,6 +14,7 @@ import build
 from kernel.arguments import make_parser
 from kernel.bundle.metadata import fill_metadata
 from kernel.bundle.recipes import list_recipes, read_recipe
+from kernel.facts.measurements import describe_result
 from kernel.facts.networks import load_networks
 from kernel.folders import ROOT
 
@@ -37,11 +38,23 @@ def test_a_python_that_is_too_old_or_too_new_is_refused_in_a_sentence(version):
 def test_list_shows_every_recipe_and_every_network(capsys):
     assert build.main(["list"]) == 0
     text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100 or "hibou" in max(text.splitlines(), key=len)
     for name in list_recipes():
-        assert f"\n{name}\n    {read_recipe(name).text}\n" in f"\n{text}"
+        assert re.search(rf"^{name} .*  {re.escape(read_recipe(name).text)}$", text, re.M)
     for name, network in load_networks().items():
-        counts = rf"{network.num_parameters:,} +{network.num_trainable:,}"
-        assert re.search(rf"^{name} .* {counts}  {re.escape(network.text)}$", text, re.M)
+        assert re.search(rf"^{name} .* {network.num_parameters:,} +{re.escape(network.text[:20])}", text, re.M)
+    assert re.search(r"^fast +0\.\d{3} +0\.5 ", text, re.M)
+
+
+def test_list_says_all_that_is_known_of_one(capsys):
+    assert build.main(["list", "scratch"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "settings: architecture=wide_cnn epochs=8" in text
+    assert describe_result("scratch") in text
+    assert build.main(["list", "densenet121"]) == 0
+    assert "7,039,553 parameters" in capsys.readouterr().out
+    assert build.main(["list", "fas"]) == 1
+    assert "Did you mean 'fast'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ KERNEL = ROOT / "kernel"
 KERNEL_LAYERS = (
     ("documents",),
     ("reference",),
-    ("arguments", "commands", "home"),
+    ("arguments", "catalog", "commands", "home"),
     ("listing", "options", "usage"),
     ("card",),
     ("report", "remote", "sandbox"),

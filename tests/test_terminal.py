@@ -7,7 +7,7 @@ import pytest
 from conftest import run_python
 
 import build
-from kernel import home
+from kernel import catalog
 from kernel.folders import ROOT
 from kernel.terminal import clean_line, join_words, safe_output
 
@@ -43,7 +43,7 @@ def test_the_messages_of_errors_are_safe_too(monkeypatch, capsys):
     def fail(args, runs):
         raise OSError("the kernel said: \x1b[2J")
 
-    monkeypatch.setattr(home, "show_recipes", fail)
+    monkeypatch.setattr(catalog, "show_catalog", fail)
     assert build.main(["list"]) == 1
     assert capsys.readouterr().err == "build.py: error: the kernel said: \\x1b[2J\n"
 

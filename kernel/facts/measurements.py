@@ -77,6 +77,12 @@ def describe_result(recipe: str) -> str:
     return " ".join(filter(None, sentences))
 
 
+def find_auc(recipe: str) -> str:
+    """The best AUC on test patches that was measured here or on Kaggle, "" for none."""
+    rows = [row for row in read_measurements() if row.recipe == recipe]
+    return max((row.public_auc for row in rows if row.measured in ("home", "kaggle")), default="")
+
+
 def describe_row(row: Measurement, with_command: bool = True) -> str:
     """A measurement in a sentence, and how to repeat it; "" of an empty one."""
     auc = describe_auc(row)
