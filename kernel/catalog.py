@@ -24,8 +24,8 @@ def show_catalog(args: argparse.Namespace, runs: Path) -> None:
         ValueError: no recipe and no network of that name.
     """
     networks, width = load_networks(), FULL_WIDTH
-    if sys.stdout.isatty():
-        width = min(FULL_WIDTH, shutil.get_terminal_size().columns)
+    if sys.stdout and sys.stdout.isatty():  # None where it was closed before the start
+        width = max(20, min(FULL_WIDTH, shutil.get_terminal_size().columns))
     if args.name is None:
         rows = [("recipe", "AUC", "GPU h", "what it is")]
         rows += [list_recipe(name) for name in list_recipes()]

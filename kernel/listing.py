@@ -51,7 +51,8 @@ def show_runs(args: argparse.Namespace, runs: Path) -> None:
     if not shown:
         print("there is no run yet. Try: python build.py demo, or python build.py push RECIPE")
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    is_terminal = sys.stdout and sys.stdout.isatty()  # None where it was closed before the start
+    width = max(20, shutil.get_terminal_size().columns) if is_terminal else sys.maxsize
     print(*(list_table if width >= LEAST_WIDTH else list_paragraphs)(shown, width), sep="\n")
     for line in list_notes(shown):
         print(textwrap.fill(line, width))
