@@ -178,19 +178,13 @@ def run_script(script: Path, data: Path, out: Path, places: dict[str, str] | Non
 
     from pcam_kaggle.system.locks import PARENT
 
-    from .live import LiveLine, follow, started
+    from .live import run_program
 
     folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out), **(places or {})}
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
         environment = {**os.environ, **folders, PARENT: str(lock)}
-        command = [sys.executable, str(script)]
-        with (
-            filelock.FileLock(lock),
-            LiveLine() as live,
-            started(command, environment, live) as process,
-        ):
-            for line, stream in follow(process, live):
-                live.take(line, stream=stream)
-    if process.returncode:
-        raise ValueError(f"the kernel {script} failed, exit code {process.returncode}")
+        with filelock.FileLock(lock):
+            code, _ = run_program([sys.executable, str(script)], environment)
+    if code:
+        raise ValueError(f"the kernel {script} failed, exit code {code}")

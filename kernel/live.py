@@ -1,6 +1,7 @@
 """What a run prints, and below it, on a terminal, one line that says how far the run is."""
 
 import contextlib
+import json
 import os
 import queue
 import re
@@ -16,7 +17,7 @@ from tqdm.utils import disp_trim
 
 from pcam_kaggle.system.progress import SECONDS
 
-from . import processes
+from .processes import shielded
 from .progress import Progress
 from .terminal import clean_line
 
@@ -29,11 +30,26 @@ START_UP = re.compile(
 END_SECONDS = 2  # that what a process has started may write on after its end
 
 
+class AboveLine:
+    """A text stream of a terminal whose text stands above a live line."""
+
+    def __init__(self, stream: TextIO, live: "LiveLine"):
+        self.stream, self.live = stream, live
+
+    def write(self, text: str) -> int:
+        self.live.clear()
+        return self.stream.write(text)
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+
 class LiveLine(contextlib.AbstractContextManager):
     """Prints the lines of a run; on a terminal those that only say how far it is become one.
 
     That line stands below the others and is gone in the end. It has no color. In a log or a pipe,
-    and on a terminal that cannot go back in a line (TERM=dumb), every line is printed.
+    and on a terminal that cannot go back in a line (TERM=dumb), every line is printed. Whatever
+    else is printed in the block stands above it, too.
 
     Args:
         say: function that prints a line; with any but `print` there is no live line.
@@ -47,15 +63,21 @@ class LiveLine(contextlib.AbstractContextManager):
         self.print, self.progress = say, Progress()
         terminal = getattr(sys.stdout, "stream", sys.stdout)  # below a SafeStream
         is_live = is_waiting and say is print and can_draw(terminal)
-        self.terminal = terminal if is_live else None
+        self.terminal, self.is_drawn = terminal if is_live else None, False
         self.draw_text = tqdm.status_printer(terminal) if is_live else lambda text: None
+
+    def __enter__(self):
+        self.streams = sys.stdout, sys.stderr
+        if self.terminal:
+            sys.stdout, sys.stderr = (stream and AboveLine(stream, self) for stream in self.streams)
+        return self
 
     def __exit__(self, *error):
         self.clear()
+        sys.stdout, sys.stderr = self.streams
 
     def say(self, text: str, stream: TextIO | None = None) -> None:
         """Print a line above the live one, on the standard output unless a stream is given."""
-        self.clear()
         if self.print is print or stream:
             print(text, file=stream, flush=True)
         else:
@@ -83,12 +105,14 @@ class LiveLine(contextlib.AbstractContextManager):
             columns = os.get_terminal_size(self.terminal.fileno()).columns or 80
             text = clean_line(self.progress.describe(columns))
             self.draw_text(disp_trim(text, columns - 1))
+            self.is_drawn = True
 
     def clear(self) -> None:
         """Remove the live line until it is drawn again."""
-        if self.terminal:
+        if self.is_drawn:
             self.draw_text("")
             self.terminal.write("\r")
+            self.is_drawn = False
 
     def pause(self, seconds: float) -> None:
         """Wait, and draw the live line every second."""
@@ -103,11 +127,43 @@ def can_draw(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def run_program(
+    command: list[str], environment: dict, request: dict | None = None
+) -> tuple[int, dict | None]:
+    """Run a program, and print its lines as `LiveLine` does.
+
+    Args:
+        command: list of words.
+        environment: dict of variables.
+        request: dict that it reads as a line of JSON; it answers with another line of JSON.
+
+    Returns:
+        Its exit code, and its answer, or None.
+    """
+    answer, text = None, {"encoding": "utf-8", "errors": "replace"}
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    pipes["stdin"] = None if request is None else subprocess.PIPE
+    environment = {**environment, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace"}
+    with LiveLine() as live:
+        if live.terminal:
+            environment[SECONDS] = "1"  # how far it is, every second
+        with shielded(command, env=environment, **pipes, **text) as process:
+            if request is not None:
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()  # it stays open: the program ends when it is closed
+            for line, stream in follow(process, live):
+                if request is not None and stream is None and line.startswith("{"):
+                    answer = json.loads(line)
+                else:
+                    live.take(line, stream=stream)
+    return process.returncode, answer
+
+
 def follow(process: subprocess.Popen, live: LiveLine) -> Iterator[tuple[str, TextIO | None]]:
     """The lines that a process prints, as they come, until it ends.
 
     Args:
-        process: what `started` yields.
+        process: Popen, with pipes.
         live: LiveLine, which is drawn meanwhile.
 
     Yields:
@@ -118,42 +174,23 @@ def follow(process: subprocess.Popen, live: LiveLine) -> Iterator[tuple[str, Tex
     def read(pipe, stream):
         for line in pipe:
             lines.put((line.rstrip("\n"), stream))
+
+    def wait():
+        process.wait()
+        for reader in readers:
+            reader.join(END_SECONDS)
         lines.put(None)
 
-    for pipe, stream in ((process.stdout, None), (process.stderr, sys.stderr)):
-        threading.Thread(target=read, args=(pipe, stream), daemon=True).start()
-    num_open, ended = 2, None
-    while num_open and (ended is None or time.monotonic() - ended < END_SECONDS):
+    pipes = (process.stdout, None), (process.stderr, sys.stderr)
+    readers = [threading.Thread(target=read, args=pair, daemon=True) for pair in pipes]
+    for thread in (*readers, threading.Thread(target=wait, daemon=True)):
+        thread.start()
+    while True:
         try:
             item = lines.get(timeout=1)
         except queue.Empty:
             live.draw()
-        else:
-            if item is None:
-                num_open -= 1
-            else:
-                yield item
-        if ended is None and process.poll() is not None:
-            ended = time.monotonic()
-    process.wait()
-
-
-@contextlib.contextmanager
-def started(
-    command: list[str], environment: dict, live: LiveLine, stdin: int | None = None
-) -> Iterator[subprocess.Popen]:
-    """A process whose lines can be followed, and which is killed if the block fails.
-
-    Args:
-        command: list of words.
-        environment: dict of variables.
-        live: LiveLine; if it is drawn, the process says every second how far it is.
-        stdin: as for `subprocess.Popen`.
-    """
-    own = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace"}
-    if live.terminal:
-        own[SECONDS] = "1"
-    pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    text = {"encoding": "utf-8", "errors": "replace"}
-    with processes.started(command, env={**environment, **own}, **pipes, **text) as process:
-        yield process
+            continue
+        if item is None:
+            return
+        yield item

@@ -1,9 +1,7 @@
 """Patches in files, predicted by the networks that a run kept."""
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from pcam_kaggle.inference.kept_runs import find_maps, find_networks
 from pcam_kaggle.system.files import short_hash
 
 from .folders import ROOT
-from .live import LiveLine, follow, started
+from .live import run_program
 from .locks import locked
 from .records import read_result
 from .runs import find_folder
@@ -139,18 +137,10 @@ def ask_program(request: dict, program: str = PROGRAM) -> dict:
     """Run a program that predicts, and return its answer."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
-    command, answer = [sys.executable, "-m", program], None
-    with LiveLine() as live, started(command, environment, live, subprocess.PIPE) as process:
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()  # it stays open: the program ends when it is closed
-        for line, stream in follow(process, live):
-            if line.startswith("{") and stream is None:
-                answer = json.loads(line)
-            else:
-                live.take(line, stream=stream)
-    if process.returncode or answer is None:
+    code, answer = run_program([sys.executable, "-m", program], environment, request)
+    if code or answer is None:
         raise ValueError(
-            f"{program} failed. Expected: a line of JSON. Received: exit code "
-            f"{process.returncode}. Try: see its message above"
+            f"{program} failed. Expected: a line of JSON. Received: exit code {code}. Try: see its "
+            "message above"
         )
     return answer

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def started(command: list[str], **options) -> Iterator[subprocess.Popen]:
+def shielded(command: list[str], **options) -> Iterator[subprocess.Popen]:
     """Run a program that Ctrl-C does not reach; it is killed if the block raises.
 
     A terminal sends Ctrl-C to all programs in it. This one ignores it, as do those that it

@@ -1,5 +1,6 @@
 """The lines of a run: whole ones in a pipe, one live line on a terminal."""
 
+import itertools
 import os
 import struct
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 from conftest import run_python
 
+from kernel import live
 from kernel.folders import ROOT
 from kernel.live import START_UP
 from kernel.progress import Progress
@@ -21,7 +23,7 @@ print("networks 3, 1 at a time")
 for epoch in (1, 2):
     print(f"fold 0 seed 0 epoch  {epoch}/2  loss 0.512  val_auc 0.9123  9.1 s")
 print("fold 0 seed 0 out-of-fold AUC 0.9133, epochs 2")
-print("\\x1b[2J batch 1 of 2")
+print("progress \\x1b[2J batch 1 of 2")
 print("a warning: \\x1b[2J", file=sys.stderr)
 """
 RUN = """
@@ -40,14 +42,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run_on_terminal(folder, columns, **environment):
-    """What a run writes to a terminal of so many columns."""
+def run_on_terminal(folder, columns, code=RUN, **environment):
+    """What a run, or other code, writes to a terminal of so many columns."""
     pty = pytest.importorskip("pty")
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment}
-    command = [sys.executable, "-c", RUN]
+    command = [sys.executable, "-c", code]
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
     process = subprocess.Popen(command, cwd=folder, env=environment, **streams)
     os.close(terminal)
@@ -91,7 +93,7 @@ def test_a_pipe_has_whole_lines(folder):
         "fold 0 seed 0 epoch  1/2",
         "fold 0 seed 0 epoch  2/2",
         "fold 0 seed 0 out-of-fold AUC 0.9133, epochs 2",
-        r"\x1b[2J batch 1 of 2",
+        r"progress \x1b[2J batch 1 of 2",
     ]
     assert result.stderr == "a warning: \\x1b[2J\n"
 
@@ -99,6 +101,34 @@ def test_a_pipe_has_whole_lines(folder):
 def test_a_terminal_that_cannot_go_back_has_whole_lines(folder):
     lines = run_on_terminal(folder, 80, TERM="dumb").split("\r\n")
     assert not any("\r" in line for line in lines) and sum("epoch" in line for line in lines) == 3
+
+
+def test_what_another_part_prints_stands_above_the_live_line(folder):
+    code = """
+import sys
+from kernel.live import LiveLine
+with LiveLine() as live:
+    live.pause(0.01)
+    print("no answer; trying again in 4 s", file=sys.stderr)
+    live.pause(0.01)
+    print("a line")
+"""
+    lines = run_on_terminal(folder, 80, code).split("\r\n")
+    assert [line.split("\r")[-1] for line in lines] == [
+        "no answer; trying again in 4 s",
+        "a line",
+        "",
+    ]
+    assert "starting, 0 s" in lines[0] and "starting, 0 s" in lines[1]
+
+
+def test_no_line_is_lost_however_slow_the_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(live.time, "monotonic", itertools.count(step=10).__next__)
+    code = "for n in range(500): print(n)\nraise ValueError(n)"
+    returned, _ = live.run_program([sys.executable, "-c", code], {**os.environ})
+    out, err = capsys.readouterr()
+    assert out.split() == [str(n) for n in range(500)]
+    assert returned == 1 and err.endswith("ValueError: 499\n")
 
 
 class Clock:
