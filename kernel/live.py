@@ -84,17 +84,24 @@ class LiveLine(contextlib.AbstractContextManager):
             self.print(text)
         self.draw()
 
-    def take(self, line: str, shown: str | None = None, stream: TextIO | None = None) -> None:
+    def take(
+        self,
+        line: str,
+        shown: str | None = None,
+        stream: TextIO | None = None,
+        seconds: float | None = None,
+    ) -> None:
         """Print a line of a run, or draw what it says in the live line.
 
         Args:
             line: str.
             shown: str, what is printed in its place, such as the line with its time.
             stream: as for `say`.
+            seconds: as for `Progress.read`.
         """
         if START_UP.match(line):
             return
-        if self.progress.read(line) and self.terminal:
+        if self.progress.read(line, seconds) and self.terminal:
             self.draw()
         else:
             self.say(line if shown is None else shown, stream)

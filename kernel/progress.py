@@ -6,15 +6,22 @@ from collections.abc import Callable
 
 from pcam_kaggle.system.clock import say_time
 
-COUNT = re.compile(r"(?:networks|trials) +(\d{1,6}), \d+ at a time")
-EPOCH = re.compile(r"(.+) epoch +(\d{1,6})/(\d{1,6})  .*\bval_auc (\d\.\d+)")
-NUMBER = r"(\d[\d,]{0,12}(?:\.\d+)?)"
-PART = re.compile(rf"(.+?) +{NUMBER} of {NUMBER}(?: GB, \d+ %)?")  # of `beat` and `download`
+LABEL = r"(\S.{0,99}?)"  # of a network, or of a trial of a study
+COUNT = re.compile(r"networks +(\d{1,6}), \d+ at a time")
+EPOCH = re.compile(rf"{LABEL} epoch +(\d{{1,6}})/(\d{{1,6}})  .*\bval_auc (\d\.\d+)")
+RESUMED = re.compile(rf"{LABEL} resumes after epoch (\d{{1,6}})/(\d{{1,6}})")
+FINISHED = re.compile(r"(\S.{0,99}? seed \d{1,6}) out-of-fold AUC ")
+PART = re.compile(rf"progress ({LABEL}(?: batch)? +(\d[\d,]{{0,12}}) of (\d[\d,]{{0,12}}))")
+SHARE = re.compile(r"(?:download|unpack) .* GB, \d+ %")
+MAX_CHARACTERS = 500  # of a line; more are not read
 NARROW = 60  # columns
 
 
 class Progress:
-    """What the lines of a run say about its networks, or about the trials of a study.
+    """What the lines of a run say about its networks.
+
+    A network that is left is expected to take as long as one that was trained, and so is a share
+    of its epochs. What an earlier session has trained does not count.
 
     Args:
         clock: function that returns the seconds.
@@ -24,63 +31,97 @@ class Progress:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self.clock, self.started = clock, clock()
+        self.clock, self.began = clock, clock()
         self.text = "starting"
-        self.total = self.num_over = 0
-        self.active: dict[str, tuple] = {}  # by label: epoch, epochs, AUC, share of the next epoch
+        self.start(0)
+
+    def start(self, total: int) -> None:
+        """Expect so many networks from now on; 0 if nobody knows how many."""
+        self.total, self.started = total, self.measure_time()
+        self.active: dict[str, tuple] = {}  # by label: epoch, epochs, AUC
+        self.done: dict[str, float] = {}  # by label: the share of the epochs that is over
+        self.restored: dict[str, float] = {}  # by label: the share of an earlier session
         self.end: float | None = None  # when the last network is expected to end
 
-    def read(self, line: str) -> bool:
-        """Take a line; whether it says nothing but how far the run is."""
+    def measure_time(self) -> float:
+        """The seconds since the run began."""
+        return self.clock() - self.began
+
+    def read(self, line: str, seconds: float | None = None) -> bool:
+        """Take a line; whether it says nothing but how far the run is.
+
+        Args:
+            line: str.
+            seconds: when it was printed, in seconds since the run began; None for now.
+        """
+        if seconds is not None:
+            self.began = self.clock() - seconds
+        line = line[:MAX_CHARACTERS]
         if epoch := EPOCH.match(line):
             label, *numbers, auc = epoch.groups()
-            self.active[label] = (*map(int, numbers), float(auc), 0)
+            self.train(label, *map(int, numbers), float(auc))
             self.text = "predicting"
         elif part := PART.fullmatch(line):
-            label, *numbers = part.groups()
-            label = label.removesuffix(" batch")
-            done, total = (float(number.replace(",", "")) for number in numbers)
+            text, label, *numbers = part.groups()
+            done, total = (int(number.replace(",", "")) for number in numbers)
             if label in self.active:
-                self.active[label] = (*self.active[label][:3], done / max(1, total))
+                self.train(label, *self.active[label], done / max(1, total))
             else:
-                self.text = line
+                self.text = text
+        elif share := SHARE.fullmatch(line):
+            self.text = line
         elif count := COUNT.match(line):
-            self.total, self.started, self.text = int(count[1]), self.clock(), "first epoch"
-        elif label := next((name for name in self.active if is_about(line, name)), None):
-            del self.active[label]
-            self.num_over += 1
-            self.text = "next network" if self.num_over < self.total else "writing the results"
+            self.start(int(count[1]))
+            self.text = "training"
+        elif resumed := RESUMED.match(line):
+            label, number, total = resumed[1], int(resumed[2]), int(resumed[3])
+            self.restored[label] = number / max(1, total)
+            self.train(label, number, total)
+        elif label := self.find_finished(line):
+            self.active.pop(label, None)
+            self.done[label] = 1
+            is_last = self.total <= len(self.done) - len(self.active)
+            self.text = "writing the results" if is_last and self.total else "starting the next"
+            self.forecast()
+        return bool(epoch or part or share)
+
+    def train(
+        self, label: str, epoch: int, num_epochs: int, auc: float | None = None, part: float = 0
+    ) -> None:
+        """Note how far a network is: after an epoch, with a part of the next one."""
+        self.active[label] = (epoch, num_epochs, auc)
+        self.done[label] = min(1, (epoch + part) / max(1, num_epochs))
         self.forecast()
-        return bool(epoch or part)
+
+    def find_finished(self, line: str) -> str | None:
+        """The label of the network whose end a line says, in training or without epochs."""
+        if finished := FINISHED.match(line):
+            return finished[1]
+        starts = ((label, (f"{label} ", f"{label}:")) for label in self.active)
+        return next((label for label, start in starts if line.startswith(start)), None)
 
     def forecast(self) -> None:
-        """Expect the rest to take as long as what is done, epoch by epoch."""
-        num_epochs = max((number for _, number, *_ in self.active.values()), default=0)
-        done = sum(epoch + share for epoch, _, _, share in self.active.values())
-        done += num_epochs * self.num_over
-        total = num_epochs * max(self.total, self.num_over + len(self.active))
-        if done:
-            now = self.clock()
-            self.end = now + (now - self.started) * (total / done - 1)
+        """Expect the rest to take as long as what this session has done."""
+        done, self.end = sum(self.done.values()), None
+        ours = done - sum(self.restored.values())
+        if ours > 0 and self.total >= len(self.done):
+            now = self.measure_time()
+            self.end = now + (now - self.started) * (self.total - done) / ours
 
     def describe(self, columns: int) -> str:
         """How far the run is, on one line of a terminal with so many columns."""
         of, comma = ("/", " ") if columns < NARROW else (" of ", ", ")
-        parts = [f"{self.num_over + 1}{of}{self.total}"] if self.num_over < self.total else []
-        for label, (epoch, num_epochs, auc, _) in sorted(self.active.items()):
+        num_over = len(self.done) - len(self.active)
+        parts = [f"{num_over + 1}{of}{self.total}"] if num_over < self.total else []
+        for label, (epoch, num_epochs, auc) in sorted(self.active.items()):
             name = [] if columns < NARROW else [label.partition(" seed")[0]]
             parts.append(" ".join([*name, f"epoch {epoch}{of}{num_epochs}"]))
-            parts.append(f"val_auc {auc:.3f}")
-        if not any(epoch < number for epoch, number, *_ in self.active.values()):
+            parts += [f"val_auc {auc:.3f}"] if auc is not None else []
+        if not any(epoch < number for epoch, number, _ in self.active.values()):
             parts.append(self.text)
-        now = self.clock()
-        if self.active:
+        now = self.measure_time()
+        if self.active and self.end is not None:
             parts.append(f"{say_time(self.end - now)} left")
         else:
             parts.append(say_time(now - self.started))
         return comma.join(parts)[: columns - 1]
-
-
-def is_about(line: str, label: str) -> bool:
-    """Whether a line starts with the label of a network or a trial."""
-    return line.startswith((f"{label} ", f"{label}:"))

@@ -15,6 +15,7 @@ from kernel.live import START_UP
 from kernel.progress import Progress
 
 EPOCH = "{} epoch {:>2}/{}  loss 0.512  auc 0.8000  val_loss 0.498  val_auc {:.4f}  9.1 s"
+OVER = "{} out-of-fold AUC 0.9133, epochs 2, 60 images/s, a CPU"
 KERNEL = """
 import sys, time
 print("2026-11-30 01:08:43.603261: I external/local_xla/cudart_stub.cc:31] Could not find cuda")
@@ -145,18 +146,55 @@ def test_the_progress_of_networks_one_after_another():
     progress = Progress(clock)
     assert not progress.read("networks 3, 1 at a time")
     clock.now = 10
-    assert progress.describe(80) == "1 of 3, first epoch, 10 s"
+    assert progress.describe(80) == "1 of 3, training, 10 s"
     assert progress.read(EPOCH.format("fold 0 seed 0", 1, 2, 0.9))
     assert progress.describe(80) == "1 of 3, fold 0 epoch 1 of 2, val_auc 0.900, 50 s left"
     clock.now = 20
     assert progress.describe(40) == "1/3 epoch 1/2 val_auc 0.900 40 s left"
-    assert progress.read("fold 0 seed 0 batch 40 of 80")  # half of the second epoch
+    assert progress.read("progress fold 0 seed 0 batch 40 of 80")  # half of the second epoch
     assert "60 s left" in progress.describe(80)
     assert progress.read(EPOCH.format("fold 0 seed 0", 2, 2, 0.91))
-    assert progress.read("predicted batch 1 of 2")
-    assert "predicted batch 1 of 2" in progress.describe(80)
-    assert not progress.read("fold 0 seed 0 out-of-fold AUC 0.9133, epochs 2")
-    assert progress.describe(80).startswith("2 of 3, next network")
+    assert progress.read("progress predicted batch 1 of 2")
+    assert "predicted batch 1 of 2, 40 s left" in progress.describe(80)
+    assert not progress.read(OVER.format("fold 0 seed 0"))
+    assert progress.describe(80) == "2 of 3, starting the next, 20 s"
+
+
+def test_a_run_is_looked_at_again():
+    """The log of a run of 1,000 s that resumed a network, read at once."""
+    clock = Clock()
+    progress = Progress(clock)
+    progress.text = "running"
+    clock.now = 60
+    assert progress.describe(80) == "running, 60 s"
+    for seconds, line in [
+        (100, "networks 2, 1 at a time"),
+        (110, "fold 0 seed 0 resumes after epoch 3/4"),
+        (200, EPOCH.format("fold 0 seed 0", 4, 4, 0.9)),
+        (200, OVER.format("fold 0 seed 0")),
+        (300, EPOCH.format("fold 1 seed 1", 1, 4, 0.8)),
+    ]:
+        progress.read(line, seconds)
+    # Two epochs in 200 s, three are left.
+    assert progress.describe(80) == "2 of 2, fold 1 epoch 1 of 4, val_auc 0.800, 5 min left"
+    clock.now += 180
+    assert progress.describe(80).endswith("120 s left") or "2 min left" in progress.describe(80)
+    progress.read(OVER.format("fold 1 seed 1"), 400)
+    assert progress.describe(80) == "writing the results, 5 min"
+    # The next method of the run, whose networks have no epochs.
+    progress.read("networks 2, 1 at a time", 410)
+    assert progress.describe(80) == "1 of 2, training, 0 s"
+    progress.read(OVER.format("midnight fold 0 seed 0"), 420)
+    assert progress.describe(80) == "2 of 2, starting the next, 10 s"
+
+
+def test_a_network_that_says_its_end_twice_is_one():
+    progress = Progress(Clock())
+    progress.read("networks 2, 1 at a time")
+    progress.read(EPOCH.format("fold 0 seed 0", 1, 4, 0.8))
+    progress.read("fold 0 seed 0 was cut short after epoch 1: max_hours")
+    progress.read(OVER.format("fold 0 seed 0"))
+    assert progress.describe(80).startswith("2 of 2, ")
 
 
 def test_the_progress_of_networks_side_by_side():
@@ -171,13 +209,36 @@ def test_the_progress_of_networks_side_by_side():
 
 def test_the_progress_of_trials_and_of_files():
     progress = Progress(Clock())
-    assert progress.read("train    decoded 5,120 of 19,171")
-    assert "train    decoded 5,120 of 19,171" in progress.describe(80)
+    assert progress.read("progress train    decoded 5,120 of 19,171")
+    assert progress.describe(80) == "train    decoded 5,120 of 19,171, 0 s"
     assert progress.read("download  0.40 of 6.30 GB, 6 %")
-    progress.read("trials   20, 1 at a time")
     progress.read(EPOCH.format("trial 3", 1, 4, 0.8))
+    assert progress.describe(80) == "trial 3 epoch 1 of 4, val_auc 0.800, 0 s"
     progress.read("trial 3: pruned after epoch 1")
-    assert progress.describe(80).startswith("2 of 20, ")
+    assert progress.describe(80) == "starting the next, 0 s"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x epoch 0/0  val_auc 0.5000",
+        "x epoch 9/1  val_auc 0.5000",
+        "progress x 5 of 0",
+        "progress " + " " * 200_000 + "1 of 2",
+        "x" + " epoch 1/2 " * 100_000 + "val_auc",
+        " " * 200_000 + "out-of-fold AUC",
+        "networks 999999, 1 at a time",
+    ],
+)
+def test_no_line_of_a_log_stops_or_stalls_the_reader(line):
+    progress = Progress(Clock())
+    for part in (line, "networks 1, 1 at a time", line):
+        progress.read(part, 5)
+        assert progress.describe(80)
+
+
+def test_a_result_is_no_line_of_progress():
+    assert not Progress(Clock()).read("slides   12 of 15")
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,15 @@ def read_entry(entry: object) -> LogEntry:
     return LogEntry(str(fields.get("stream_name", "stdout")), text, seconds if is_time else None)
 
 
-def split_lines(entries: Iterable[LogEntry]) -> list[tuple[str, float | None]]:
-    """The lines of a log, each with the time at which it began."""
+def split_lines(
+    entries: Iterable[LogEntry], is_whole: bool = True
+) -> list[tuple[str, float | None]]:
+    """The lines of a log, each with the time at which it began.
+
+    Args:
+        entries: list of LogEntry.
+        is_whole: bool, False while the log grows: a last line that may grow is left out.
+    """
     lines, is_open = [], False
     for entry in entries:
         for piece in entry.text.splitlines(keepends=True):
@@ -48,6 +55,8 @@ def split_lines(entries: Iterable[LogEntry]) -> list[tuple[str, float | None]]:
             else:
                 lines.append((piece, entry.seconds))
             is_open = not piece.endswith("\n")
+    if is_open and not is_whole:
+        lines.pop()
     return [(line.rstrip("\r\n"), seconds) for line, seconds in lines]
 
 

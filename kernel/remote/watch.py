@@ -67,7 +67,8 @@ def wait_for_kernel(
                 said = now_seconds
                 live.say(f"{name_version(record)} {state} for {say_time(said - since)}")
             if state == "RUNNING":
-                lines = split_lines(client.read_live_log(record.kernel, record.version))
+                log = client.read_live_log(record.kernel, record.version)
+                lines = split_lines(log, is_whole=False)
                 if lines[num_shown:]:
                     said = now_seconds
                 num_shown = say_new_lines(lines, num_shown, live)
@@ -116,13 +117,15 @@ def check_patience(state: str, seconds: float, record: PushRecord, queue_seconds
 
 
 def say_new_lines(lines: list[tuple], num_shown: int, live: LiveLine) -> int:
-    """Print the lines that are new in a log; the number of lines shown so far."""
+    """Read the lines that are new in a log and print the last ones; the number read so far."""
     new = lines[num_shown:]
     if len(new) > LAST_LINES:
         live.say(f"         ... {len(new) - LAST_LINES} lines")
+    for line, seconds in new[:-LAST_LINES]:
+        live.progress.read(line, seconds)
     for line, seconds in new[-LAST_LINES:]:
         clock = "" if seconds is None else format_time(seconds)
-        live.take(line, f"{clock:>7}  {line[:SHOWN_CHARACTERS]}")
+        live.take(line, f"{clock:>7}  {line[:SHOWN_CHARACTERS]}", seconds=seconds)
     return max(num_shown, len(lines))
 
 

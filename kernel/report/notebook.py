@@ -78,5 +78,5 @@ def execute_notebook(notebook: nbformat.NotebookNode, home: Path) -> None:
 
 def say_cell(live: LiveLine, num_cells: int, cell_index: int, **about) -> None:
     """Draw how many cells are executed."""
-    live.progress.read(f"notebook cell {cell_index + 1} of {num_cells}")
+    live.progress.text = f"notebook cell {cell_index + 1} of {num_cells}"
     live.draw()

@@ -26,7 +26,7 @@ def beat(what: str = "", done: int = 0, total: int = 0) -> None:
         SAID["at"] = now
     elif now - SAID["at"] >= float(os.environ.get(SECONDS, 30)):
         SAID["at"] = now
-        print(f"{what} {done:,} of {total:,}", flush=True)
+        print(f"progress {what} {done:,} of {total:,}", flush=True)
 
 
 def watch_progress(output: Path, seconds: float = 1200) -> None:

@@ -132,7 +132,7 @@ def test_lines_say_how_far_it_is(competition, monkeypatch, capsys):
     monkeypatch.setattr(decode, "FILES_PER_TASK", 20)
     load_images(table, None, progress="train")
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"train    decoded {count} of 51" for count in (20, 40, 51)]
+    assert lines == [f"progress train    decoded {count} of 51" for count in (20, 40, 51)]
 
 
 @pytest.mark.parametrize(

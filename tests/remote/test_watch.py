@@ -199,5 +199,8 @@ def test_the_lines_of_a_log_have_the_times_at_which_they_began():
     pieces = [("a ", 1.5), ("line\nanother\n", 2), ("the ", 3.25), ("last", 4)]
     entries = [LogEntry("stdout", text, seconds) for text, seconds in pieces]
     assert split_lines(entries) == [("a line", 1.5), ("another", 2), ("the last", 3.25)]
+    assert split_lines(entries, is_whole=False) == [("a line", 1.5), ("another", 2)]
+    assert split_lines(entries[:1], is_whole=False) == []
+    assert len(split_lines(entries[:2], is_whole=False)) == 2
     (entry,) = parse_log('[{"data": null, "time": "soon"}]')
     assert entry == LogEntry("stdout", "", None)

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from kernel.folders import ROOT
+from kernel.progress import Progress
 from pcam_kaggle.system.progress import beat, watch_progress
 
-# Beats for longer than the limit, then hangs in two workers until it is ended.
+# Beats for longer than the limit, and until two workers hang; there it stays until it is ended.
 RUN = """
 import os, sys, threading
 from pathlib import Path
@@ -18,14 +19,21 @@ from pcam_kaggle.system.progress import beat, watch_progress
 from pcam_kaggle.system.workers import run_jobs
 
 def hang_here(shared, number):
+    Path(f"hangs{number}").touch()
     print("pid", os.getpid(), flush=True)
     threading.Event().wait()
+
+def beat_until_they_hang():
+    while len(list(Path().glob("hangs*"))) < 2:
+        beat()
+        threading.Event().wait(0.1)
 
 watch_progress(Path("out"), seconds=2)
 for _ in range(30):
     beat()
     threading.Event().wait(0.1)
 print("hangs", flush=True)
+threading.Thread(target=beat_until_they_hang, daemon=True).start()
 list(run_jobs(hang_here, None, [(0,), (1,)], 2, (), "."))
 """
 
@@ -88,4 +96,7 @@ def test_a_stage_says_now_and_then_how_far_it_is(monkeypatch, capsys):
     for done in (1, 2, 3000):
         beat("fold 0 seed 0 batch", done, 3000)
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"fold 0 seed 0 batch {done} of 3,000" for done in ("2", "3,000")]
+    assert lines == [f"progress fold 0 seed 0 batch {done} of 3,000" for done in ("2", "3,000")]
+    progress = Progress()
+    assert all(map(progress.read, lines))
+    assert progress.text == "fold 0 seed 0 batch 3,000 of 3,000"

@@ -6,6 +6,7 @@ import keras
 import pytest
 from small_task import CHANCE, CONSTANT, EVERYTHING, PATCHES, make_method, make_split, same_weights
 
+from kernel.progress import Progress
 from pcam_kaggle.training.checkpoint import Checkpoint
 
 # What early stopping and the plateau remember is part of the state.
@@ -60,6 +61,10 @@ def test_a_network_resumes_as_if_it_had_never_stopped(case, cut, tmp_path, capsy
     lines = capsys.readouterr().out
     num_epochs = settings.get("epochs", 4)
     assert f"fold 1 seed 0 resumes after epoch {cut}/{num_epochs}\n" in lines
+    first, *_ = lines.splitlines()
+    progress = Progress()
+    assert not progress.read(first)
+    assert f"fold 1 epoch {cut} of {num_epochs}, " in progress.describe(80)
     assert checkpoint.num_done == cut
     assert lines.count("  loss ") == len(history) - cut
     assert same_weights(whole, again)

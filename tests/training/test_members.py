@@ -11,6 +11,7 @@ import small_task
 from sklearn.metrics import roc_auc_score
 from small_task import FOLDS, IMAGES, LABELS, PATCHES, make_device, make_method, make_run
 
+from kernel.progress import Progress
 from pcam_kaggle.analysis.gradcam import explain_maps
 from pcam_kaggle.data import run as run_module
 from pcam_kaggle.inference.load_network import load_network
@@ -193,8 +194,13 @@ def test_an_ensemble_is_yielded_after_every_network(tmp_path, capsys):
     (member,) = first.members
     auc = roc_auc_score(LABELS[member.positions], member.oof)
     speed = f"{member.stages['train'].images_per_second:,.0f} images/s, {member.place}"
-    line = f"fold 0 seed 0 out-of-fold AUC {auc:.4f}, epochs 2, {speed}\n"
-    assert line in capsys.readouterr().out
+    line = f"fold 0 seed 0 out-of-fold AUC {auc:.4f}, epochs 2, {speed}"
+    lines, progress = capsys.readouterr().out.splitlines(), Progress(lambda: 0)
+    assert lines[-1] == line
+    said = [progress.describe(80) for line in lines if progress.read(line)]
+    first, last = (f"1 of 2, fold 0 epoch {epoch} of 2, val_auc " for epoch in (1, 2))
+    assert said[0].startswith(first) and said[1].startswith(last)
+    assert progress.describe(80) == "2 of 2, starting the next, 0 s"
     (second,) = ensembles
     assert [m.fold for m in second.members] == [0, 1] and second.missing == []
 
