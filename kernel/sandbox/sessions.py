@@ -6,7 +6,6 @@ copy, or hard links that Python refuses to write to, and neither its process nor
 process's parent has credentials in its environment.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -127,15 +126,18 @@ class Session:
                 errors="replace",
                 start_new_session=True,
             )
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            readers = [pool.submit(self.read, name) for name in ("stdout", "stderr")]
-            try:
-                code = self.process.wait(self.timeout)
-                failure = f"Your notebook failed with exit code {code}." if code else ""
-                concurrent.futures.wait(readers, PATIENCE)
-            except subprocess.TimeoutExpired:
-                failure = "Timeout Exceeded"
-            self.kill()
+        names = ("stdout", "stderr")
+        readers = [threading.Thread(target=self.read, args=[n], daemon=True) for n in names]
+        for reader in readers:
+            reader.start()
+        try:
+            code = self.process.wait(self.timeout)
+            failure = f"Your notebook failed with exit code {code}." if code else ""
+            join_readers(readers)
+        except subprocess.TimeoutExpired:
+            failure = "Timeout Exceeded"
+        self.kill()
+        join_readers(readers)
         self.lock.release()
         self.seconds = time.monotonic() - self.started
         return failure
@@ -188,6 +190,13 @@ class Session:
             "PYTHONPATH": str(INSIDE),
             "MPLBACKEND": "agg",
         }
+
+
+def join_readers(readers: list[threading.Thread]) -> None:
+    """Wait for what is left to read, but not for a process that nobody could end."""
+    until = time.monotonic() + PATIENCE
+    for reader in readers:
+        reader.join(max(0, until - time.monotonic()))
 
 
 def list_files(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 from conftest import SLUG, is_running
 
 from kernel.folders import ROOT
+from kernel.sandbox import sessions
 from kernel.sandbox.sessions import Session
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -196,6 +198,7 @@ with open("found.json", "w") as file:
 RUN_SEARCH = """
 import os
 from pathlib import Path
+from kernel.sandbox import sessions
 from kernel.sandbox.sessions import Session
 text = Path("search.py").read_text().replace("SANDBOX", str(os.getpid()))
 session = Session(Path("session").absolute(), text, {})
@@ -258,6 +261,20 @@ def test_no_process_outlives_its_kernel(tmp_path, end):
         while is_running(pid):
             assert time.monotonic() < until
             time.sleep(0.01)
+
+
+@LINUX
+def test_a_process_that_nobody_ends_does_not_keep_its_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions, "PATIENCE", 0.1)
+    code = "import os, subprocess\n"
+    code += "child = subprocess.Popen(['sleep', '99'], env={}, start_new_session=True)\n"
+    code += "print(child.pid, flush=True)\nos.wait()\n"
+    session = Session(tmp_path / "session", code, {}, timeout=3)
+    session.run()
+    assert session.failure == "Timeout Exceeded"
+    pid = int(session.log[0]["data"])
+    assert is_running(pid)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_session_that_is_stopped_while_it_is_queued_runs_nothing(tmp_path, competition):
