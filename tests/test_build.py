@@ -42,7 +42,9 @@ def test_list_shows_every_recipe_and_every_network(capsys):
     for name in list_recipes():
         assert re.search(rf"^{name} .*  {re.escape(read_recipe(name).text)}$", text, re.M)
     for name, network in load_networks().items():
-        assert re.search(rf"^{name} .* {network.num_parameters:,} +{re.escape(network.text[:20])}", text, re.M)
+        assert re.search(
+            rf"^{name} .* {network.num_parameters:,} +{re.escape(network.text[:20])}", text, re.M
+        )
     assert re.search(r"^fast +0\.\d{3} +0\.5 ", text, re.M)
 
 
