@@ -70,8 +70,10 @@ def write_run(run, **changes):
     path.write_text(json.dumps({**record, **changes}), "utf-8")
 
 
-def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, capfd):
+def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monkeypatch, capfd):
     (tmp_path / "patches" / "torn.png").write_bytes(b"torn")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keras.py").write_text("raise SystemExit(7)")  # of whoever made the folder
     write_run(run, settings={"ensemble": "rank"}, calibration={"maps": None})
     assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
     text, errors = capfd.readouterr()
