@@ -25,6 +25,7 @@ from .options import (
     add_send_anyway,
     add_wait,
     add_weights,
+    parse_name,
 )
 
 SENT = "what was sent is kept, and a pushed kernel runs on"
@@ -164,7 +165,7 @@ def add_looking(add: Callable) -> None:
     add_explain(add("explain", text, "explain pcam-fast patch.png", "explain"))
     text = "combine several runs into one submission"
     command = add("blend", text, "blend pcam-fast pcam-scratch")
-    command.add_argument("names", nargs="+", metavar="RUN", help="two or more")
+    command.add_argument("names", nargs="+", type=parse_name, metavar="RUN", help="two or more")
     command.add_argument(
         "--method",
         choices=("mean", "rank", "logit", "fitted"),

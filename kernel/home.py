@@ -183,7 +183,8 @@ def run_script(script: Path, data: Path, out: Path, places: dict[str, str] | Non
     folders = {"PCAM_INPUT": str(data.absolute()), "PCAM_WORKING": str(out), **(places or {})}
     with tempfile.TemporaryDirectory(prefix="pcam-", ignore_cleanup_errors=True) as scratch:
         lock = Path(scratch) / "parent.lock"
-        environment = {**os.environ, **folders, PARENT: str(lock)}
+        safe = {"PYTHONSAFEPATH": "1"}  # nothing is imported from `out`, which may hold keras.py
+        environment = {**os.environ, **folders, **safe, PARENT: str(lock)}
         with filelock.FileLock(lock):
             code, _ = run_program([sys.executable, str(script)], environment)
     if code:

@@ -38,7 +38,7 @@ def add_folders(command: argparse.ArgumentParser) -> None:
     """[--data DIR] [--out DIR] [--resume]"""
     command.add_argument(
         "--data",
-        type=Path,
+        type=parse_path,
         metavar="DIR",
         help="the competition's folder (default: what download has left)",
     )
@@ -49,12 +49,14 @@ def add_folders(command: argparse.ArgumentParser) -> None:
 
 def add_out(command: argparse.ArgumentParser, text: str) -> None:
     """[--out DIR]"""
-    command.add_argument("--out", type=Path, metavar="DIR", help=text)
+    command.add_argument("--out", type=parse_path, metavar="DIR", help=text)
 
 
 def add_run(command: argparse.ArgumentParser) -> None:
     """[RUN]"""
-    command.add_argument("name", nargs="?", metavar="RUN", help="the latest if omitted")
+    command.add_argument(
+        "name", type=parse_name, nargs="?", metavar="RUN", help="the latest if omitted"
+    )
 
 
 def add_push(command: argparse.ArgumentParser) -> None:
@@ -115,7 +117,7 @@ def add_record(command: argparse.ArgumentParser) -> None:
     """[--record FILE]"""
     command.add_argument(
         "--record",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="write a transcript of the exchange with Kaggle to a file, without names, "
         "credentials and addresses of files; a repeated command continues it",
@@ -134,10 +136,12 @@ def add_send_anyway(command: argparse.ArgumentParser) -> None:
 
 def add_predict(command: argparse.ArgumentParser) -> None:
     """RUN IMAGES [--mpp MICROMETERS] [--tta VIEWS] [--out FILE]"""
-    command.add_argument("name", metavar="RUN", help="a run here, with its networks")
+    command.add_argument(
+        "name", type=parse_name, metavar="RUN", help="a run here, with its networks"
+    )
     command.add_argument(
         "source",
-        type=Path,
+        type=parse_path,
         metavar="IMAGES",
         help="patches of 96x96 pixels (TIFF, PNG, JPEG): a folder, a file, or a CSV path,id; or "
         "one larger image, which is cut into tiles and becomes a heat map, for research only",
@@ -152,17 +156,19 @@ def add_predict(command: argparse.ArgumentParser) -> None:
         "--tta", choices=("none", "flip", "dihedral"), help="test-time views (default: the run's)"
     )
     command.add_argument(
-        "--out", type=Path, metavar="FILE", help="CSV to write (default: in the run's folder)"
+        "--out", type=parse_path, metavar="FILE", help="CSV to write (default: in the run's folder)"
     )
 
 
 def add_explain(command: argparse.ArgumentParser) -> None:
     """RUN PATH [PATH ...] [--out DIR]"""
-    command.add_argument("name", metavar="RUN", help="a run here, with its networks")
+    command.add_argument(
+        "name", type=parse_name, metavar="RUN", help="a run here, with its networks"
+    )
     command.add_argument(
         "sources",
         nargs="+",
-        type=Path,
+        type=parse_path,
         metavar="PATH",
         help="patches of 96x96 pixels, or folders of them; up to 60",
     )
@@ -172,7 +178,7 @@ def add_explain(command: argparse.ArgumentParser) -> None:
 def add_card(command: argparse.ArgumentParser) -> None:
     """[RUN] [--out DIR]"""
     text = "a run here, with its networks; the latest if omitted"
-    command.add_argument("name", nargs="?", metavar="RUN", help=text)
+    command.add_argument("name", type=parse_name, nargs="?", metavar="RUN", help=text)
     add_out(command, "the model's folder (default: runs/models/RUN)")
 
 
@@ -180,6 +186,7 @@ def add_report(command: argparse.ArgumentParser) -> None:
     """[RUN ...] [--repository URL] [--author NAME]"""
     command.add_argument(
         "names",
+        type=parse_name,
         nargs="*",
         metavar="RUN",
         help="the first is compared with the others; the latest finished run if omitted",
@@ -198,10 +205,22 @@ def add_weights(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "file",
         nargs="?",
-        type=Path,
+        type=parse_path,
         metavar="PATH",
         help="file of the weights (default: the one in Keras's cache), or the model's folder",
     )
+
+
+def parse_path(text: str) -> Path:
+    """A path; an empty one, as of an unset variable, would be the current folder."""
+    return Path(parse_name(text))
+
+
+def parse_name(text: str) -> str:
+    """A run's name or path."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name or a path. Received: an empty word")
+    return text
 
 
 def parse_number(text: str, low: float, high: float, unit: str) -> float:

@@ -18,8 +18,10 @@ from .runs import find_folder
 
 PROGRAM = "pcam_kaggle.methods.predict_files"
 TILES_PROGRAM = "pcam_kaggle.methods.predict_tiles"
-# As on a page: TensorFlow's errors are exceptions, and its notes are not for readers.
+# As on a page: TensorFlow's errors are exceptions, and its notes are not for readers. Nothing is
+# imported from the current folder, which may be someone else's.
 ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",

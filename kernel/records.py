@@ -114,6 +114,9 @@ class ResultRecord:
         manifest: dict of these names to size (bytes) and sha256, or None before schema 3.
         complete: bool, False while networks are missing or the run has not ended.
         not_trained: tuple of the names of the networks that are missing.
+        grouping: str, what the folds do not share, or None in older records.
+        estimate: str, why scores on other slides may be lower, or None in older records.
+        calibration: dict of the maps of the networks' predictions and what they change, or None.
     """
 
     build_id: str = ""
@@ -126,6 +129,9 @@ class ResultRecord:
     manifest: dict | None = None
     complete: bool = True
     not_trained: tuple = ()
+    grouping: str | None = None
+    estimate: str | None = None
+    calibration: dict | None = None
 
 
 FILES = {
@@ -178,8 +184,10 @@ def make_record(kind: type[Record], content: dict, path: Path) -> Record:
             value = tuple(value or ())
         if not has_type(value, field.type):
             expected = getattr(field.type, "__name__", field.type)
+            expected = "list of texts" if field.type is tuple else expected
             raise ValueError(
-                f"{path}: expected {field.name} of type {expected}. Received: {value!r}"
+                f"{path}: expected {field.name} of type {expected}. Received: "
+                f"{content[field.name]!r}"
             )
         values[field.name] = value
     return kind(**values)
@@ -188,6 +196,8 @@ def make_record(kind: type[Record], content: dict, path: Path) -> Record:
 def has_type(value: object, kind: type) -> bool:
     """Whether a JSON value is of a field's type; a whole number may stand for a float."""
     kinds = typing.get_args(kind) or (kind,)
+    if isinstance(value, tuple):
+        return tuple in kinds and all(isinstance(item, str) for item in value)
     if isinstance(value, bool):
         return bool in kinds
     return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)
@@ -235,19 +245,25 @@ def read_result(run: Path) -> dict:
     only.
 
     Raises:
-        ValueError: a file that is not a JSON object; names it.
+        ValueError: a file that is not a JSON object, or has a value of another type than
+            `ResultRecord`; names it.
     """
     content = read_content(run, "run.json")
     settings = content.get("settings")
-    recipe = ""
+    recipe, path = "", run / "run.json"
     if isinstance(settings, dict):
         recipe = settings.get("recipe", "")
         settings = {name: settings[name] for name in settings if name != "recipe"}
     files = ["study.csv"] if "study" in content else ["submission.csv"]
     result = {"recipe": recipe, "files": files, **content, "settings": settings}
     if isinstance(result["files"], dict):
-        result |= {"manifest": result["files"], "files": list(result["files"])}
-    return result
+        known = {name: entry for name, entry in result["files"].items() if entry is not None}
+        result |= {"manifest": known, "files": list(result["files"])}
+    record = make_record(ResultRecord, result, path)
+    for name, entry in (record.manifest or {}).items():
+        if not (isinstance(entry, dict) and isinstance(entry.get("size"), int)):
+            raise ValueError(f"{path}: expected the size and sha256 of {name}. Received: {entry!r}")
+    return {**result, "files": list(record.files)}
 
 
 def write_record(run: Path, record: object) -> None:

@@ -136,12 +136,18 @@ def check_kept(folder: Path, record: dict) -> KeptRun | None:
         record: its run.json, as `read_result` returns it.
 
     Raises:
-        ValueError: the run has no networks, damaged ones, or none of its out-of-fold predictions.
+        ValueError: the run has no networks, damaged ones, or none of its out-of-fold predictions,
+            or its run.json lacks what a page reads.
     """
     listed = record.get("manifest") or {}
     if any(name.endswith(".keras") for name in listed) and not any(folder.rglob("*.keras")):
         return None  # of output --only
     networks = find_networks(folder, listed)
+    if missing := [name for name in ("build_id", "settings") if record.get(name) in (None, "")]:
+        raise ValueError(
+            f"{folder / 'run.json'}: expected the keys build_id and settings. Received: a file "
+            f"without {' and '.join(missing)}"
+        )
     for path in networks:
         read_facts(Path(path), record.get("fingerprint"))
     maps = find_maps(folder, record, networks)

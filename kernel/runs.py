@@ -105,6 +105,8 @@ def find_folder(name: str | None, runs: Path = RUNS) -> Path:
                 "build.py demo, or train RECIPE, or output of a pushed run"
             )
         return max(finished, key=find_time)
+    if not name:  # as in weights=, which is not the current folder
+        raise ValueError(unknown_run(name, found, runs))
     for folder in (runs / name, pathlib.Path(name)):
         if (folder / "run.json").is_file():
             return folder

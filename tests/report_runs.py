@@ -148,7 +148,7 @@ def make_exploration(folder, images):
 
     folder.mkdir(parents=True)
     labels = np.arange(60) % 3 // 2
-    files = write_exploration(explore(images, IDS, labels), images, folder)
+    files, _ = write_exploration(explore(images, IDS, labels), images, folder)
     write_record(folder, {"schema": 2, "recipe": "explore", "files": files})
     return folder
 

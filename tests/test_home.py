@@ -36,6 +36,8 @@ def test_train_runs_the_built_file_keeps_its_results_and_resumes(
     (home / ".kaggle" / "kaggle.json").write_text("broken")  # credentials are not read
     out = tmp_path / "out"
     words = ["train", "demo", "--data", competition.parents[1], "--out", out, *WORDS]
+    out.mkdir()
+    (out / "keras.py").write_text("raise SystemExit(7)")  # which must not run
     interrupt(words, out)
     assert run_build(*words, "--resume") == 0
     text = capfd.readouterr().out

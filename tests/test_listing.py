@@ -79,6 +79,18 @@ def test_every_kind_of_run_is_listed_with_its_state(tmp_path, monkeypatch, capsy
     assert "pcam-best-0123456789-home   partial 2/4  0.9000  " in "\n".join(lines)
 
 
+@pytest.mark.parametrize("key", ["recipe", "build_id", "oof_auc", "grouping", "estimate"])
+def test_a_damaged_result_is_left_out_with_a_line(tmp_path, monkeypatch, capsys, key):
+    monkeypatch.setattr(build, "RUNS", tmp_path)
+    make(tmp_path / "pcam-fast-0123456789-home", 3, recipe="fast", oof_auc=0.95)
+    make(tmp_path / "pcam-best-0123456789-home", 2, **{"recipe": "best", key: {"a": 1}})
+    assert build.main(["runs"]) == 0
+    text, errors = capsys.readouterr()
+    assert "finished   0.9500" in text and "partial 2" in text
+    path = tmp_path / "pcam-best-0123456789-home" / "run.json"
+    assert errors.startswith(f"left out: {path}: expected {key} of type ")
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_a_run_fits_the_terminal(tmp_path, width):
     names = ("pcam-fast-0123456789-home", "pcam-course-resnet34-0123456789-home")

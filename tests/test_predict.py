@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ import build
 from kernel.folders import ROOT
 from kernel.predict import PROGRAM, make_request
 from kernel.records import read_result
+from kernel.reuse import read_source
 from pcam_kaggle.inference.kept_runs import find_networks
 
 FOLDS = ("fold0_seed0", "fold1_seed1")
@@ -44,7 +46,7 @@ def kept(tmp_path_factory):
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         files[f"folds/{name}.keras"] = {"size": len(content), "sha256": digest}
-    write_run(run, files={**files, "submission.csv": {}})
+    write_run(run, files={**files, "submission.csv": {"size": 0}})
     return run
 
 
@@ -68,8 +70,10 @@ def write_run(run, **changes):
     path.write_text(json.dumps({**record, **changes}), "utf-8")
 
 
-def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, capfd):
+def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monkeypatch, capfd):
     (tmp_path / "patches" / "torn.png").write_bytes(b"torn")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keras.py").write_text("raise SystemExit(7)")  # of whoever made the folder
     write_run(run, settings={"ensemble": "rank"}, calibration={"maps": None})
     assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
     text, errors = capfd.readouterr()
@@ -193,3 +197,36 @@ def test_a_run_without_the_map_of_a_network_is_refused(run, tmp_path, calibratio
     write_run(run, calibration=calibration)
     with pytest.raises(ValueError, match=rf"map of each network .* Received: {received}\. Try"):
         make_request(run, tmp_path, tmp_path / "out.csv", None)
+
+
+FORGED = [
+    ("build_id", ["0123456789"]),
+    ("recipe", ["demo"]),
+    ("settings", ["ensemble"]),
+    ("calibration", [1]),
+    ("files", True),
+    ("files", [1]),
+    ("files", {"submission.csv": 1}),
+]
+
+
+@pytest.mark.parametrize("key, value", FORGED)
+def test_a_value_of_another_type_in_run_json_is_refused(
+    run, tmp_path, monkeypatch, capsys, key, value
+):
+    monkeypatch.setattr(build, "RUNS", run.parent)
+    write_run(run, **{"build_id": "0123456789", "recipe": "demo", key: value})
+    assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
+    assert build.main(["card", str(run)]) == 1
+    for word in (f"weights={run}", f"networks={run}"):
+        recipe = "demo" if word.startswith("weights") else "infer"
+        with pytest.raises(SystemExit):
+            build.main(["build", recipe, word])
+    errors = re.findall("error: (.*)", capsys.readouterr().err)
+    assert len(errors) == 4 and all(f"{run / 'run.json'}: expected " in text for text in errors)
+
+
+def test_a_run_json_without_what_a_page_reads_is_refused(run):
+    write_run(run, build_id="0123456789", settings=None)
+    with pytest.raises(ValueError, match="expected the keys .*without settings"):
+        read_source(run)

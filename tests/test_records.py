@@ -133,6 +133,8 @@ def test_a_run_made_at_home_or_by_the_demo_is_found_by_its_name(tmp_path):
     for name in (demo.name, f"demo/{demo.name}", str(demo), "pcam-demo"):
         assert find_folder(name, runs) == demo
     known = f"{home.name}, demo/{demo.name}"
+    with pytest.raises(ValueError, match=f"unknown run ''. Known: {known}"):
+        find_folder("", runs)
     with pytest.raises(ValueError, match=f"Did you mean '{home.name}'. Known: {known}"):
         find_folder("pcam-fats", runs)
     os.utime(home / "run.json", (1, 1))

@@ -24,7 +24,7 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
         KaggleError: another build id, or a text that was edited.
     """
     found = read_result_record(run)
-    if found is None or not found.build_id or not is_sound(found):
+    if found is None or not found.build_id:
         raise Incomplete(
             f"{run / 'run.json'}: expected the run.json of a kernel. Received: something else. "
             "Try: python build.py output downloads it again"
@@ -36,14 +36,6 @@ def check_build(run: Path, record: PushRecord) -> ResultRecord:
             f"Received: build {found.build_id}{edited}"
         )
     return found
-
-
-def is_sound(result: ResultRecord) -> bool:
-    """Whether the lists in a run.json hold names, and sizes where it gives any."""
-    entries = [entry for entry in (result.manifest or {}).values() if entry is not None]
-    return all(isinstance(name, str) for name in (*result.files, *result.not_trained)) and all(
-        isinstance(entry, dict) and isinstance(entry.get("size"), int) for entry in entries
-    )
 
 
 def matches(path: Path, entry: object) -> bool:

@@ -8,6 +8,7 @@ import keras
 
 from ..models.dihedral import GroupAveragePooling2D, GroupConv2D, GroupPooling, LiftingConv2D
 from ..system.device import list_gpus
+from ..system.files import DISK_FULL
 from .kept_runs import first_line, read_facts
 
 
@@ -26,6 +27,7 @@ def load_network(path: Path, fingerprint: str | None = None) -> tuple:
 
     Raises:
         ImportError: it has layers of keras-hub, which is not installed.
+        OSError: the disk is full.
         ValueError: there is no such file, or it is damaged, not ours or of another run; names it.
     """
     facts = read_facts(path, fingerprint)
@@ -42,6 +44,8 @@ def load_network(path: Path, fingerprint: str | None = None) -> tuple:
         known = {f"pcam_kaggle>{layer.__name__}": layer for layer in layers}
         network = keras.saving.load_model(path, custom_objects=known, compile=False)
     except Exception as error:  # a damaged file raises errors of many classes
+        if getattr(error, "errno", None) in DISK_FULL:  # Keras unpacks large weights
+            raise
         raise ValueError(
             f"{path} cannot be loaded. Expected: a network of this version of pcam_kaggle and "
             f"Keras {keras.__version__} or older. Received: {first_line(error)}. Try: the version "

@@ -39,9 +39,13 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(output: Path) -> None:
-    """Remove the temporary files that a killed run has left; the caller holds the folder's lock."""
-    for path in filter(Path.is_file, list(output.rglob(f"{PARTIAL}*"))):
-        path.unlink()
+    """Remove what `write_beside` had not renamed when a run was killed.
+
+    The caller holds the folder's lock, and has checked that it is this run's.
+    """
+    for folder in (output, output / "folds", output / "features"):
+        for path in filter(Path.is_file, sorted(folder.glob(f"{PARTIAL}{'[0-9a-f]' * 8}-*"))):
+            path.unlink()
 
 
 def describe_files(folder: Path, names: Iterable) -> dict:

@@ -221,7 +221,10 @@ def test_bad_input_is_refused_and_nothing_is_written(start, tmp_path, changes, o
 def test_the_output_of_another_run_is_refused(start):
     run = start()
     write_json(run.output / "run.json", {"fingerprint": run.fingerprint})
+    (run.output / "partial-0123abcd-run.json").touch()
     start({"max_hours": 2.0})
+    assert not list(run.output.glob("partial-*"))
+    (run.output / "partial-0123abcd-run.json").touch()
     with pytest.raises(ValueError, match=r"run\.json is from another run"):
         start({"seed": 1})
 

@@ -1,6 +1,7 @@
 """Kept networks: the same predictions, in any process and precision; damage is named."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -53,6 +54,19 @@ def kept(tmp_path, trained):
     path = tmp_path / "folds" / "fold1_seed0.keras"
     save_network(path, trained, OURS)
     return path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_a_full_disk_is_not_the_fault_of_the_network(kept):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            load_network(kept)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_trained_network_predicts_the_same_when_it_is_loaded(trained, kept):

@@ -130,9 +130,12 @@ def test_what_the_kernel_would_refuse_is_refused_before_anything_is_written(
     ranks = {**record["settings"], "ensemble": "rank"}
     refuse(2, f"run {BUILD} averages ranks", [*infer, "labels=hard"], settings=ranks)
     refuse(2, "is of another run. Expected: fingerprint other", infer, fingerprint="other")
-    refuse(2, "has no build_id, by which a page finds a run", infer, build_id=None)
+    refuse(2, "has no build_id, by which a page finds a run", infer, build_id="")
     refuse(2, "cannot be calibrated", infer, calibration={"maps": {"fold0_seed0": [1, 0]}})
-    files = {**record["files"], "folds/fold1_seed7.keras": {}}  # as another num_seeds leaves them
+    files = {
+        **record["files"],
+        "folds/fold1_seed7.keras": {"size": 0},
+    }  # as another num_seeds leaves them
     second = ["demo", f"weights={BUILD}", "num_folds=2", "num_seeds=2"]
     refuse(
         2, "those of num_seeds=2. Received: the seeds 1, 7. Try: num_seeds=1", second, files=files

@@ -58,11 +58,13 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_one(tmp_path):
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
     (tmp_path / "folds").mkdir()
-    (tmp_path / "partial-folder").mkdir()
-    left = ["partial-1-run.json", "folds/partial-2-fold0_seed0.npz"]
-    kept = ["run.json", "folds/fold0_seed0.npz", "partial-folder/run.json"]
-    for name in left + kept:
-        (tmp_path / name).touch()
+    left = ["run.json", "folds/fold0_seed0.npz"]
+    left = [(tmp_path / name).with_name(f"partial-0123abcd-{name[-8:]}") for name in left]
+    kept = ["run.json", "folds/fold0_seed0.npz", "partial-thesis.txt", "partial-0123abcd.csv"]
+    kept += ["thesis/partial-0123abcd-1.txt", "partial-0123abcd-folder/run.json"]
+    for path in [*left, *map(tmp_path.joinpath, kept)]:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     remove_partial(tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.relative_to(tmp_path).as_posix() for path in files} == set(kept)
