@@ -9,6 +9,10 @@ if not (3, 11) <= sys.version_info < (3, 14):  # as in pyproject.toml
         "py -3.12 -m venv .venv), and that environment's python"
     )
 
+INSTALL = (
+    "Try: activate the environment (. .venv/bin/activate; Windows: .venv\\Scripts\\activate), or "
+    "python -m pip install -e ."
+)
 try:
     import argparse
     import importlib
@@ -22,6 +26,8 @@ try:
 except KeyboardInterrupt:
     print("build.py: interrupted; nothing was changed", file=sys.stderr)
     sys.exit(130)
+except ModuleNotFoundError as error:
+    sys.exit(f"build.py: error: {error}. {INSTALL}")
 
 CLOSED_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
@@ -51,7 +57,13 @@ def main(words: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"build.py: error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("kernel", "pcam_kaggle"):
+            raise
+        print(f"build.py: error: {error}. {INSTALL}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing
         told = "; ".join(filter(None, ("interrupted", str(error) or kept)))
         return say_interrupted("build.py", told, ["python", "build.py", *words])
 
@@ -66,6 +78,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     if not words:
         parser.print_help(sys.stderr)
         parser.exit(2)
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
     if words[0] not in (*commands, "-h", "--help"):
         parser.error(explain_command(words[0], list(commands)))
     args, rest = parser.parse_known_args(words)

@@ -69,7 +69,7 @@ def add_command(
 ) -> argparse.ArgumentParser:
     """Add a command, and its line to a group of the overview."""
     group.add_argument(name, help=text)
-    width = shutil.get_terminal_size().columns - 2
+    width = max(20, shutil.get_terminal_size().columns - 2)
     command = commands.add_parser(
         name,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -22,6 +22,7 @@ from .remote.transcript import recording
 from .remote.watch import RunFailed, wait_for_kernel
 from .remote.weights import check_architecture, publish_weights
 from .runs import choose_run, find_folder, find_run, list_records
+from .terminal import join_words
 
 
 def push(args: argparse.Namespace, runs: Path) -> None:
@@ -50,7 +51,7 @@ def status(args: argparse.Namespace, runs: Path) -> None:
     except RunFailed as error:
         failure = error
     if args.json:
-        print_json(describe_run(run, find_rows(runs), runs))
+        print_json(describe_run(run, find_rows(run.parent), runs))
     if failure:
         raise failure
 
@@ -99,7 +100,8 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
         with shipped.open_demo(folder) as sandbox, sandbox.entered():
             args.resume = shipped.was_interrupted(sandbox)
             seconds = run_loop(Client(), args, folder)
-    print(f"hand it in   python build.py handin {find_run(None, folder)}")
+    name = find_run(None, folder).relative_to(runs).as_posix()
+    print(f"hand it in   {join_words(['python', 'build.py', 'handin', name])}")
     for name, duration in seconds.items():
         print(f"{name:<12} {duration:>7.1f} s")
     print(f"{'whole demo':<12} {time.perf_counter() - started:>7.1f} s")

@@ -16,7 +16,7 @@ from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from .bundle.page import bundle_kernel
 from .bundle.recipes import read_recipe
 from .files import write_text
-from .folders import find_downloaded
+from .folders import DATA, find_downloaded
 from .runs import count_networks, find_folder
 from .terminal import join_words
 
@@ -59,7 +59,13 @@ def train(args: argparse.Namespace, runs: Path) -> None:
     try:
         found = find_data(given)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; or python build.py download") from None
+        if given:
+            raise
+        raise FileNotFoundError(
+            f"no data. Expected: the competition's folder. Received: no --data, no PCAM_INPUT, and "
+            f"nothing in {runs / DATA}. Try: --data DIR; python build.py download; or, after a "
+            f"demo, --data {runs / 'demo' / 'data' / 'input'}"
+        ) from error
     places = {}
     if args.sources:
         from .first_stage import check_patches  # pandas

@@ -42,8 +42,9 @@ LEAST_WIDTH = 72  # of a terminal for the table; a narrower one shows paragraphs
 def show_runs(args: argparse.Namespace, runs: Path) -> None:
     """All runs, the latest last; asks Kaggle only about own ones that are queued or running."""
     unreached = ask_states(runs)
-    rows = find_rows(runs)
-    shown = [describe_run(run, rows, runs) for run in sorted(list_folders(runs), key=find_time)]
+    found = sorted(list_folders(runs), key=find_time)
+    rows = {folder: find_rows(folder) for folder in {run.parent for run in found}}  # of demos, too
+    shown = [describe_run(run, rows[run.parent], runs) for run in found]
     shown = [run for run in shown if run]
     if args.json:
         print_json({"runs": shown, "unreached": unreached})
@@ -84,7 +85,7 @@ def ask_states(runs: Path) -> str | None:
 
 
 def find_rows(runs: Path) -> dict[tuple, BoardRow]:
-    """The rows of the board by service and submission."""
+    """The rows of the board in a folder of runs, by service and submission."""
     return {(row.service, row.submission): row for row in read_board(runs)}
 
 
@@ -93,7 +94,7 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow], runs: Path) -> dict:
 
     Args:
         run: its folder.
-        rows: as `find_rows` returns them.
+        rows: as `find_rows` returns them for the folder that it is in.
         runs: Path of the folder of runs.
 
     Returns:

@@ -115,7 +115,7 @@ def find_folder(name: str | None, runs: Path = RUNS) -> Path:
     with contextlib.suppress(ValueError):
         return find_run(name, runs)
     if same := [run for run in found if name in list_names(run)]:
-        return max(same, key=find_time)
+        return max(same, key=lambda run: ((run / "run.json").is_file(), find_time(run)))
     raise ValueError(unknown_run(name, found, runs))
 
 

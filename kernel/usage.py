@@ -18,7 +18,7 @@ def explain_command(word: str, known: list[str]) -> str:
         return f"{word} is now: {MOVED[word]}"
     nearest = difflib.get_close_matches(word, known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown command {word!r}.{hint} Known: {', '.join(known)}"
+    return f"unknown command {word!r}.{hint} Known: {', '.join(known)}. Try: --help"
 
 
 def explain_option(word: str, words: list[str], args: argparse.Namespace, parsers: dict) -> str:
