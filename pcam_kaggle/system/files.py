@@ -39,10 +39,7 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(output: Path) -> None:
-    """Remove what `write_beside` had not renamed when a run was killed.
-
-    The caller holds the folder's lock, and has checked that it is this run's.
-    """
+    """Remove the temporary files of a killed run; the caller has checked and locked its folder."""
     for folder in (output, output / "folds", output / "features"):
         for path in filter(Path.is_file, sorted(folder.glob(f"{PARTIAL}{'[0-9a-f]' * 8}-*"))):
             path.unlink()
