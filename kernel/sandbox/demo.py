@@ -56,7 +56,15 @@ def set_aside(folder: Path) -> Path | None:
 
     Returns:
         Where it is, or None where nothing was finished.
+
+    Raises:
+        ValueError: the folder is no demo's.
     """
+    if (folder / "folds").exists() or (folder / "run.json").exists():
+        raise ValueError(
+            f"{folder} has a run that no demo made. Expected: a demo's folder, or none. Try: move "
+            "that run elsewhere"
+        )
     networks = folder.glob("sandbox/kernels/*/*/v*/working/folds/fold*.npz")
     has_more = bool({path.name for path in networks} - {p.name for p in folder.glob("*/folds/*")})
     earlier = None

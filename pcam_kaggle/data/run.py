@@ -145,11 +145,11 @@ def open_run(
     # Code that cannot be read is never the same.
     fingerprint = make_fingerprint(code or os.urandom(5).hex(), settings.flat(), tables)
     hold_lock(output / ".lock")
+    remove_partial(output)
     attached = find_attached(getattr(settings.data, "member_files", MEMBER_FILES), data)
     if not code:
         refuse_unread(output, attached)
     check_unused(output, fingerprint)
-    remove_partial(output)
     take_attached(output, fingerprint, attached)
     watch_progress(output)
     train, test = tables.train, tables.test

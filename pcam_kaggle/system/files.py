@@ -39,7 +39,7 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(output: Path) -> None:
-    """Remove the temporary files of a killed run; the caller has checked and locked its folder."""
+    """Remove the temporary files of a killed run; the caller has locked its folder."""
     for folder in (output, output / "folds", output / "features"):
         for path in filter(Path.is_file, sorted(folder.glob(f"{PARTIAL}{'[0-9a-f]' * 8}-*"))):
             path.unlink()

@@ -118,6 +118,10 @@ def test_a_demo_of_another_build_is_set_aside(tmp_path):
     write_record(folder / "run", dataclasses.replace(record, build_id="0123456789"))
     assert not is_same_demo(folder, "demo", {"epochs": 2})  # of other code
     assert set_aside(folder) == tmp_path / "demo-1" and not folder.exists()
+    (folder / "folds").mkdir(parents=True)
+    with pytest.raises(ValueError, match="has a run that no demo made"):
+        set_aside(folder)
+    assert (folder / "folds").exists()
     assert {path.name for path in (tmp_path / "demo-1").glob("[!.]*")} == {"run"}
 
 
