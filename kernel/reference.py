@@ -85,7 +85,7 @@ def name_recipes(names: set[str]) -> str:
     if not others:
         return "all"
     if len(others) < 4:
-        return "all but " + " and ".join(f"`{name}`" for name in others)
+        return f"all but {', '.join(shorten(set(others), known))}"
     return ", ".join(shorten(names, known))
 
 
@@ -98,7 +98,7 @@ def describe_values(rule: dict) -> str:
         return "whole numbers, such as `0,1`"
     low, high, text = rule["low"], rule["high"], KINDS[rule["kind"]]
     if high < math.inf:
-        return f"{text} from {low:g} to {high:,g}"
+        return f"{text} from {low:g} to {high:,}"
     return f"{text} of at least {low:g}" if low > -math.inf else text
 
 
@@ -167,9 +167,15 @@ def render_command(name: str, parser: argparse.ArgumentParser) -> str:
     words = " ".join(["python build.py", name, *map(write_argument, shown)])
     description = " ".join(parser.description.split())
     lines = [f"### {name}", "", f"{description}.", "", "```", *wrap_usage(words), "```", ""]
-    options = [f"- `{write_argument(a).strip('[]')}`: {a.help}" for a in shown if a.help]
+    options = [f"- `{name_argument(a)}`: {a.help}" for a in shown if a.help]
     example = parser.epilog.partition("python")[2]
     return "\n".join([*lines, *options, *[""] * bool(options), f"Example: `python{example}`"])
+
+
+def name_argument(action: argparse.Action) -> str:
+    """An argument in the list of options: without the brackets of what may be left out."""
+    text = write_argument(action)
+    return text[1:-1] if text.startswith("[") else text
 
 
 def write_argument(action: argparse.Action) -> str:
