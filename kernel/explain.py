@@ -28,11 +28,11 @@ def explain(args: argparse.Namespace, runs: Path) -> None:
         "out": str(out.absolute()),
         "name": run.name,
     }
+    print(f"networks  {len(request['networks'])} from {run}", flush=True)
     with locked(runs, f"explain-{short_hash(os.fsencode(out.absolute()))}"):
         answer = ask_program(request, PROGRAM)
     if "error" in answer:
         raise ValueError(answer["error"])
     print(f"patches   {answer['rows']:,}")
-    print(f"networks  {len(request['networks'])} from {run}")
     print(f"picture   {printable(out / 'explained.png')}, research use only")
     print(f"maps      {printable(out)}: explained.csv and a TIFF of each, 0 to 1")

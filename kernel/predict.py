@@ -48,7 +48,17 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
         )
     run = find_folder(args.name, runs)
     out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
+    if not args.source.exists():
+        raise FileNotFoundError(
+            f"{printable(args.source)} is not there. Expected: a folder of patches, an image or a CSV"
+        )
+    if out.exists():  # before a framework is loaded
+        raise ValueError(
+            f"{printable(out)} is there already. Expected: a new file. Try: --out FILE, or delete "
+            "it"
+        )
     request = make_request(run, args.source, out, args.tta)
+    print(f"networks  {len(request['networks'])} from {run}", flush=True)
     with locked(runs, f"predict-{short_hash(os.fsencode(out.absolute()))}"):
         if is_tiled:
             answer = ask_program({**request, "mpp": args.mpp}, TILES_PROGRAM)
@@ -60,7 +70,6 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
         print_tiles(answer, out)
     else:
         print(f"patches   {answer['rows']:,}")
-    print(f"networks  {len(request['networks'])} from {run}")
     print(f"results   {printable(out)}")
     if is_tiled and answer["failed"] == answer["rows"]:
         raise ValueError(
@@ -126,6 +135,8 @@ def read_networks(run: Path) -> dict:
     if average == "rank":
         print("the run averages ranks, which single patches lack: their probabilities are averaged")
         average = "mean"
+    if missing := record.get("not_trained"):
+        print(f"not finished: the run has not trained {', '.join(missing)}")
     networks = find_networks(run, record.get("manifest") or {})
     return {
         "networks": networks,

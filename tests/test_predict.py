@@ -78,7 +78,11 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monk
     assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
     text, errors = capfd.readouterr()
     out = run / "predictions-patches.csv"
-    assert f"patches   4\nnetworks  2 from {run}\n" in text and f"results   {out}" in text
+    assert (
+        f"networks  2 from {run}\n" in text
+        and "patches   4\n" in text
+        and f"results   {out}" in text
+    )
     assert "the run averages ranks, which single patches lack" in text
     lines = [line for line in errors.splitlines() if line]
     assert lines[0].startswith(f"{tmp_path / 'patches' / 'torn.png'}: not a patch")
