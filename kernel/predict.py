@@ -50,7 +50,7 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
     out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
     if not args.source.exists():
         raise FileNotFoundError(
-            f"{printable(args.source)} is not there. Expected: a folder of patches, an image or a CSV"
+            f"{printable(args.source)} is not there. Expected: a folder, an image or a CSV"
         )
     if out.exists():  # before a framework is loaded
         raise ValueError(
