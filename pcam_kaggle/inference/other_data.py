@@ -1,4 +1,4 @@
-"""Runs of other data, whose networks may have seen the test patches."""
+"""Runs whose networks may have seen the test patches."""
 
 from collections.abc import Sequence
 

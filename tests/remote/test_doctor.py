@@ -261,7 +261,7 @@ def test_old_packages_and_a_full_disk_are_found(sandbox, check, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     found = check()
     assert (found["versions"].state, found["disk"].state) == ("fail", "fail")
-    assert found["versions"].found == "kaggle 1.6.17, not >=2.2.4"
+    assert found["versions"].found == "kaggle 1.6.17, not >=2.2.5"
     assert found["disk"].remedy == "free up disk space"
 
 

@@ -294,4 +294,4 @@ def test_a_fork_is_checked_by_the_same_code():
 
 def test_what_decides_no_prediction_are_settings_of_recipes():
     names = {n for recipe in list_recipes() for n in name_settings(load_recipe(recipe).parts())}
-    assert set(SESSION_SETTINGS) - names == {"figures"}  # of older runs
+    assert set(SESSION_SETTINGS) - names == {"figures", "steps_per_execution"}  # of older runs
