@@ -60,7 +60,7 @@ def train(args: argparse.Namespace, runs: Path) -> None:
         found = find_data(given)
     except FileNotFoundError as error:
         if given:
-            raise
+            raise FileNotFoundError(f"{error}; or python build.py download") from None
         raise FileNotFoundError(
             f"no data. Expected: the competition's folder. Received: no --data, no PCAM_INPUT, and "
             f"nothing in {runs / DATA}. Try: --data DIR; python build.py download; or, after a "
