@@ -375,14 +375,14 @@ def test_a_recorded_version_that_does_not_show_for_a_while_is_waited_for(sandbox
 
 @pytest.mark.parametrize("fault", [Fault(drop=True, times=-1), Fault(500, times=-1)])
 def test_a_lost_answer_while_the_network_stays_down_is_undecided(sandbox, runs, fault):
-    client = Client()
+    client = Client(patience=0.5)
     sandbox.script("GetKernel", Fault(), fault)
     sandbox.script("SaveKernel", Fault(drop=True, after=True))
     for send_anyway in (False, True):  # nothing is sent without a look
         with pytest.raises(Undecided, match="the push of build .* may have been sent"):
             push_kernel(client, "demo", runs=runs, send_anyway=send_anyway)
     sandbox.faults.clear()
-    run = push_kernel(client, "demo", runs=runs)
+    run = push_kernel(Client(), "demo", runs=runs)
     assert read_record(run, PushRecord).version == 1 == count_pushes(sandbox)
 
 
