@@ -77,6 +77,7 @@ def train(args: argparse.Namespace, runs: Path) -> None:
     out = (args.out or runs / name_folder(args, bundle.build_id)).absolute()
     if args.resume:
         check_resume(out)
+    is_new = not out.exists()
     open_output(out)
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
     write_text(script, bundle.source)
@@ -85,6 +86,11 @@ def train(args: argparse.Namespace, runs: Path) -> None:
             run_script(script, Path(given or found), out, places)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(describe_kept(out)) from None
+    except ValueError:
+        left = {path.name for path in out.rglob("*")} - {script.name, ".lock", "folds"}
+        if is_new and not left:  # refused before anything was computed
+            shutil.rmtree(out)
+        raise
     print(f"results   {out}")
     write_own_card(out, runs)
 

@@ -96,6 +96,16 @@ def test_train_without_data_fails_before_the_kernel_starts(tmp_path, capsys):
     assert not out.exists()
 
 
+def test_a_training_that_its_kernel_refuses_leaves_no_folder(competition, tmp_path, capfd):
+    out = tmp_path / "new" / "out"
+    words = ["train", "demo", "num_folds=100", "--data", competition.parents[1], "--out", out]
+    assert run_build(*words) == 1
+    assert "the kernel" in capfd.readouterr().err and not out.exists()
+    out.mkdir(parents=True)
+    assert run_build(*words) == 1
+    assert out.exists()  # which was there before
+
+
 def test_a_kernel_prints_names_that_the_terminal_lacks(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("print('a \u56e2')", "utf-8")
