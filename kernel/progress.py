@@ -36,7 +36,7 @@ class Progress:
         self.start(0)
 
     def start(self, total: int) -> None:
-        """Expect so many networks from now on; 0 if nobody knows how many."""
+        """Reset for a run of `total` networks; 0 if their number is unknown."""
         self.total, self.started = total, self.measure_time()
         self.active: dict[str, tuple] = {}  # by label: epoch, epochs, AUC
         self.done: dict[str, float] = {}  # by label: the share of the epochs that is over
