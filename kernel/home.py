@@ -200,4 +200,4 @@ def run_script(script: Path, data: Path, out: Path, places: dict[str, str] | Non
         with filelock.FileLock(lock):
             code, _ = run_program([sys.executable, str(script)], environment)
     if code:
-        raise ValueError(f"the kernel {script} failed, exit code {code}")
+        raise ValueError(f"the kernel {script.name} failed, exit code {code}")
