@@ -23,7 +23,7 @@ from .records import (
     read_status,
     read_submission,
 )
-from .runs import count_networks, find_time, is_own, list_folders, list_records
+from .runs import count_networks, find_time, is_own, list_folders, list_records, list_stats
 
 PUSH_KEYS = ("service", "recipe", "build_id", "kernel", "version", "pushed")
 SCORE_KEYS = ("public_score", "private_score")
@@ -140,7 +140,7 @@ def describe_run(run: Path, rows: dict[tuple, BoardRow], runs: Path) -> dict:
         **{name: read_number(getattr(row, name), float) for name in SCORE_KEYS},
         **{name: read_number(getattr(row, name), int) for name in RANK_KEYS},
         "changed": changed.isoformat(timespec="seconds"),
-        "size": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
+        "size": sum(each.st_size for each in list_stats(run)),
     }
 
 

@@ -156,14 +156,23 @@ def run_program(
             environment[SECONDS] = "1"  # how far it is, every second
         with shielded(command, env=environment, **pipes, **text) as process:
             if request is not None:
-                process.stdin.write(json.dumps(request) + "\n")
-                process.stdin.flush()  # it stays open: the program ends when it is closed
+                threading.Thread(target=send, args=(process.stdin, request), daemon=True).start()
             for line, stream in follow(process, live):
                 if request is not None and stream is None and line.startswith("{"):
                     answer = json.loads(line)
                 else:
                     live.take(line, stream=stream)
     return process.returncode, answer
+
+
+def send(pipe: TextIO, request: dict) -> None:
+    """Write a request to a program, which may have ended; the pipe stays open.
+
+    The program ends when the pipe is closed, with this process.
+    """
+    with contextlib.suppress(OSError):  # its exit code and its last lines say why
+        pipe.write(json.dumps(request) + "\n")
+        pipe.flush()
 
 
 def follow(process: subprocess.Popen, live: LiveLine) -> Iterator[tuple[str, TextIO | None]]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import difflib
+import os
 import pathlib
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -153,7 +155,16 @@ def find_time(run: Path) -> float:
     """When a run was finished, in seconds since 1970; of an unfinished one its last change."""
     with contextlib.suppress(OSError):
         return (run / "run.json").stat().st_mtime
-    return max((path.stat().st_mtime for path in run.rglob("*") if path.is_file()), default=0)
+    return max((each.st_mtime for each in list_stats(run)), default=0)
+
+
+def list_stats(run: Path) -> list[os.stat_result]:
+    """The sizes and times of all files of a run, which may be training."""
+    found = []
+    for path in run.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a temporary file was renamed
+            found.append(path.stat())
+    return [each for each in found if stat.S_ISREG(each.st_mode)]
 
 
 def count_networks(run: Path) -> int:

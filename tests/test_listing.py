@@ -39,6 +39,7 @@ def test_every_kind_of_run_is_listed_with_its_state(tmp_path, monkeypatch, capsy
     make(runs / "pcam-best-0123456789-home", 2, recipe="best", oof_auc=0.9, **missing)
     make(runs / "pcam-vit-0123456789-home")
     held = make(runs / "pcam-smoke-0123456789-home", 1)
+    (held / "vanished").symlink_to("nowhere")  # as a temporary file that was renamed
     (make(runs / "pcam-fast-study-home") / "study.log").touch()
     (make(runs / "explore", recipe="explore") / "exploration.json").touch()
     blend = make(runs / "blend-0123456789", method="mean", oof_auc=0.96)

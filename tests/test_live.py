@@ -132,6 +132,15 @@ def test_no_line_is_lost_however_slow_the_terminal(monkeypatch, capsys):
     assert returned == 1 and err.endswith("ValueError: 499\n")
 
 
+def test_a_program_that_ends_before_it_reads_its_request_says_why(capsys):
+    request = {"paths": "x" * 1_000_000}  # more than a pipe holds
+    command = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
+    assert live.run_program(command, {**os.environ}, request) == (1, None)
+    assert capsys.readouterr().err == "no memory\n"
+    code = "print('x' * 1_000_000); print(len(input())); print('{}')"
+    assert live.run_program([sys.executable, "-c", code], {**os.environ}, request) == (0, {})
+
+
 class Clock:
     """A clock that is set."""
 

@@ -159,7 +159,7 @@ def read_facts(path: Path, fingerprint: str | None = None) -> dict:
             damaged = archive.testzip()
             found = FACTS in archive.namelist()
             facts = json.loads(archive.read(FACTS)) if found and not damaged else {}
-    except Exception as error:  # as above
+    except Exception as error:  # a damaged file raises errors of many classes
         damaged, facts = first_line(error), {}
     if damaged:
         raise ValueError(
