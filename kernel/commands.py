@@ -90,10 +90,12 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
     from .locks import locked
     from .sandbox import demo as shipped  # scikit-learn: a second
 
-    folder = runs / "demo"
     stop_on_terminate()
     with locked(runs, "demo"):
-        if shipped.is_same_demo(folder, args.recipe, args.overrides):
+        found = sorted(runs.glob("demo*"))  # with those that were set aside
+        same = [path for path in found if shipped.is_same_demo(path, args.recipe, args.overrides)]
+        folder = same[0] if same else runs / "demo"
+        if same:
             print(f"demo    of the same build as in {folder}: takes what that has finished")
         elif earlier := shipped.set_aside(folder):
             print(f"what the earlier demo finished is in {earlier}")

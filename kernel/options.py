@@ -79,8 +79,8 @@ def add_push(command: argparse.ArgumentParser) -> None:
         "--timeout",
         type=functools.partial(parse_number, low=0.6, high=12, unit="hours"),
         metavar="HOURS",
-        help="time limit (default: 12, or the GPU hours left this week if they are fewer); the "
-        "run ends itself half an hour earlier, with its submission",
+        help="hours that a run may take (default: 12, or the GPU hours left this week if they are "
+        "fewer); the run ends itself half an hour earlier, with its submission",
     )
     add_send_anyway(command)
 

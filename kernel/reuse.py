@@ -1,6 +1,7 @@
 """The finished runs whose networks a recipe uses, found by name."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 from pcam_kaggle.inference.kept_runs import (
@@ -78,7 +79,7 @@ def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[s
             f"{'' if recipe.startswith('explain') else '[,RUN]'}. Received: none. "
             "Try: python build.py runs, which lists them"
         )
-    sources = [read_source(find_folder(name, runs)) for name in names]
+    sources = [read_source(find_kept(name, runs)) for name in names]
     ids = [source.build_id for source in sources]
     if len(set(ids)) < len(ids) or (recipe.startswith("explain") and len(ids) > 1):
         expected = "one run" if recipe.startswith("explain") else "different runs"
@@ -99,6 +100,21 @@ def name_sources(recipe: str, words: list[str], runs: Path) -> tuple[str, list[s
             )
         rest.append(f"weights={frozen[0]}")
     return recipe, [*rest, f"{start}{','.join(ids)}"], sources
+
+
+def find_kept(name: str, runs: Path) -> Path:
+    """The folder of a run, as `find_folder`; of the address of a model it says how to get one."""
+    try:
+        return find_folder(name, runs)
+    except ValueError as error:
+        model = re.fullmatch(r"([\w-]+/[\w-]+)(/[\w-]+/[\w-]+/\d+)?", name)
+        if not model:
+            raise
+        raise ValueError(
+            f"{error} If it is a model on Kaggle, download it: kaggle models instances versions "
+            f"download {model[1]}{model[2] or '/keras/networks/1'} -p DIR --untar. Then "
+            "networks=DIR"
+        ) from None
 
 
 def read_source(folder: Path) -> Source:

@@ -59,7 +59,12 @@ def choose_run(
     name: str | None, found: list[tuple[Path, PushRecord]], runs: Path, client: object = None
 ) -> Path:
     """The same among runs that `list_records` has found."""
+    demos = list_runs(runs / "demo")
+    ended = f"the demo's server ends with the demo; what it did is in {runs / 'demo'}, and python "
+    ended += "build.py demo takes it again"
     if not found:
+        if demos:
+            raise ValueError(ended)
         raise ValueError(
             f"nothing was pushed yet: no {runs}/*/push.json. Try: python build.py push RECIPE"
         )
@@ -72,6 +77,8 @@ def choose_run(
         slug = record.kernel.split("/")[1] if record.kernel else None
         if name in (run.name, record.build_id, slug) or run.resolve() in places:
             return run
+    if any(name in (r.name, f"demo/{r.name}") or r.resolve() in places for r in demos):
+        raise ValueError(ended)
     if (runs / name / "run.json").is_file():
         raise ValueError(
             f"{name} was made at home. Expected: a pushed run. Try: python build.py push RECIPE"

@@ -275,7 +275,7 @@ def test_networks_of_an_attached_output_are_taken_over_finished_or_not(
     lines = capsys.readouterr().out
     for name in ("fold0_seed0.npz", "checkpoint_fold1_seed1.npz"):
         assert f"{Path('pcam-demo', 'folds', name)}: taken over" in lines
-    assert f"{Path('old', 'folds', 'fold0_seed0.npz')} is not taken: " in lines
+    assert f"{Path('old', 'folds', 'fold0_seed0.npz')} is from another run" in lines
     assert "fold 0 seed 0 epoch" not in lines
     assert "fold 1 seed 1 resumes after epoch 1/2" in lines and lines.count("  loss") == 1
     for name in ("submission.csv", "oof.csv"):

@@ -15,17 +15,22 @@ def parse_overrides(parts: dict, words: list) -> dict:
             twice, a value that is not allowed.
     """
     known = name_settings(parts)
-    overrides = {}
+    overrides, kind = {}, None  # of the setting before
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            value = [*words[words.index(word) + 1 :], "VALUE"][0]
-            hint = f". Try: {word}={value}" if word in known else ""
+            before, after = words[: words.index(word)], words[words.index(word) + 1 :]
+            hint = f". Try: {word}={[*after, 'VALUE'][0]}" if word in known else ""
+            if before and not hint and kind in ("ints", "names"):
+                split = [before[-1], word, *(other for other in after if "=" not in other)]
+                hint = ". PowerShell splits a setting at its commas; quote it: "
+                hint += f'"{",".join(split)}"'
             raise ValueError(f"settings are written name=value. Received: {word!r}{hint}")
         _, field = find_setting(known, name)
         if name in overrides:
             raise ValueError(f"{name} is given twice. Received: {' '.join(words)}")
-        value = parse_value(field.metadata["kind"], text)
+        kind = field.metadata["kind"]
+        value = parse_value(kind, text)
         overrides[name] = check_value(name, field, value)
     return overrides
 

@@ -16,7 +16,7 @@ from pcam_kaggle.system.files import write_beside
 
 from .api import Api, check_environment
 from .errors import KaggleError, explain_credentials, explaining
-from .fetch import PLAIN, fetch, unwrap
+from .fetch import PLAIN, FileBody, fetch, unwrap
 from .log import LogEntry, read_entry
 from .transport import WEB_PAGE, Transport, WrongAnswer, is_web_page, mount, observe_stream
 
@@ -163,11 +163,19 @@ class Client:
                     entries.append(read_entry(event))
         return entries
 
-    def upload(self, path: Path, service: str, method: str, **fields) -> str:
+    def upload(
+        self,
+        path: Path,
+        service: str,
+        method: str,
+        count: Callable[[int], None] = lambda size: None,
+        **fields,
+    ) -> str:
         """Upload a file to the URL that a call returns.
 
         Args:
             path: Path of the file.
+            count: as `FileBody` takes it.
             service, method, fields: the call that returns the URL, as `call` takes it.
 
         Returns:
@@ -182,7 +190,7 @@ class Client:
             **fields,
         )
         with explaining(f"the upload of {path.name}"):
-            answer = self.files.put(place.create_url, data=path.read_bytes())
+            answer = self.files.put(place.create_url, data=FileBody(path, count))
             answer.raise_for_status()
             if is_web_page(answer):
                 raise WrongAnswer(WEB_PAGE)

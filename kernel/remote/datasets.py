@@ -1,13 +1,16 @@
 """Private Kaggle datasets, made of files of this machine."""
 
 import fnmatch
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pcam_kaggle.data.settings import SLIDE_MAPS
 
+from ..live import LiveLine
 from .client import Client
+from .download import make_progress
 from .errors import KaggleError, LostAnswer
 
 NETWORKS = "pcam-networks-"  # how the names of datasets of networks start
@@ -32,20 +35,31 @@ def publish_files(
     Raises:
         KaggleError: what Kaggle refused, or a dataset that does not become ready.
     """
-    if fetch_dataset_status(client, slug) is None:
-        size = sum(path.stat().st_size for path in paths)
-        what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
-        say(f"uploading {what} ({size / 1e6:.0f} MB)")
-        create_dataset(client, paths, slug, title)
-    wait_until_ready(client, slug)
+    with LiveLine(say) as live:
+        if fetch_dataset_status(client, slug) is None:
+            size = sum(path.stat().st_size for path in paths)
+            what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
+            live.say(f"uploading {what} ({size / 1e6:.0f} MB)")
+            create_dataset(client, paths, slug, title, make_progress("upload", size, live.take))
+        wait_until_ready(client, slug, live)
     return f"{client.username}/{slug}"
 
 
-def create_dataset(client: Client, paths: Sequence[Path], slug: str, title: str) -> None:
-    """Upload the files and make the dataset of them."""
+def create_dataset(
+    client: Client, paths: Sequence[Path], slug: str, title: str, count: Callable[[int], None]
+) -> None:
+    """Upload the files and make the dataset of them; `count` takes the bytes sent so far."""
+    starts = itertools.accumulate((path.stat().st_size for path in paths), initial=0)
     tokens = [
-        client.upload(path, "blobs", "start_blob_upload", type="DATASET", name=path.name)
-        for path in paths
+        client.upload(
+            path,
+            "blobs",
+            "start_blob_upload",
+            lambda size, start=start: count(start + size),
+            type="DATASET",
+            name=path.name,
+        )
+        for path, start in zip(paths, starts, strict=False)
     ]
     try:
         answer = client.call(
@@ -64,13 +78,14 @@ def create_dataset(client: Client, paths: Sequence[Path], slug: str, title: str)
         raise KaggleError(f"Kaggle refused the dataset: {answer.error}")
 
 
-def wait_until_ready(client: Client, slug: str) -> None:
-    """Wait until Kaggle has unpacked the dataset.
+def wait_until_ready(client: Client, slug: str, live: LiveLine) -> None:
+    """Wait until Kaggle has unpacked the dataset, which it says once and the live line shows.
 
     Raises:
         KaggleError: it failed, is not there or takes too long.
     """
     until = time.monotonic() + READY_SECONDS
+    text = f"waiting until Kaggle has unpacked {client.username}/{slug}"
     while (status := fetch_dataset_status(client, slug)) != "READY":
         if status == "FAILED" or time.monotonic() > until:
             raise KaggleError(
@@ -78,7 +93,10 @@ def wait_until_ready(client: Client, slug: str) -> None:
                 f"{status or 'not there'}. See kaggle.com/datasets; the same command "
                 "resumes from here."
             )
-        time.sleep(5 * client.pace)
+        if live.progress.text != text:
+            live.progress.text = text
+            live.say(text)
+        live.pause(5 * client.pace)
 
 
 def fetch_dataset_status(client: Client, slug: str) -> str | None:

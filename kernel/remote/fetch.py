@@ -6,7 +6,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
@@ -75,6 +75,27 @@ def fetch(
                 say(f"{describe_failure(error).split('. ')[0]}; continuing")
         transport.pause(num_failures)
         num_failures += 1
+
+
+class FileBody:
+    """A file as the body of a request; each attempt reads it from its start.
+
+    Args:
+        path: Path of the file.
+        count: function that takes how many bytes were sent so far.
+    """
+
+    def __init__(self, path: Path, count: Callable[[int], None]):
+        self.path, self.count = path, count
+
+    def __len__(self) -> int:
+        return self.path.stat().st_size
+
+    def __iter__(self) -> Iterator[bytes]:
+        with open(self.path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+                self.count(file.tell())
 
 
 def identify(response: requests.Response) -> tuple[int | None, str]:

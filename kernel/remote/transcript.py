@@ -28,7 +28,7 @@ import requests
 from ..credentials import find_owner
 from ..records import now
 from . import transport
-from .fetch import DAMAGED_ZIP
+from .fetch import DAMAGED_ZIP, FileBody
 
 MAX_TEXT = 1 << 18  # characters of a text that is written out
 MAX_SOURCE = 1 << 10  # of a kernel's source
@@ -104,7 +104,8 @@ class Transcript:
         hider = self.hider
         hider.learn_credentials(request.headers.get("Authorization", ""))
         path = urllib.parse.urlsplit(request.url).path
-        sent = read_body(request.body, request.headers.get("Content-Type", ""))
+        body = b"".join(request.body) if isinstance(request.body, FileBody) else request.body
+        sent = read_body(body, request.headers.get("Content-Type", ""))
         answer, result = None, {"error": type(outcome).__name__}
         if isinstance(outcome, requests.Response):
             kind = outcome.headers.get("Content-Type", "")

@@ -1,5 +1,6 @@
 """The demo's competition: the shipped patches, and a sandbox to compete in."""
 
+import contextlib
 import datetime
 import hashlib
 import itertools
@@ -52,7 +53,9 @@ def was_interrupted(sandbox: Sandbox) -> bool:
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Keep what a demo of another build has finished as demo-1, demo-2, ...; remove all else.
+    """Keep a demo of another build as demo-1, demo-2, ... if it has finished anything.
+
+    It is kept without the patches, which are written again when it is taken again.
 
     Returns:
         Where it is, or None where nothing was finished.
@@ -66,13 +69,12 @@ def set_aside(folder: Path) -> Path | None:
             "that run elsewhere"
         )
     networks = folder.glob("sandbox/kernels/*/*/v*/working/folds/fold*.npz")
-    has_more = bool({path.name for path in networks} - {p.name for p in folder.glob("*/folds/*")})
     earlier = None
-    if has_more or any(folder.glob("*/run.json")):
+    if any(networks) or any(folder.glob("*/run.json")):
         numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
         earlier = next(path for path in numbered if not path.exists())
-        for name in ["data"] if has_more else ["data", "sandbox"]:
-            shutil.rmtree(folder / name, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # the patches: 39 MB
+            shutil.rmtree((folder / "data" / "input").rename(folder / "data" / f"{PARTIAL}input"))
         folder.rename(earlier)
     shutil.rmtree(folder, ignore_errors=True)
     return earlier
@@ -93,7 +95,7 @@ def lay_out_demo(folder: Path) -> pd.DataFrame:
         The solution, a DataFrame of id, label and Usage, which is kept in memory only, out of
         the kernel's sight.
     """
-    is_there = folder.exists()
+    is_there = (folder / "input").exists()
     patches = {
         split: read_patches(split) for split in (["test"] if is_there else ["train", "test"])
     }
@@ -115,6 +117,7 @@ def lay_out_demo(folder: Path) -> pd.DataFrame:
         (partial / MARK).write_text(hash_shipped(), "utf-8")
         tables["train"].to_csv(root / "train_labels.csv", index=False, lineterminator="\n")
         sample.to_csv(root / "sample_submission.csv", index=False, lineterminator="\n")
+        shutil.rmtree(folder, ignore_errors=True)  # of a demo that was set aside
         partial.rename(folder)
     return test.assign(Usage=["Private" if i % 2 else "Public" for i in range(len(test))])
 

@@ -182,20 +182,21 @@ def refuse_unread(output: Path, attached: list) -> None:
 def take_attached(output: Path, fingerprint: str, attached: list) -> None:
     """Copy the networks that an attached earlier output has finished or started.
 
-    Those that are damaged or of other code, settings or data are left where they are, with a
-    line that says so.
+    Others stay. A line names each damaged one, and the first of another run.
 
     Args:
         output: the run's folder.
         fingerprint: the run's.
         attached: paths of networks among the inputs.
     """
-    folder = output / "folds"
+    folder, told = output / "folds", []
     for path in (path for path in attached if not (folder / path.name).exists()):
         try:
             read_arrays(path, fingerprint)
         except ValueError as error:
-            print(f"attached {path} is not taken: {error}")
+            if error.__cause__ not in told:  # None: of another run
+                print(f"attached, not taken: {error}")
+            told.append(error.__cause__)
             continue
         folder.mkdir(exist_ok=True)
         network = path.with_suffix(".keras")
@@ -206,13 +207,13 @@ def take_attached(output: Path, fingerprint: str, attached: list) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is a zip archive without damage; says so if there is one with damage."""
+    """Whether a file is a zip archive without damage; says where the damage is."""
     if not path.is_file():
         return False
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except Exception as error:  # a damaged file raises errors of many classes
+    except Exception as error:  # as in read_arrays
         damaged = error
     if damaged:
         print(f"attached {path} is not taken: damaged at {damaged}")

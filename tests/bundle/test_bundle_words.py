@@ -88,6 +88,15 @@ def test_a_wrong_word_is_named(word, message):
     assert message in str(error.value)
 
 
+def test_a_setting_that_powershell_has_split_is_shown_quoted():
+    with pytest.raises(ValueError, match='PowerShell .*; quote it: "folds=0,1,2"$'):
+        parse_overrides(ONE, ["folds=0", "1", "2", "epochs=3"])
+    with pytest.raises(ValueError, match="Received: '1'$"):
+        parse_overrides(ONE, ["epochs=3", "1"])
+    with pytest.raises(ValueError, match="Try: epochs=3$"):
+        parse_overrides(ONE, ["folds=0", "epochs", "3"])
+
+
 def test_a_word_given_twice_is_refused():
     with pytest.raises(ValueError, match="epochs is given twice. Received: epochs=1 epochs=1"):
         parse_overrides(ONE, ["epochs=1", "epochs=1"])

@@ -165,3 +165,11 @@ def main_of(words):
         return build.main(words)
     except SystemExit as end:
         return end.code
+
+
+@pytest.mark.parametrize("address", ["me/pcam-fast", "me/pcam-fast/keras/networks/1"])
+def test_the_address_of_a_model_is_refused_with_what_downloads_it(tmp_path, address):
+    with pytest.raises(ValueError) as error:
+        name_sources("infer", [f"networks={address}"], tmp_path)
+    assert f"unknown run '{address}'" in str(error.value)
+    assert "download me/pcam-fast/keras/networks/1 -p DIR --untar" in str(error.value)

@@ -8,6 +8,7 @@ from small_transformer import write_model
 import build
 from kernel.bundle.recipes import read_recipe
 from kernel.folders import ROOT
+from kernel.progress import Progress
 from kernel.remote.client import Client
 from kernel.remote.errors import KaggleError
 from kernel.remote.push import push_kernel
@@ -54,6 +55,16 @@ def test_the_same_file_again_is_not_uploaded(sandbox, cached, tmp_path):
     first = publish_weights(client, "densenet121", runs=tmp_path)
     assert publish_weights(client, "densenet121", runs=tmp_path) == first
     assert sandbox.calls.count("upload") == 1 == sandbox.calls.count("CreateDataset")
+
+
+def test_an_upload_says_how_far_it_is_and_is_repeated_from_the_start(sandbox, cached, tmp_path):
+    sandbox.script("upload", Fault(503))
+    client, lines = Client(), []
+    dataset = publish_weights(client, "densenet121", runs=tmp_path, say=lines.append)
+    assert lines[-1] == "upload    0.00 of 0.00 GB, 100 %"
+    assert Progress().read(lines[-1])  # which becomes the live line of a terminal
+    (path,) = sandbox.service.folder.glob(f"datasets/{dataset}/*")
+    assert path.read_bytes() == cached.read_bytes() and sandbox.calls.count("upload") == 2
 
 
 def test_a_file_of_one_s_own_is_found_by_its_name(sandbox, tmp_path):

@@ -83,11 +83,12 @@ def test_demo_is_the_whole_loop_and_is_resumed_and_repeated(clone):
     for name in ("leaderboard.png", "oof.csv", "history.csv", "MODEL_CARD.md"):
         assert (run / name).is_file()
 
+    assert set_aside(clone / "runs" / "demo") == clone / "runs" / "demo-1"
     again = run_python([clone / "build.py", *WORDS])
     assert again.returncode == 0, again.stderr
     assert "of the same build" in again.stdout and "not pushed again" in again.stdout
     assert "already submitted (submission 1)" in again.stdout and scores[0] in again.stdout
-    state = json.loads((clone / "runs/demo/sandbox/state.json").read_text())
+    state = json.loads((clone / "runs/demo-1/sandbox/state.json").read_text())
     assert len(state["submissions"]) == 1
     assert len(state["kernels"]["sandbox/pcam-demo"]["versions"]) == 2  # one was interrupted
 
@@ -122,7 +123,9 @@ def test_a_demo_of_another_build_is_set_aside(tmp_path):
     with pytest.raises(ValueError, match="has a run that no demo made"):
         set_aside(folder)
     assert (folder / "folds").exists()
-    assert {path.name for path in (tmp_path / "demo-1").glob("[!.]*")} == {"run"}
+    assert not is_same_demo(tmp_path / "demo-1", "demo", {"epochs": 2})
+    write_record(tmp_path / "demo-1" / "run", record)
+    assert is_same_demo(tmp_path / "demo-1", "demo", {"epochs": 2})  # it is taken again
 
 
 def test_a_demo_that_was_interrupted_keeps_its_networks(tmp_path):
@@ -132,7 +135,6 @@ def test_a_demo_that_was_interrupted_keeps_its_networks(tmp_path):
     (folds / "checkpoint_fold0_seed0.npz").touch()
     assert set_aside(folder) is None and not folder.exists()  # no network was finished
     folds.mkdir(parents=True)
-    (folder / "data").mkdir()
     (folds / "fold0_seed0.npz").touch()
     assert set_aside(folder) == tmp_path / "demo-1"
     assert [path.name for path in (tmp_path / "demo-1").iterdir()] == ["sandbox"]

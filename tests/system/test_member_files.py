@@ -162,7 +162,7 @@ def test_somebody_s_own_files_are_refused_and_stay(tmp_path, name, content, mess
 def test_attached_networks_of_the_same_run_are_copied(tmp_path, capsys):
     inputs, output = tmp_path / "input", tmp_path / "working"
     output.mkdir()
-    save_folds(inputs / "old", ["mine", "other"])
+    save_folds(inputs / "old", ["mine", "other", "other"])
     with zipfile.ZipFile(inputs / "old" / "folds" / "fold0_seed0.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     save_folds(inputs / "started", ["mine"], "checkpoint_fold{}_seed0.npz")
@@ -172,7 +172,8 @@ def test_attached_networks_of_the_same_run_are_copied(tmp_path, capsys):
     lines = capsys.readouterr().out
     old = inputs / "old" / "folds"
     assert f"attached {old / 'fold0_seed0.npz'}: taken over\n" in lines
-    assert f"attached {old / 'fold1_seed0.npz'} is not taken: " in lines
+    assert f"attached, not taken: {old / 'fold1_seed0.npz'} is from another run" in lines
+    assert lines.count("\n") == 3  # two taken over, and one line for two of another run
 
 
 def test_an_attached_network_replaces_none_that_is_there(tmp_path):
@@ -186,9 +187,12 @@ def test_an_attached_network_replaces_none_that_is_there(tmp_path):
 
 
 def test_a_damaged_attached_network_is_named_and_left(tmp_path, capsys):
-    (tmp_path / "fold0_seed0.npz").write_bytes(b"PK half")
+    damaged = [tmp_path / f"fold{number}_seed0.npz" for number in (0, 1)]
+    for path in damaged:
+        path.write_bytes(b"PK half")
     take_attached(tmp_path / "working", "mine", find_attached(MEMBER_FILES, tmp_path))
-    assert "fold0_seed0.npz is not taken: " in capsys.readouterr().out
+    lines = capsys.readouterr().out
+    assert all(f"attached, not taken: {path} is damaged" in lines for path in damaged)
     assert not (tmp_path / "working").exists()
 
 
