@@ -189,14 +189,15 @@ def take_attached(output: Path, fingerprint: str, attached: list) -> None:
         fingerprint: the run's.
         attached: paths of networks among the inputs.
     """
-    folder, told = output / "folds", []
+    folder, is_told = output / "folds", False
     for path in (path for path in attached if not (folder / path.name).exists()):
         try:
             read_arrays(path, fingerprint)
         except ValueError as error:
-            if error.__cause__ not in told:  # None: of another run
+            is_damaged = error.__cause__ is not None
+            if is_damaged or not is_told:
                 print(f"attached, not taken: {error}")
-            told.append(error.__cause__)
+            is_told |= not is_damaged
             continue
         folder.mkdir(exist_ok=True)
         network = path.with_suffix(".keras")

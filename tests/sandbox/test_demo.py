@@ -88,7 +88,7 @@ def test_demo_is_the_whole_loop_and_is_resumed_and_repeated(clone):
     assert again.returncode == 0, again.stderr
     assert "of the same build" in again.stdout and "not pushed again" in again.stdout
     assert "already submitted (submission 1)" in again.stdout and scores[0] in again.stdout
-    state = json.loads((clone / "runs/demo-1/sandbox/state.json").read_text())
+    state = json.loads((clone / "runs/demo/sandbox/state.json").read_text())
     assert len(state["submissions"]) == 1
     assert len(state["kernels"]["sandbox/pcam-demo"]["versions"]) == 2  # one was interrupted
 
