@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pcam_kaggle"
 DIST = ROOT / "kernel" / "dist"  # kernels that are ready to push
 RUNS = ROOT / "runs"  # what was pushed or run at home
+DRAFT = ".new"  # in a run: an exploration that is not finished
 DATA = "data"  # in runs/: where `download` puts the competition
 
 

@@ -16,7 +16,8 @@ from .bundle.metadata import PLACEHOLDER, fill_metadata, write_kernel
 from .bundle.page import bundle_kernel
 from .bundle.recipes import read_recipe
 from .files import write_text
-from .folders import DATA, find_downloaded
+from .folders import DATA, DRAFT, find_downloaded
+from .records import read_result
 from .runs import count_networks, find_folder
 from .terminal import join_words
 
@@ -80,43 +81,56 @@ def train(args: argparse.Namespace, runs: Path) -> None:
     is_new = not out.exists()
     open_output(out)
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
-    write_text(script, bundle.source)
+    draft = drafted(out, runs) if args.recipe == "explore" else contextlib.nullcontext(out)
     try:
-        with kept_until_replaced(out):
-            run_script(script, Path(given or found), out, places)
+        write_text(script, bundle.source)
+        with draft as folder:
+            run_script(script, Path(given or found), folder, places)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(describe_kept(out)) from None
-    except ValueError:
-        left = {path.name for path in out.rglob("*")} - {script.name, ".lock", "folds"}
-        if is_new and not left:  # refused before anything was computed
-            shutil.rmtree(out)
+    except (ValueError, OSError):
+        if is_new:
+            remove_empty(out, script)
         raise
     print(f"results   {out}")
     write_own_card(out, runs)
 
 
-@contextlib.contextmanager
-def kept_until_replaced(out: Path) -> Iterator[None]:
-    """Put an exploration aside for a block, and back unless the block makes another one."""
-    from .locks import is_held  # filelock: 12 ms, which `build` can save
-    from .records import read_result
+def remove_empty(out: Path, script: Path) -> None:
+    """Remove the folder of a run that computed nothing, unless another command's kernel uses it."""
+    from .locks import is_held  # as in drafted
 
-    result, earlier = read_result(out), out / ".earlier"
-    if is_held(out / ".lock"):  # which the kernel will say
-        yield
-        return
-    try:
-        if result["recipe"] == "explore":
-            earlier.mkdir(exist_ok=True)
-            for name in (*map(os.path.basename, result["files"]), "run.json"):
-                if (out / name).is_file():
-                    (out / name).replace(earlier / name)
-        yield
-    finally:
-        if not (out / "run.json").exists():
-            for path in sorted(earlier.glob("*"), key=lambda path: path.name == "run.json"):
+    left = {path.name for path in out.rglob("*")} - {script.name, ".lock", "folds"}
+    if not left and not is_held(out / ".lock"):
+        shutil.rmtree(out, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def drafted(out: Path, runs: Path) -> Iterator[Path]:
+    """A folder for a new exploration, which takes the place of the earlier one when it is finished.
+
+    Raises:
+        ValueError: the folder holds another run.
+    """
+    from .locks import locked  # filelock: 12 ms, which `build` can save
+
+    with locked(runs, "explore"):
+        earlier, draft = read_result(out), out / DRAFT
+        if earlier["recipe"] not in ("", "explore") or (out / "folds").exists():
+            raise ValueError(
+                f"{out} holds another run. Expected: an exploration, or a new folder. Received: "
+                f"{earlier['recipe'] or 'networks'}. Try: another --out"
+            )
+        shutil.rmtree(draft, ignore_errors=True)  # of a command that was killed
+        draft.mkdir()
+        try:
+            yield draft
+            for name in ("run.json", *map(os.path.basename, earlier["files"])):
+                (out / name).unlink(missing_ok=True)
+            for path in sorted(draft.glob("[!.]*"), key=lambda path: path.name == "run.json"):
                 path.replace(out / path.name)
-        shutil.rmtree(earlier, ignore_errors=True)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def name_folder(args: argparse.Namespace, build_id: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .board import BoardRow, read_board
+from .folders import DRAFT
 from .locks import is_held
 from .records import (
     ALIVE,
@@ -163,7 +164,7 @@ def end_demo(state: str, run: Path, runs: Path) -> str:
 
 def find_state(run: Path, record: ResultRecord | None) -> str:
     """The state of a run made here."""
-    if is_held(run / ".lock"):
+    if is_held(run / ".lock") or is_held(run / DRAFT / ".lock"):
         return "RUNNING"
     is_finished = record and record.complete and not record.not_trained
     return "COMPLETE" if is_finished else "PARTIAL"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import filelock
 import pandas as pd
 import pytest
 from conftest import TESTS, TINY, read_rows, run_python, write_rows
@@ -15,7 +16,7 @@ from conftest import TESTS, TINY, read_rows, run_python, write_rows
 import build
 from kernel.bundle.metadata import write_kernel
 from kernel.folders import ROOT
-from kernel.home import kept_until_replaced
+from kernel.home import drafted, remove_empty
 from pcam_kaggle.system.provenance import compute_build_id
 
 BUILD = ROOT / "build.py"
@@ -104,6 +105,12 @@ def test_a_training_that_its_kernel_refuses_leaves_no_folder(competition, tmp_pa
     out.mkdir(parents=True)
     assert run_build(*words) == 1
     assert out.exists()  # which was there before
+    (script,) = out.glob("*.py")
+    with filelock.FileLock(out / ".lock"):  # a kernel of another command
+        remove_empty(out, script)
+        assert script.exists()
+    remove_empty(out, script)
+    assert not out.exists()
 
 
 def test_a_kernel_prints_names_that_the_terminal_lacks(tmp_path):
@@ -169,11 +176,27 @@ def test_explore_runs_here_in_a_folder_of_its_own(competition, tmp_path, monkeyp
     assert left == kept
     assert run_build("runs") == 0
     assert "explore  finished" in capfd.readouterr().out
-    with kept_until_replaced(out):
-        assert {path.name for path in out.iterdir()}.isdisjoint({*run["files"], "run.json"})
-        (out / "run.json").write_text("{}")
+    (out / ".new").mkdir()  # as a command that was killed leaves it
+    (out / ".new" / "partial").touch()
+    with drafted(out, tmp_path / "runs") as draft:
+        assert not any(draft.iterdir()) and (out / "patches.csv").exists()
+        (draft / "run.json").write_text("{}")
     assert (out / "run.json").read_text() == "{}" and not (out / "patches.csv").exists()
-    assert not (out / ".earlier").exists()
+    assert not (out / ".new").exists()
+
+
+def test_an_exploration_and_a_training_never_share_a_folder(competition, tmp_path, capfd):
+    out = tmp_path / "out"
+    out.mkdir()
+    run = {"recipe": "explore", "fingerprint": "explored", "files": {}}
+    (out / "run.json").write_text(json.dumps(run))
+    words = ["--data", competition, "--out", out]
+    assert run_build("train", "demo", *WORDS, *words) == 1
+    assert "is from another run" in capfd.readouterr().err
+    assert json.loads((out / "run.json").read_text()) == run
+    (out / "run.json").write_text(json.dumps({**run, "recipe": "demo"}))
+    assert run_build("train", "explore", *words) == 1
+    assert "holds another run" in capfd.readouterr().err and (out / "run.json").exists()
 
 
 def test_a_folder_without_test_images_is_refused(competition, tmp_path, capfd):

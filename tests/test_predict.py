@@ -195,11 +195,17 @@ def test_the_request_takes_the_average_and_the_maps_of_the_run(run, tmp_path):
 
 @pytest.mark.parametrize(
     "calibration, received",
-    [({"maps": {FOLDS[0]: [1.2, 0.1]}}, FOLDS[0]), ({"map": [1.2, 0.1]}, "one of their average")],
+    [
+        ({"map": [1.2, 0.1]}, "those of their average"),
+        ({"maps": {FOLDS[0]: [1.2, 0.1]}}, f".*{FOLDS[0]}"),
+        ({"maps": dict.fromkeys(FOLDS, "x")}, ".*'x'"),
+        ({"maps": dict.fromkeys(FOLDS, [1.2, float("nan")])}, ".*nan"),
+        ({"maps": [1]}, r"\[\[1\]\]"),
+    ],
 )
 def test_a_run_without_the_map_of_a_network_is_refused(run, tmp_path, calibration, received):
     write_run(run, calibration=calibration)
-    with pytest.raises(ValueError, match=rf"map of each network .* Received: {received}\. Try"):
+    with pytest.raises(ValueError, match=rf"offset of each network .* Received: {received}.*Try"):
         make_request(run, tmp_path, tmp_path / "out.csv", None)
 
 

@@ -75,8 +75,8 @@ def list_patches(source: Path, say: Callable = print) -> PatchFiles:
         files = PatchFiles(source.parent, [source.name])
     else:
         raise ValueError(
-            f"{source} is not there. Expected: a folder of patches, a patch, or a CSV with the "
-            "column path"
+            f"{source} is not there, or no regular file. Expected: a folder of patches, a patch, "
+            "or a CSV with the column path"
         )
     if not files.names:
         raise ValueError(
@@ -112,7 +112,7 @@ def read_list(path: Path) -> PatchFiles:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file, strict=True)
             columns = next(rows, [])
-            if "path" not in columns:
+            if "path" not in columns or len(set(columns)) < len(columns):
                 raise ValueError(f"the columns {','.join(columns) or 'of an empty file'}")
             for row in rows:
                 values = dict(zip(columns, row))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -115,12 +116,12 @@ def find_networks(run: Path, listed: dict) -> dict:
     """
     # A network that is not listed, such as one cut short, is not in the submission either.
     names = set(filter_networks(listed))
-    fetch = f"Try: python build.py output {run.name}"
+    fetch = f"Try: python build.py output {run.name} if it was pushed, else train it again"
     if not names or "submission.csv" not in listed or not (run / "run.json").is_file():
         raise ValueError(
             f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
             "older version, one that submits nothing or only predicts, a blend, or an output "
-            f"without them. {fetch}, or a new run"
+            f"without them. {fetch}"
         )
     names |= set(filter_networks(f"{n[:-4]}.keras" for n in listed if n.endswith(".npz")))
     networks = {}
@@ -134,7 +135,7 @@ def find_networks(run: Path, listed: dict) -> dict:
         if digest != entry.get("sha256", digest):
             raise ValueError(
                 f"{path} is damaged. Expected: sha256 {entry['sha256']}, as in run.json. "
-                f"Received: {digest}. Try: delete it; then python build.py output {run.name}"
+                f"Received: {digest}. {fetch}"
             )
         networks[str(path.absolute())] = digest
     return networks
@@ -187,16 +188,23 @@ def find_maps(run: Path, record: dict, networks: dict) -> list | None:
         ValueError: a network lacks one, or an earlier version mapped the average.
     """
     calibration = record.get("calibration") or {}
-    parts = [calibration, *(part for part in calibration.values() if isinstance(part, dict))]
-    maps = {name: pair for part in parts for name, pair in (part.get("maps") or {}).items()}
+    parts = [part for part in (calibration, *calibration.values()) if isinstance(part, dict)]
+    found = [part["maps"] for part in parts if part.get("maps")]
+    maps = {name: pair for part in found if isinstance(part, dict) for name, pair in part.items()}
     names = [Path(path).stem for path in networks]
-    if calibration.get("map") or (maps and not set(names) <= set(maps)):
+    if calibration.get("map") or (found and not all(is_map(maps.get(name)) for name in names)):
         raise ValueError(
-            f"{run} cannot be calibrated. Expected: a map of each network ({', '.join(names)}) in "
-            f"run.json. Received: {', '.join(maps or []) or 'one of their average'}. "
+            f"{run} cannot be calibrated. Expected: scale and offset of each network "
+            f"({', '.join(names)}) in run.json. Received: {found or 'those of their average'}. "
             "Try: the version that trained it"
         )
-    return [maps[name] for name in names] if maps else None
+    return [maps[name] for name in names] if found else None
+
+
+def is_map(pair: object) -> bool:
+    """Whether a value is a scale and an offset."""
+    is_pair = isinstance(pair, list) and len(pair) == 2
+    return is_pair and all(type(x) in (int, float) and math.isfinite(x) for x in pair)
 
 
 def read_oof(run: KeptRun) -> pd.DataFrame:

@@ -60,6 +60,7 @@ def test_a_file_and_a_csv_are_listed(folder, tmp_path):
         (b"path,id\na.png,1\n,2\n", "line 3: ,2"),
         (b"path,id\na.png,\n", "line 2: a.png,"),
         ("path\na.png\n".encode("utf-16"), "Received: .*utf-8"),
+        (b"path,id,path\na.png,1,b.tif\n", "the columns path,id,path"),
         (b'path,id\n"a.png,1\n', "list.csv: expected a CSV"),
         (b"path\n", "list.csv has no patches"),
         (b"path,id\na.png,1\nb.tif,1\n", "b.tif: expected every id once.*'1' twice"),
@@ -73,7 +74,7 @@ def test_a_csv_that_is_no_such_table_is_refused(folder, content, message):
 
 
 def test_what_cannot_be_listed_is_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match="nothing is not there. Expected: a folder"):
+    with pytest.raises(ValueError, match="nothing is not there, or no regular file. Exp"):
         list_patches(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty has no patches. Expected: files that end in .tif"):
