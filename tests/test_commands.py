@@ -277,6 +277,8 @@ def test_a_damaged_record_of_another_run_stops_nothing(sandbox, runs, capsys):
     assert build.main(["runs"]) == 0
     error = capsys.readouterr().err
     assert f"left out: {other / 'push.json'}: expected a JSON object" in error
+    push_kernel(Client(), "demo", {"epochs": 1}, runs=runs)
+    assert capsys.readouterr().err.count("left out") == 1
     (run,) = list_runs(runs)
     (run / "status.json").write_text("[]")
     capsys.readouterr()

@@ -10,12 +10,12 @@ from pcam_kaggle.system.settings import SESSION_SETTINGS
 
 from ..bundle.code_id import identify_networks
 from ..bundle.page import Bundle
-from ..folders import RUNS
 from ..records import read_result, read_result_record
 from ..runs import list_records
 from .client import Client
 from .datasets import NETWORKS, list_dataset_files, publish_files
 from .manifest import matches
+from .request import PushRequest
 from .versions import is_resumable
 
 CHECKPOINT = "checkpoint_"  # of a network in training
@@ -36,15 +36,8 @@ class Networks:
     paths: list
 
 
-def choose_attached(
-    client: Client,
-    stored: object,
-    bundle: Bundle,
-    kernel_id: str,
-    runs: Path,
-    say: Callable[[str], None],
-) -> dict[str, list[str]]:
-    """What a resumed kernel takes its networks from, said in a line.
+def choose_attached(request: PushRequest, stored: object) -> dict[str, list[str]]:
+    """What a kernel takes its networks from, said in a line: nothing unless it resumes.
 
     Networks that `output` has fetched are uploaded as a private dataset. Without any the
     kernel's own output is attached, which Kaggle may refuse.
@@ -56,7 +49,12 @@ def choose_attached(
         ValueError: no network of the same code and settings.
         KaggleError: what Kaggle refused.
     """
-    networks = find_networks(bundle, client.service, runs)
+    client, bundle, say = request.client, request.bundle(), request.say
+    if not request.resume:
+        if stored and is_resumable(stored, bundle):
+            say("this starts from nothing; push --resume takes over finished networks")
+        return {}
+    networks = find_networks(request)
     dataset = upload_networks(client, networks, say) if networks else None
     if dataset:
         count = len(networks.paths)
@@ -71,10 +69,10 @@ def choose_attached(
         return {"dataset_sources": [dataset]}
     check_resume(stored, bundle)
     say(
-        f"resume     the kernel's own output, attached as {kernel_id}. If Kaggle refuses that: "
-        "python build.py output, then push --resume, which uploads the networks as a dataset"
+        f"resume     the kernel's own output, attached as {request.kernel_id}. If Kaggle refuses "
+        "that: python build.py output, then push --resume, which uploads the networks as a dataset"
     )
-    return {"kernel_sources": [kernel_id]}
+    return {"kernel_sources": [request.kernel_id]}
 
 
 def check_resume(stored: object, bundle: Bundle) -> None:
@@ -93,13 +91,8 @@ def check_resume(stored: object, bundle: Bundle) -> None:
     )
 
 
-def find_networks(bundle: Bundle, service: str, runs: Path = RUNS) -> Networks | None:
-    """The fetched networks that a build would train itself, those of the latest push.
-
-    Args:
-        bundle: Bundle that is about to be pushed.
-        service: str, "Kaggle" or "sandbox".
-        runs: Path of the folder of runs.
+def find_networks(request: PushRequest) -> Networks | None:
+    """The fetched networks that the build would train itself, those of the latest push.
 
     Returns:
         Networks of the same code and settings, or None.
@@ -107,8 +100,8 @@ def find_networks(bundle: Bundle, service: str, runs: Path = RUNS) -> Networks |
     Raises:
         ValueError: a file that was damaged since it was fetched; names it.
     """
-    wanted = identify_networks(bundle.source)
-    for run, record in reversed(list_records(runs)):
+    wanted, service = identify_networks(request.bundle().source), request.client.service
+    for run, record in reversed(list_records(request.runs)):
         if read_result_record(run) is None:
             continue
         if record.service == service and record.kernel and identify_run(run) == wanted:

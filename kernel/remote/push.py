@@ -1,49 +1,43 @@
-"""A recipe's kernel to Kaggle: written, compared with what is there, sent once."""
+"""A recipe's kernel to Kaggle: compared with what is there, written, sent once."""
 
 import dataclasses
-import json
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tenacity
-from slugify import slugify
 
 from ..bundle.header import make_slug
-from ..bundle.metadata import fill_metadata, write_kernel
-from ..bundle.page import Bundle, bundle_kernel
+from ..bundle.metadata import check_title, fill_metadata, write_kernel
 from ..bundle.recipes import compose_settings, read_recipe
-from ..files import write_text
 from ..folders import DIST, RUNS
 from ..locks import locked
-from ..records import PushRecord, make_record, now, read_result_record, write_record
+from ..records import PushRecord, make_record, now, write_record
 from ..reuse import Source
-from ..runs import find_commit
 from .answers import GpuBusy, check_answer
 from .client import Client
 from .competition import check_joined
 from .datasets import check_slides
 from .errors import KaggleError
 from .networks import choose_attached
-from .once import Note, Undecided, locate_note, recover, send_once, wait_until_shown
-from .pushed import find_latest, list_pushes, recall_max_hours, record_push
-from .quota import MARGIN, MAX_HOURS, expect_hours, has_max_hours, plan_hours
+from .once import Note, recover, send_once
+from .pushed import find_latest, list_pushes, record_push
+from .quota import plan_hours
+from .request import PushRequest
+from .same import find_same
 from .sources import choose_inputs, publish_sources
 from .versions import (
-    ask_state,
     compare_sources,
     find_kernel,
     get_source,
     get_version,
     hash_source,
-    is_resumable,
-    is_same_source,
     list_sources,
     make_page_url,
 )
 from .weights import find_datasets
 
 GPU_PATIENCE = 3_600  # seconds to wait for a free GPU
-MAX_LOOKS = 10  # at versions on Kaggle, the latest first, for one that is the same build
 
 
 def push_kernel(
@@ -92,17 +86,27 @@ def push_kernel(
         KaggleError: what Kaggle refused; an unknown input; too few GPU hours; no free
             GPU within an hour.
     """
-    push = Push(client, name, dict(overrides or {}), resume, runs, say, slides, notebook, sources)
+    recipe, overrides = read_recipe(name), dict(overrides or {})
+    weights = tuple(find_datasets(recipe, overrides, client.service, runs))
+    metadata = fill_metadata(name, overrides, client.username, weights, slides, notebook)
+    inputs = choose_inputs(sources, client)
+    metadata |= {kind: metadata[kind] + names for kind, names in inputs.items()}
+    check_title(metadata)
     if slides:
-        check_slides(client, slides, compose_settings(push.recipe, overrides).flat()["slide_map"])
-    with locked(DIST, push.slug, say):
-        push.settle(send_anyway)
-        stored = find_latest(client, push.kernel_id, runs, say, send_anyway)
-        check_type(stored, push.metadata)
-        found = push.find_same(stored, send_anyway)
+        check_slides(client, slides, compose_settings(recipe, overrides).flat()["slide_map"])
+    request = PushRequest(
+        client, recipe, overrides, metadata, resume, runs, say, send_anyway, sources
+    )
+    with locked(DIST, make_slug(name, overrides, notebook), say):
+        settle(request)
+        pushes = list_pushes(request)
+        stored = find_latest(request, pushes)
+        check_type(stored, metadata)
+        found = find_same(request, stored, pushes)
         if found is None:
-            return push.send(stored, hours)
+            return send_kernel(request, stored, hours)
         run, record = found
+        run = run or record_push(request, record)
         write_record(run, dataclasses.replace(record, requested=now()))
         say(f"version {record.version} already has this build; not pushed again")
         if hours and hours != record.timeout_hours:
@@ -110,304 +114,117 @@ def push_kernel(
     return run
 
 
-class Push:
-    """The steps of `push_kernel`; takes the same arguments.
+def settle(request: PushRequest) -> None:
+    """Record an earlier push of the kernel that was interrupted, once its version shows.
 
-    Attributes:
-        recipe: Recipe.
-        slug, kernel_id: str, the kernel's name, and "owner/slug".
-        metadata: dict of kernel-metadata.json, without networks to resume.
-        note_path: Path of the note of a push of this kernel.
-        bundles: dict of max_hours to the Bundle with it.
+    Raises:
+        Undecided: no new version shows.
     """
+    if not request.note_path.exists():
+        return
+    recorded = {record.pushed: record for _, record in list_pushes(request)}
 
-    def __init__(
-        self,
-        client: Client,
-        name: str,
-        overrides: dict,
-        resume: bool,
-        runs: Path,
-        say: Callable[[str], None],
-        slides: str | None,
-        notebook: bool,
-        sources: Sequence[Source],
-    ):
-        self.client, self.name, self.overrides = client, name, overrides
-        self.resume, self.runs, self.say, self.sources = resume, runs, say, sources
-        self.recipe = read_recipe(name)
-        self.slug = make_slug(name, overrides, notebook)
-        self.kernel_id = f"{client.username}/{self.slug}"
-        weights = find_datasets(self.recipe, overrides, client.service, runs)
-        inputs = (tuple(weights), slides)
-        self.metadata = fill_metadata(name, overrides, client.username, *inputs, notebook)
-        for kind, found in choose_inputs(sources, client).items():
-            self.metadata[kind] = self.metadata[kind] + found
-        check_title(self.metadata)
-        note = f"push-{client.service}-{client.username}-{self.slug}"
-        self.note_path = locate_note(runs, note)
-        self.bundles: dict[float | None, Bundle] = {}
+    def find(note):
+        # One that was killed before it removed its note is recorded.
+        record = recorded.get(note.content["record"]["pushed"])
+        return (record.version, record.url, True) if record else find_sent(request, note)
 
-    def settle(self, send_anyway: bool) -> None:
-        """Record an earlier push of the kernel that was interrupted, once its version shows.
+    found = recover(request.client, request.note_path, find, request.say, request.send_anyway)
+    if found:
+        finish(request, *found)
 
-        Raises:
-            Undecided: no new version shows.
-        """
-        pushed = [
-            record.pushed for _, record in list_pushes(self.client, self.kernel_id, self.runs)
-        ]
 
-        recorded = object()
+def send_kernel(request: PushRequest, stored: object, hours: float | None) -> Path:
+    """Write the kernel's folder, send it once, as soon as a GPU is free, and record it; the run.
 
-        def find(note):
-            if note.content["record"]["pushed"] in pushed:  # killed before the note was removed
-                return recorded
-            return self.find_sent(note)
+    Args:
+        request: PushRequest.
+        stored: what `find_latest` returned.
+        hours: float, the longest time-out, or None.
+    """
+    client, recipe, say = request.client, request.recipe, request.say
+    check_joined(client)
+    publish_sources(request.sources, client, say)
+    metadata, attached = dict(request.metadata), choose_attached(request, stored)
+    metadata |= {kind: metadata[kind] + names for kind, names in attached.items()}
+    timeout, max_hours = plan_hours(client, recipe, request.overrides, hours, say)
+    script, bundle = write_kernel(recipe.name, request.add_max_hours(max_hours), DIST, metadata)
+    record = request.make_record(bundle, metadata, timeout, max_hours)
+    known, attempts = get_version(stored), []
+    find = functools.partial(find_sent, request)
 
-        found = recover(self.client, self.note_path, find, self.say, send_anyway)
-        if found and found[1] is recorded:
-            self.note_path.unlink(missing_ok=True)
-        elif found:
-            self.finish(*found)
+    def save():
+        answer = client.save_kernel(script.parent, round(timeout * 3600))
+        check_answer(answer, metadata, client)
+        return answer.version_number, answer.url or record.url, True
 
-    def find_same(self, stored: object, send_anyway: bool) -> tuple[Path, PushRecord] | None:
-        """A version of the same build that need not be pushed again, with its record.
-
-        The recorded ones are looked at first, the latest push first, then the latest versions on
-        Kaggle, which another machine may have pushed; one of them is then recorded.
-
-        Args:
-            stored: what `find_latest` returned.
-            send_anyway: bool, skip a recorded version that does not show.
-
-        Raises:
-            Undecided: a recorded version does not show.
-        """
-        settings, seen = json.loads(json.dumps(self.overrides)), set()
-        latest = get_version(stored)
-        for run, record in list_pushes(self.client, self.kernel_id, self.runs):
-            if (record.recipe, record.settings) != (self.name, settings):
-                continue
-            if self.bundle(record.max_hours).build_id != record.build_id:
-                continue
-            seen.add(record.version)
-            if record.version > latest:  # of a kernel that was deleted
-                continue
-            kept = self.find_recorded(record, send_anyway)
-            if kept and self.can_take(kept, record, run):
-                return run, record
-        versions = {*range(max(1, latest - MAX_LOOKS + 1), latest + 1)} - seen
-        for version in sorted(versions, reverse=True):
-            kept = find_kernel(self.client, self.kernel_id, version)
-            max_hours = None
-            if has_max_hours(self.recipe) and "max_hours" not in self.overrides:
-                max_hours = recall_max_hours(self.client, kept, version, self.kernel_id, self.runs)
-            try:
-                bundle = self.bundle(max_hours)
-            except ValueError:  # a page that was edited by hand has hours out of range
-                continue
-            if kept is None:
-                continue
-            timeout = max_hours + MARGIN if max_hours else MAX_HOURS
-            record = self.make_record(bundle, list_sources(kept), timeout, max_hours)
-            record = dataclasses.replace(record, version=version)
-            is_same = compare_sources(list_sources(kept), self.metadata) is not None
-            if is_same and self.can_take(kept, record):
-                return self.keep(record), record
-        return None
-
-    def find_recorded(self, record: PushRecord, send_anyway: bool) -> object:
-        """What Kaggle keeps of a recorded version, as `find_kernel`, waited for if need be.
-
-        Raises:
-            Undecided: it does not show.
-        """
-
-        def find():
-            kept = find_kernel(self.client, self.kernel_id, record.version)
-            return kept if kept and get_source(kept) else None
-
-        kept = wait_until_shown(self.client, find, record.pushed)
-        if kept is None and not send_anyway:
-            raise Undecided(
-                f"{self.client.service} does not show version {record.version} of "
-                f"{self.kernel_id}, which has this build. Try: look at {record.url}. If that "
-                "version was deleted, repeat the command with --send-anyway"
-            )
-        return kept
-
-    def can_take(self, kept: object, record: PushRecord, run: Path | None = None) -> bool:
-        """Whether a version has the same text and inputs and need not be repeated.
-
-        With `resume` it has to have networks attached, and not to lack others, or to be whole, as
-        far as its output has been downloaded.
-
-        Args:
-            kept: what `find_kernel` returned of the version.
-            record: PushRecord of the version.
-            run: Path of its run, or None.
-        """
-        if not is_same_source(kept, self.bundle(record.max_hours)):
-            return False
-        sources = {
-            "dataset_sources": record.dataset_sources,
-            "kernel_sources": record.kernel_sources,
-        }
-        resumed = compare_sources(sources, self.metadata)
-        if resumed is None:
-            return False
-        state = ask_state(self.client, self.kernel_id, record.version, record.pushed)
-        is_alive, is_over = state in ("QUEUED", "RUNNING"), state == "COMPLETE"
-        if not self.resume:
-            return is_alive or is_over
-        result = read_result_record(run) if run else None
-        is_whole = result is not None and result.complete and not result.not_trained
-        return (is_alive and resumed) or (is_over and (is_whole or (resumed and result is None)))
-
-    def bundle(self, max_hours: float | None = None) -> Bundle:
-        """The page, with the max_hours that was chosen for it, or None."""
-        if max_hours not in self.bundles:
-            settings = self.add_max_hours(max_hours)
-            self.bundles[max_hours] = bundle_kernel(self.name, settings)
-        return self.bundles[max_hours]
-
-    def add_max_hours(self, max_hours: float | None) -> dict:
-        """The settings, with the max_hours that was chosen, or None."""
-        return self.overrides if max_hours is None else {**self.overrides, "max_hours": max_hours}
-
-    def make_record(
-        self, bundle: Bundle, metadata: dict, timeout: float, max_hours: float | None
-    ) -> PushRecord:
-        """The record of a push that is about to be made, without its version."""
-        commit, dirty = find_commit()
-        return PushRecord(
-            service=self.client.service,
-            recipe=self.name,
-            build_id=bundle.build_id,
-            pushed=now(),
-            settings=self.overrides,
-            kernel=self.kernel_id,
-            url=make_page_url(self.client, self.kernel_id),
-            timeout_hours=timeout,
-            max_hours=max_hours,
-            expected_hours=expect_hours(self.recipe, self.overrides),
-            dataset_sources=tuple(metadata["dataset_sources"]),
-            kernel_sources=tuple(metadata["kernel_sources"]),
-            commit=commit,
-            dirty=dirty,
+    def send():
+        sent = dataclasses.replace(record, pushed=now())
+        note = Note(
+            what=f"push of build {bundle.build_id}",
+            expected=f"a version of {request.kernel_id} after version {known}",
+            page=record.url,
+            known=[known],
+            mark=hash_source(bundle.source),
+            content={"record": dataclasses.asdict(sent), "metadata": metadata},
         )
+        # While we waited for a GPU, another machine may have pushed it.
+        made = find(note) if attempts else None
+        attempts.append(note)
+        return note, made or send_once(client, request.note_path, note, save, find, say)
 
-    def send(self, stored: object, hours: float | None) -> Path:
-        """Write the kernel's folder, send it once, as soon as a GPU is free, and record it.
+    def say_busy(state):
+        say(f"{state.outcome.exception()} Trying again in {state.next_action.sleep:.0f} s.")
 
-        Args:
-            stored: what `find_latest` returned.
-            hours: float, the longest time-out, or None.
+    patiently = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(GpuBusy),
+        wait=tenacity.wait_exponential(multiplier=30 * client.pace, max=300 * client.pace),
+        stop=tenacity.stop_before_delay(GPU_PATIENCE),
+        before_sleep=say_busy,
+        reraise=True,
+    )
+    return finish(request, *patiently(send))
 
-        Returns:
-            Path of the run.
-        """
-        check_joined(self.client)
-        publish_sources(self.sources, self.client, self.say)
-        metadata = self.attach_networks(stored)
-        timeout, max_hours = plan_hours(self.client, self.recipe, self.overrides, hours, self.say)
-        settings = self.add_max_hours(max_hours)
-        script, bundle = write_kernel(self.name, settings, DIST, metadata)
-        record = self.make_record(bundle, metadata, timeout, max_hours)
-        known, attempts = get_version(stored), []
 
-        def save():
-            answer = self.client.save_kernel(script.parent, round(timeout * 3600))
-            check_answer(answer, metadata, self.client)
-            return answer.version_number, answer.url or record.url, True
+def find_sent(request: PushRequest, note: Note) -> tuple[int, str, bool] | None:
+    """The new version that the push of a note has made, or None while none shows.
 
-        def send():
-            sent = dataclasses.replace(record, pushed=now())
-            note = Note(
-                what=f"push of build {bundle.build_id}",
-                expected=f"a version of {self.kernel_id} after version {known}",
-                page=record.url,
-                known=[known],
-                mark=hash_source(bundle.source),
-                content={"record": dataclasses.asdict(sent), "metadata": metadata},
-            )
-            # While we waited for a GPU, another machine may have pushed it.
-            made = self.find_sent(note) if attempts else None
-            attempts.append(note)
-            return note, made or send_once(
-                self.client, self.note_path, note, save, self.find_sent, self.say
-            )
+    Returns:
+        Its number, its page, and whether it has the inputs that were sent.
+    """
+    client, kernel_id = request.client, request.kernel_id
+    latest = get_version(find_kernel(client, kernel_id))
+    for version in range(latest, max(note.known), -1):
+        kept = find_kernel(client, kernel_id, version)
+        if kept and hash_source(get_source(kept)) == note.mark:
+            resumed = compare_sources(list_sources(kept), note.content["metadata"])
+            return version, make_page_url(client, kernel_id), resumed is not None
+    return None
 
-        def say_busy(state):
-            pause = state.next_action.sleep
-            self.say(f"{state.outcome.exception()} Trying again in {pause:.0f} s.")
 
-        pace = self.client.pace
-        patiently = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(GpuBusy),
-            wait=tenacity.wait_exponential(multiplier=30 * pace, max=300 * pace),
-            stop=tenacity.stop_before_delay(GPU_PATIENCE),
-            before_sleep=say_busy,
-            reraise=True,
+def finish(request: PushRequest, note: Note, made: tuple[int, str, bool]) -> Path:
+    """Record a push, unless it is, and remove its note; the run.
+
+    Args:
+        request: PushRequest.
+        note: Note of the push.
+        made: the version, as `find_sent` returns it.
+
+    Raises:
+        KaggleError: the version lacks inputs.
+    """
+    version, url, is_complete = made
+    if not is_complete:
+        request.note_path.unlink(missing_ok=True)
+        raise KaggleError(
+            f"version {version} of {request.kernel_id} has other inputs than were sent, and will "
+            f"fail. Expected: those in kernel-metadata.json. See {url}. Try: correct that and "
+            "push again"
         )
-        return self.finish(*patiently(send))
-
-    def attach_networks(self, stored: object) -> dict:
-        """The metadata, with the networks that the kernel is to take over if it resumes."""
-        bundle, metadata = self.bundle(), dict(self.metadata)
-        if self.resume:
-            words = (stored, bundle, self.kernel_id, self.runs, self.say)
-            for kind, sources in choose_attached(self.client, *words).items():
-                metadata[kind] = metadata[kind] + sources
-        elif stored and is_resumable(stored, bundle):
-            self.say("this starts from nothing; push --resume takes over finished networks")
-        return metadata
-
-    def find_sent(self, note: Note) -> tuple[int, str, bool] | None:
-        """The new version that the push of a note has made, or None while none shows.
-
-        Returns:
-            Its number, its page, and whether it has the inputs that were sent.
-        """
-        latest = get_version(find_kernel(self.client, self.kernel_id))
-        for version in range(latest, max(note.known), -1):
-            kept = find_kernel(self.client, self.kernel_id, version)
-            if kept and hash_source(get_source(kept)) == note.mark:
-                resumed = compare_sources(list_sources(kept), note.content["metadata"])
-                return version, make_page_url(self.client, self.kernel_id), resumed is not None
-        return None
-
-    def finish(self, note: Note, made: tuple[int, str, bool]) -> Path:
-        """Record a push and remove its note; the run.
-
-        Args:
-            note: Note of the push.
-            made: the version, as `find_sent` returns it.
-
-        Raises:
-            KaggleError: the version lacks inputs.
-        """
-        version, url, is_complete = made
-        if not is_complete:
-            self.note_path.unlink(missing_ok=True)
-            raise KaggleError(
-                f"version {version} of {self.kernel_id} has other inputs than were sent, and will "
-                f"fail. Expected: those in kernel-metadata.json. See {url}. Try: correct that and "
-                "push again"
-            )
-        content = {**note.content["record"], "version": version, "url": url}
-        run = self.keep(make_record(PushRecord, content, self.note_path))
-        self.note_path.unlink(missing_ok=True)
-        return run
-
-    def keep(self, record: PushRecord) -> Path:
-        """Record a push in a folder of its own, with its page for the report; the folder."""
-        run = record_push(self.runs, record)
-        bundle = self.bundle(record.max_hours)
-        if bundle.build_id == record.build_id:  # else of an earlier push, by other sources
-            write_text(run / f"{run.name}.py", bundle.source)
-        return run
+    content = {**note.content["record"], "version": version, "url": url}
+    run = record_push(request, make_record(PushRecord, content, request.note_path))
+    request.note_path.unlink(missing_ok=True)
+    return run
 
 
 def check_type(stored: object, metadata: dict) -> None:
@@ -425,18 +242,4 @@ def check_type(stored: object, metadata: dict) -> None:
         raise ValueError(
             f"{metadata['id']} is a {kept} on Kaggle, which cannot change the type of a kernel. "
             f"Expected: a {wanted}. Received: a {kept}. Try: delete or rename it on Kaggle's page"
-        )
-
-
-def check_title(metadata: dict) -> None:
-    """Refuse a title for which Kaggle would choose another slug.
-
-    Raises:
-        ValueError: names both.
-    """
-    slug, title = metadata["id"].split("/")[1], metadata["title"]
-    if slugify(title) != slug:
-        raise ValueError(
-            f"kernel-metadata.json: expected a title whose slug is {slug!r}. Received: {title!r}, "
-            f"whose slug is {slugify(title)!r}"
         )

@@ -91,6 +91,12 @@ def read_overrides(source: str) -> dict:
     return {}
 
 
+def read_max_hours(stored: object) -> float | None:
+    """The max_hours in the text of what `find_kernel` returned; None without a number."""
+    hours = read_overrides(get_source(stored)).get("max_hours")
+    return hours if isinstance(hours, int | float) else None
+
+
 def is_same_source(stored: object, bundle: Bundle) -> bool:
     """Whether Kaggle's copy is the bundled code, as a script or as a notebook."""
     return hash_source(get_source(stored)) == hash_source(bundle.source)
