@@ -36,7 +36,7 @@ from .features import average_features
 VIEWS_PER_PASS = 128  # bounds the memory; more are no faster on a CPU
 NUM_SHOWN = 20  # problems, a line each; the others are counted
 COLUMNS = ["id", "probability", "spread"]
-ROWS_VERSION = 2  # raise it with any change of what is predicted, such as the rule for glass
+ROWS_VERSION = 3  # raise it with any change of what is predicted, such as the rule for glass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,16 @@ class Request:
     tta: str | None
     average: str
     maps: list | None
+
+    def describe(self, source: str) -> dict:
+        """What the rows are of, wherever the networks and the CSV are.
+
+        Args:
+            source: sha256 of what is predicted.
+        """
+        networks = list(self.networks.values())
+        out = Path(self.out).name
+        return {**dataclasses.asdict(self), "networks": networks, "source": source, "out": out}
 
 
 def answer_request(request_class: type, predict: Callable) -> None:
@@ -107,8 +117,7 @@ def predict_files(request: Request, say: Callable = print) -> tuple:
     files, out = list_patches(Path(request.source), say), Path(request.out)
     check_new(out)
     part = out.with_name(f"{out.name}.part")
-    state = {**dataclasses.asdict(request), "source": files.hash(), "out": out.name}
-    num_done, num_failed = resume_rows(part, state, COLUMNS)
+    num_done, num_failed = resume_rows(part, request.describe(files.hash()), COLUMNS)
     if num_done:
         say(f"{num_done:,} of {len(files.names):,} patches were finished before")
     if num_done < len(files.names):

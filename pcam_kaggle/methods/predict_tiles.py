@@ -68,8 +68,7 @@ def predict_tiles(request: TilesRequest, say: Callable = print) -> tuple:
     for path in (out, *(() if part.exists() else maps)):  # a call that was killed may leave maps
         check_new(path)
     tiled = load_tiled(source, request.mpp, say)
-    state = {**dataclasses.asdict(request), "source": hash_file(source), "out": out.name}
-    num_done, num_glass = resume_rows(part, state, COLUMNS)
+    num_done, num_glass = resume_rows(part, request.describe(hash_file(source)), COLUMNS)
     num_tiles = tiled.grid[0] * tiled.grid[1]
     if num_done:
         say(f"{num_done:,} of {num_tiles:,} tiles were finished before")

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import hashlib
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -185,6 +187,7 @@ def test_what_has_no_patch_leaves_nothing_behind(finetuned, folder):
 
 
 def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypatch):
+    """Also after the networks and the rows were moved."""
     monkeypatch.setattr(patch_files, "FILES_PER_CHUNK", 4)
     (folder / "patch01.png").write_bytes(b"no image")
     (folder / "patch10.png").write_bytes(b"no image")
@@ -203,7 +206,12 @@ def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypa
     assert not out.exists()
     with open(part, "ab") as file:
         file.write(b"patch10,0.4")  # as a kill leaves it
-    lines = []
+    moved, lines = folder.parent / "moved", []
+    shutil.copytree(Path(next(iter(finetuned.networks))).parent, moved)
+    part = part.rename(moved / part.name)
+    networks = {str(moved / Path(path).name): d for path, d in finetuned.networks.items()}
+    out = moved / out.name
+    request = dataclasses.replace(request, networks=networks, out=str(out))
     assert predict_files(request, lines.append) == (NUM_PATCHES, 2)
     assert lines[0].startswith("10 of 21 patches were finished before")
     assert out.read_bytes() == expected and not part.exists()
