@@ -21,7 +21,7 @@ def explain(args: argparse.Namespace, runs: Path) -> None:
         ValueError: the run has no networks or damaged ones, or some files are no patches.
     """
     run = find_folder(args.name, runs)
-    out = args.out or run / f"explained-{args.sources[0].absolute().stem}"
+    out = args.out or run / f"explained-{args.sources[0].absolute().name}"
     request = {
         **read_networks(run),
         "sources": [str(source.absolute()) for source in args.sources],

@@ -47,7 +47,7 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
             "first network. Try: repeat the command that trains it"
         )
     run = find_folder(args.name, runs)
-    out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
+    out = args.out or run / f"predictions-{args.source.absolute().name}.csv"
     if not args.source.exists():
         raise FileNotFoundError(
             f"{printable(args.source)} is not there. Expected: a folder, an image or a CSV"

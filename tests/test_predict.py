@@ -71,13 +71,14 @@ def write_run(run, **changes):
 
 
 def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monkeypatch, capfd):
-    (tmp_path / "patches" / "torn.png").write_bytes(b"torn")
+    patches = (tmp_path / "patches").rename(tmp_path / "set.1")
+    (patches / "torn.png").write_bytes(b"torn")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "keras.py").write_text("raise SystemExit(7)")  # of whoever made the folder
     write_run(run, settings={"ensemble": "rank"}, calibration={"maps": None})
-    assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
+    assert build.main(["predict", str(run), str(patches)]) == 1
     text, errors = capfd.readouterr()
-    out = run / "predictions-patches.csv"
+    out = run / "predictions-set.1.csv"
     assert (
         f"networks  2 from {run}\n" in text
         and "patches   4\n" in text
@@ -85,7 +86,7 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monk
     )
     assert "the run averages ranks, which single patches lack" in text
     lines = [line for line in errors.splitlines() if line]
-    assert lines[0].startswith(f"{tmp_path / 'patches' / 'torn.png'}: not a patch")
+    assert lines[0].startswith(f"{patches / 'torn.png'}: not a patch")
     assert lines[1].startswith("build.py: error: 1 of 4 files are not patches of 96x96 pixels")
     assert len(lines) == 2  # nothing of TensorFlow's
     with open(out, encoding="utf-8", newline="") as file:
@@ -94,8 +95,8 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monk
     values = [float(row["probability"]) for row in rows[:3]]
     np.testing.assert_allclose(values, [0, 0.15, 0.3], atol=1e-6)
     assert rows[3]["probability"] == rows[3]["spread"] == ""
-    with pytest.raises(ValueError, match="is there already"):
-        run_program(run, tmp_path)
+    assert build.main(["predict", str(run), str(patches)]) == 1
+    assert f"{out} is there already. Expected: a new file" in capfd.readouterr().err
 
 
 def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
@@ -112,9 +113,9 @@ def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
     image.write_bytes(content)
     assert build.main(["predict", str(run), str(image)]) == 1
     text, errors = capfd.readouterr()
-    out = run / f"predictions-{ODD}.csv"
+    out = run / f"predictions-{ODD}.png.csv"
     assert "tiles     21, 21 of them glass: not predicted\n" in text
-    assert f"predictions-{SHOWN}-map.png\nuse       research only" in text
+    assert f"predictions-{SHOWN}.png-map.png\nuse       research only" in text
     assert len(out.read_text("utf-8").splitlines()) == 22
     assert f"{shown} has no scale: PCam's is assumed, 0.97 micrometers per pixel" in errors
     assert f"build.py: error: {shown} is all glass. Expected: tissue" in errors
@@ -130,17 +131,6 @@ def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
 def test_a_scale_that_cannot_be_is_refused(run, tmp_path, capsys, name, mpp, message):
     assert build.main(["predict", str(run), str(tmp_path / name), "--mpp", mpp]) == 1
     assert message in capsys.readouterr().err
-
-
-def run_program(run, folder):
-    """The program alone, as the command starts it."""
-    from kernel.predict import ask_program
-
-    source = folder / "patches"
-    answer = ask_program(make_request(run, source, run / "predictions-patches.csv", None))
-    if "error" in answer:
-        raise ValueError(answer["error"])
-    return answer
 
 
 def test_the_program_ends_when_the_command_has_ended(run, tmp_path):
