@@ -80,8 +80,6 @@ def answer_request(request_class: type, predict: Callable) -> None:
         answer = {"rows": num_rows, "failed": num_failed}
     except (ValueError, OSError, ImportError) as error:
         answer = {"error": printable(error)}
-    except KeyboardInterrupt:
-        answer = {"error": "interrupted; repeat the command to continue"}
     print(json.dumps(answer), flush=True)
 
 
