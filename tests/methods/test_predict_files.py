@@ -18,10 +18,11 @@ from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.networks import save_network
-from pcam_kaggle.methods import predict_files as program
+from pcam_kaggle.methods import rows
 from pcam_kaggle.methods.features import average_features
 from pcam_kaggle.methods.linear_probe import LinearProbe
-from pcam_kaggle.methods.predict_files import Request, predict_files
+from pcam_kaggle.methods.predict_files import predict_files
+from pcam_kaggle.methods.predict_kept import Request
 from pcam_kaggle.models.transformer import build_transformer, find_transformer_revision
 from pcam_kaggle.models.transformer_settings import HeadSettings, TransformerSettings
 from pcam_kaggle.training.settings import TrainingSettings
@@ -244,7 +245,7 @@ def test_rows_of_another_call_are_not_continued(changes, finetuned, folder, monk
     if changes == "content":
         bad.write_bytes(b"another patch")
     if changes == "version":
-        monkeypatch.setattr(program, "ROWS_VERSION", 0)
+        monkeypatch.setattr(rows, "ROWS_VERSION", 0)
     if changes == "networks":
         finetuned = Kept(dict.fromkeys(finetuned.networks, "other"), finetuned.test)
     request = make_request(finetuned, folder, **(changes if isinstance(changes, dict) else {}))
