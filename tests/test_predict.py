@@ -38,8 +38,8 @@ def kept(tmp_path_factory):
     for fold, name in enumerate(FOLDS):
         inputs = keras.Input((96, 96, 3))
         mean = keras.layers.GlobalAveragePooling2D()(inputs)
-        outputs = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)(mean)
-        network = keras.Model(inputs, keras.layers.Rescaling(1 / 765 / (fold + 1))(outputs))
+        weights = keras.initializers.Constant(1 / 765 / (fold + 1))
+        network = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer=weights)(mean))
         facts = {"fingerprint": "mine", "fold": fold, "seed": fold, "tta": "flip"}
         path = run / "folds" / f"{name}.keras"
         save_network(path, network, {**facts, "settings": {}, "backbone": None})
@@ -131,6 +131,44 @@ def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
 def test_a_scale_that_cannot_be_is_refused(run, tmp_path, capsys, name, mpp, message):
     assert build.main(["predict", str(run), str(tmp_path / name), "--mpp", mpp]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_what_cannot_be_asked_is_refused_before_the_networks_are_read(
+    run, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.setattr(build, "RUNS", run.parent)
+    patches = tmp_path / "patches"
+    assert build.main([command, run.name, str(tmp_path / "gone")]) == 1
+    assert build.main([command, run.name, str(patches), "--out", str(patches)]) == 1
+    (run / "run.json").unlink()
+    for name in (run.name, str(run)):
+        assert build.main([command, name, str(patches)]) == 1
+    (run / "push.json").write_text("{}", "utf-8")
+    assert build.main([command, str(run), str(patches)]) == 1
+    text, errors = capsys.readouterr()
+    gone, there, *unfinished, pushed = errors.splitlines()
+    assert gone.startswith(f"build.py: error: {tmp_path / 'gone'} is not there. Expected: a folder")
+    assert f"{patches} is there already. Expected: a new " in there and "Try: --out " in there
+    for line in unfinished:
+        assert f"{run} has no finished network." in line and "command that trains it" in line
+    assert f"Try: python build.py output {run.name}" in pushed
+    assert text == ""
+
+
+def test_the_command_explains_or_says_why_not(run, tmp_path, capfd):
+    patch = tmp_path / "patches" / "patch2.png"
+    out = run / "explained-patch2.png"
+    assert build.main(["explain", str(run), str(patch)]) == 0
+    text, errors = capfd.readouterr()
+    expected = f"networks  2 from {run}\npatches   1\npicture   {out / 'explained.png'}, research"
+    assert text.startswith(expected) and errors == ""
+    names = {"explained.csv", "explained.png", "patch2-map.tif"}
+    assert {path.name for path in out.iterdir()} == names
+    patch.write_bytes(b"torn")
+    assert build.main(["explain", str(run), str(patch), "--out", str(tmp_path / "other")]) == 1
+    assert f"build.py: error: {patch} is not a patch. Expected: 96x96" in capfd.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_program_ends_when_the_command_has_ended(run, tmp_path):

@@ -39,13 +39,16 @@ def end_with_input() -> None:
     os._exit(1)
 
 
-def check_new(path: Path) -> None:
-    """Refuse to write over a file.
+def check_new(path: Path, is_folder: bool = False) -> None:
+    """Refuse to write over a file, or over a folder unless it is empty and a folder is written.
 
     Raises:
         ValueError: it is there.
     """
-    if path.exists():
+    expected, option = ("or empty folder", "DIR") if is_folder else ("file", "FILE")
+    is_free = is_folder and path.is_dir() and not any(path.iterdir())
+    if path.exists() and not is_free:
         raise ValueError(
-            f"{path} is there already. Expected: a new file. Try: --out FILE, or delete it"
+            f"{printable(path)} is there already. Expected: a new {expected}. Try: --out {option}, "
+            "or delete it"
         )

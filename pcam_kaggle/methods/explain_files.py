@@ -20,7 +20,7 @@ from ..inference.kept_average import average_kept, map_kept
 from ..inference.load_network import load_network
 from ..inference.views import VIEWED
 from ..system.files import PARTIAL, write_beside, write_table
-from .answer import answer_request
+from .answer import answer_request, check_new
 from .explain_frozen import make_explainer
 from .explain_pixels import explain_pixels
 
@@ -58,10 +58,7 @@ def explain_files(request: Request, say: Callable = print) -> tuple:
         OSError: it cannot be written.
     """
     out = Path(request.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(
-            f"{out} is there already. Expected: a new or empty folder. Try: --out DIR, or delete it"
-        )
+    check_new(out, is_folder=True)
     paths = list_ids(request.sources, say)
     pixels = np.stack([decode(path) for path in paths.values()])
     probability, spread, heat = explain_patches(request, pixels, say)
