@@ -156,7 +156,10 @@ def add_predict(command: argparse.ArgumentParser) -> None:
         "--tta", choices=("none", "flip", "dihedral"), help="test-time views (default: the run's)"
     )
     command.add_argument(
-        "--out", type=parse_path, metavar="FILE", help="CSV to write (default: in the run's folder)"
+        "--out",
+        type=parse_path,
+        metavar="FILE",
+        help="CSV to write (default: predictions-IMAGES.csv in the run's folder)",
     )
 
 
@@ -172,7 +175,7 @@ def add_explain(command: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="patches of 96x96 pixels, or folders of them; up to 60",
     )
-    add_out(command, "folder to write (default: in the run's folder)")
+    add_out(command, "folder to write (default: explained-PATH in the run's folder)")
 
 
 def add_card(command: argparse.ArgumentParser) -> None:

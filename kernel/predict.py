@@ -8,6 +8,7 @@ from pathlib import Path
 from pcam_kaggle.data.patch_files import printable
 from pcam_kaggle.data.tiles import HIGHEST_MPP, LOWEST_MPP, is_large, name_maps
 from pcam_kaggle.inference.kept_runs import find_maps, find_networks
+from pcam_kaggle.methods.answer import check_new
 from pcam_kaggle.system.files import short_hash
 
 from .folders import ROOT
@@ -39,36 +40,16 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
             nothing can be predicted.
     """
     check_scale(args.source, args.mpp)
+    run = open_run(args.name, runs, [args.source])
+    out = args.out or run / f"predictions-{args.source.absolute().name}.csv"
+    check_new(out)
     is_tiled = args.mpp is not None or is_large(args.source)
-    folder = Path(args.name)
-    if folder.is_dir() and not (folder / "run.json").is_file():
-        raise ValueError(
-            f"{folder} has no finished network. Expected: run.json, which a run writes after its "
-            "first network. Try: repeat the command that trains it"
-        )
-    run = find_folder(args.name, runs)
-    out = args.out or run / f"predictions-{args.source.absolute().stem}.csv"
-    if not args.source.exists():
-        raise FileNotFoundError(
-            f"{printable(args.source)} is not there. Expected: a folder, an image or a CSV"
-        )
-    if out.exists():  # before a framework is loaded
-        raise ValueError(
-            f"{printable(out)} is there already. Expected: a new file. Try: --out FILE, or delete "
-            "it"
-        )
     request = make_request(run, args.source, out, args.tta)
-    print(f"networks  {len(request['networks'])} from {run}", flush=True)
-    with locked(runs, f"predict-{short_hash(os.fsencode(out.absolute()))}"):
-        if is_tiled:
-            answer = ask_program({**request, "mpp": args.mpp}, TILES_PROGRAM)
-        else:
-            answer = ask_program(request)
-    if "error" in answer:
-        raise ValueError(answer["error"])
     if is_tiled:
+        answer = ask_program(TILES_PROGRAM, {**request, "mpp": args.mpp}, runs)
         print_tiles(answer, out)
     else:
+        answer = ask_program(PROGRAM, request, runs)
         print(f"patches   {answer['rows']:,}")
     print(f"results   {printable(out)}")
     if is_tiled and answer["failed"] == answer["rows"]:
@@ -81,6 +62,27 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
             f"{answer['failed']:,} of {answer['rows']:,} files are not patches of 96x96 pixels. "
             f"Their rows in {printable(out)} have no probability"
         )
+
+
+def open_run(name: str, runs: Path, sources: list[Path]) -> Path:
+    """The folder of a run that is asked about images, before a framework is loaded.
+
+    Raises:
+        ValueError: no such run, or its training was interrupted before its first network.
+        FileNotFoundError: an image, a folder of them or a CSV that is not there.
+    """
+    run = find_folder(name, runs)
+    if not any((run / mark).is_file() for mark in ("run.json", "push.json")):
+        raise ValueError(
+            f"{run} has no finished network. Expected: run.json, which a run writes after its "
+            "first network. Try: repeat the command that trains it"
+        )
+    for source in sources:
+        if not source.exists():
+            raise FileNotFoundError(
+                f"{printable(source)} is not there. Expected: a folder, an image or a CSV"
+            )
+    return run
 
 
 def check_scale(source: Path, mpp: float | None) -> None:
@@ -125,7 +127,7 @@ def make_request(run: Path, source: Path, out: Path, tta: str | None) -> dict:
 
 
 def read_networks(run: Path) -> dict:
-    """The part of a request that is about a run; says what stands for an average of ranks.
+    """The part of a request that is about a run; prints its networks, and which are missing.
 
     Raises:
         ValueError: as `make_request`.
@@ -138,6 +140,7 @@ def read_networks(run: Path) -> dict:
     if missing := record.get("not_trained"):
         print(f"not finished: the run has not trained {', '.join(missing)}")
     networks = find_networks(run, record.get("manifest") or {})
+    print(f"networks  {len(networks)} from {run}", flush=True)
     return {
         "networks": networks,
         "fingerprint": record.get("fingerprint"),
@@ -146,14 +149,21 @@ def read_networks(run: Path) -> dict:
     }
 
 
-def ask_program(request: dict, program: str = PROGRAM) -> dict:
-    """Run a program that predicts, and return its answer."""
+def ask_program(program: str, request: dict, runs: Path) -> dict:
+    """Run a program that predicts or explains, one at a time for a result; return its answer.
+
+    Raises:
+        ValueError: it failed, or cannot answer the request.
+    """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
-    code, answer = run_program([sys.executable, "-m", program], environment, request)
+    with locked(runs, f"out-{short_hash(os.fsencode(request['out']))}"):
+        code, answer = run_program([sys.executable, "-m", program], environment, request)
     if code or answer is None:
         raise ValueError(
             f"{program} failed. Expected: a line of JSON. Received: exit code {code}. Try: see its "
             "message above"
         )
+    if "error" in answer:
+        raise ValueError(answer["error"])
     return answer

@@ -38,8 +38,8 @@ def kept(tmp_path_factory):
     for fold, name in enumerate(FOLDS):
         inputs = keras.Input((96, 96, 3))
         mean = keras.layers.GlobalAveragePooling2D()(inputs)
-        outputs = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)(mean)
-        network = keras.Model(inputs, keras.layers.Rescaling(1 / 765 / (fold + 1))(outputs))
+        weights = keras.initializers.Constant(1 / 765 / (fold + 1))
+        network = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer=weights)(mean))
         facts = {"fingerprint": "mine", "fold": fold, "seed": fold, "tta": "flip"}
         path = run / "folds" / f"{name}.keras"
         save_network(path, network, {**facts, "settings": {}, "backbone": None})
@@ -71,13 +71,14 @@ def write_run(run, **changes):
 
 
 def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monkeypatch, capfd):
-    (tmp_path / "patches" / "torn.png").write_bytes(b"torn")
+    patches = (tmp_path / "patches").rename(tmp_path / "set.1")
+    (patches / "torn.png").write_bytes(b"torn")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "keras.py").write_text("raise SystemExit(7)")  # of whoever made the folder
     write_run(run, settings={"ensemble": "rank"}, calibration={"maps": None})
-    assert build.main(["predict", str(run), str(tmp_path / "patches")]) == 1
+    assert build.main(["predict", str(run), str(patches)]) == 1
     text, errors = capfd.readouterr()
-    out = run / "predictions-patches.csv"
+    out = run / "predictions-set.1.csv"
     assert (
         f"networks  2 from {run}\n" in text
         and "patches   4\n" in text
@@ -85,7 +86,7 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monk
     )
     assert "the run averages ranks, which single patches lack" in text
     lines = [line for line in errors.splitlines() if line]
-    assert lines[0].startswith(f"{tmp_path / 'patches' / 'torn.png'}: not a patch")
+    assert lines[0].startswith(f"{patches / 'torn.png'}: not a patch")
     assert lines[1].startswith("build.py: error: 1 of 4 files are not patches of 96x96 pixels")
     assert len(lines) == 2  # nothing of TensorFlow's
     with open(out, encoding="utf-8", newline="") as file:
@@ -94,8 +95,8 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monk
     values = [float(row["probability"]) for row in rows[:3]]
     np.testing.assert_allclose(values, [0, 0.15, 0.3], atol=1e-6)
     assert rows[3]["probability"] == rows[3]["spread"] == ""
-    with pytest.raises(ValueError, match="is there already"):
-        run_program(run, tmp_path)
+    assert build.main(["predict", str(run), str(patches)]) == 1
+    assert f"{out} is there already. Expected: a new file" in capfd.readouterr().err
 
 
 def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
@@ -112,9 +113,9 @@ def test_the_command_tiles_a_larger_image(run, tmp_path, capfd):
     image.write_bytes(content)
     assert build.main(["predict", str(run), str(image)]) == 1
     text, errors = capfd.readouterr()
-    out = run / f"predictions-{ODD}.csv"
+    out = run / f"predictions-{ODD}.png.csv"
     assert "tiles     21, 21 of them glass: not predicted\n" in text
-    assert f"predictions-{SHOWN}-map.png\nuse       research only" in text
+    assert f"predictions-{SHOWN}.png-map.png\nuse       research only" in text
     assert len(out.read_text("utf-8").splitlines()) == 22
     assert f"{shown} has no scale: PCam's is assumed, 0.97 micrometers per pixel" in errors
     assert f"build.py: error: {shown} is all glass. Expected: tissue" in errors
@@ -132,15 +133,42 @@ def test_a_scale_that_cannot_be_is_refused(run, tmp_path, capsys, name, mpp, mes
     assert message in capsys.readouterr().err
 
 
-def run_program(run, folder):
-    """The program alone, as the command starts it."""
-    from kernel.predict import ask_program
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_what_cannot_be_asked_is_refused_before_the_networks_are_read(
+    run, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.setattr(build, "RUNS", run.parent)
+    patches = tmp_path / "patches"
+    assert build.main([command, run.name, str(tmp_path / "gone")]) == 1
+    assert build.main([command, run.name, str(patches), "--out", str(patches)]) == 1
+    (run / "run.json").unlink()
+    for name in (run.name, str(run)):
+        assert build.main([command, name, str(patches)]) == 1
+    (run / "push.json").write_text("{}", "utf-8")
+    assert build.main([command, str(run), str(patches)]) == 1
+    text, errors = capsys.readouterr()
+    gone, there, *unfinished, pushed = errors.splitlines()
+    assert gone.startswith(f"build.py: error: {tmp_path / 'gone'} is not there. Expected: a folder")
+    assert f"{patches} is there already. Expected: a new " in there and "Try: --out " in there
+    for line in unfinished:
+        assert f"{run} has no finished network." in line and "command that trains it" in line
+    assert f"Try: python build.py output {run.name}" in pushed
+    assert text == ""
 
-    source = folder / "patches"
-    answer = ask_program(make_request(run, source, run / "predictions-patches.csv", None))
-    if "error" in answer:
-        raise ValueError(answer["error"])
-    return answer
+
+def test_the_command_explains_or_says_why_not(run, tmp_path, capfd):
+    patch = tmp_path / "patches" / "patch2.png"
+    out = run / "explained-patch2.png"
+    assert build.main(["explain", str(run), str(patch)]) == 0
+    text, errors = capfd.readouterr()
+    expected = f"networks  2 from {run}\npatches   1\npicture   {out / 'explained.png'}, research"
+    assert text.startswith(expected) and errors == ""
+    names = {"explained.csv", "explained.png", "patch2-map.tif"}
+    assert {path.name for path in out.iterdir()} == names
+    patch.write_bytes(b"torn")
+    assert build.main(["explain", str(run), str(patch), "--out", str(tmp_path / "other")]) == 1
+    assert f"build.py: error: {patch} is not a patch. Expected: 96x96" in capfd.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_program_ends_when_the_command_has_ended(run, tmp_path):

@@ -20,9 +20,9 @@ from ..inference.kept_average import average_kept, map_kept
 from ..inference.load_network import load_network
 from ..inference.views import VIEWED
 from ..system.files import PARTIAL, write_beside, write_table
+from .answer import answer_request, check_new
 from .explain_frozen import make_explainer
 from .explain_pixels import explain_pixels
-from .predict_files import answer_request
 
 MAX_PATCHES = 60  # in a picture, whose height is 60 cm then
 NOTE = "p: predicted probability of tumor, of one view"
@@ -32,7 +32,7 @@ NOTE = "p: predicted probability of tumor, of one view"
 class Request:
     """What to explain, and where the results go.
 
-    `networks`, `fingerprint`, `average` and `maps` are as in the Request of `predict_files`;
+    `networks`, `fingerprint`, `average` and `maps` are as in the Request of `predict_kept`;
     `sources` are paths of patches or of folders of them, `out` is a folder, `name` the run's.
     """
 
@@ -58,10 +58,7 @@ def explain_files(request: Request, say: Callable = print) -> tuple:
         OSError: it cannot be written.
     """
     out = Path(request.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(
-            f"{out} is there already. Expected: a new or empty folder. Try: --out DIR, or delete it"
-        )
+    check_new(out, is_folder=True)
     paths = list_ids(request.sources, say)
     pixels = np.stack([decode(path) for path in paths.values()])
     probability, spread, heat = explain_patches(request, pixels, say)

@@ -23,17 +23,9 @@ from ..data.tiles import (
 )
 from ..system.files import hash_file, write_beside
 from ..system.progress import beat
-from .predict_files import (
-    Request,
-    answer_request,
-    append_rows,
-    average,
-    check_new,
-    finish_rows,
-    load_networks,
-    predict_chunk,
-    resume_rows,
-)
+from .answer import answer_request, check_new
+from .predict_kept import Request, average, load_networks, predict_chunk
+from .rows import append_rows, finish_rows, resume_rows
 
 COLUMNS = ["x", "y", "probability", "spread"]
 PICTURE_SIDE = 1_600  # pixels of the picture under the heat map, at most
@@ -68,13 +60,12 @@ def predict_tiles(request: TilesRequest, say: Callable = print) -> tuple:
     for path in (out, *(() if part.exists() else maps)):  # a call that was killed may leave maps
         check_new(path)
     tiled = load_tiled(source, request.mpp, say)
-    state = {**dataclasses.asdict(request), "source": hash_file(source), "out": out.name}
-    num_done, num_glass = resume_rows(part, state, COLUMNS)
+    num_done, num_glass = resume_rows(part, request.describe(hash_file(source)), COLUMNS)
     num_tiles = tiled.grid[0] * tiled.grid[1]
     if num_done:
         say(f"{num_done:,} of {num_tiles:,} tiles were finished before")
     if num_done < num_tiles:
-        num_glass += add_rows(part, tiled, num_done, request, say)
+        num_glass += add_tiles(part, tiled, num_done, request, say)
     values = pd.read_csv(part, skiprows=1)["probability"].to_numpy("float32").reshape(tiled.grid)
     write_map(maps[0], values, tiled)
     plot_heat_map(shrink_image(tiled), values, tiled, maps[1])
@@ -82,7 +73,7 @@ def predict_tiles(request: TilesRequest, say: Callable = print) -> tuple:
     return num_tiles, num_glass
 
 
-def add_rows(
+def add_tiles(
     part: Path, tiled: TiledImage, start: int, request: TilesRequest, say: Callable
 ) -> int:
     """Predict the tiles from `start` on and add their rows; return the number of glass ones."""

@@ -27,7 +27,8 @@ from kernel.report.reading import read_run
 from kernel.reuse import read_source
 from kernel.runs import MODELS, list_folders
 from pcam_kaggle.analysis.evaluation import OperatingPoint
-from pcam_kaggle.methods.predict_files import Request, predict_files
+from pcam_kaggle.methods.predict_files import predict_files
+from pcam_kaggle.methods.predict_kept import Request
 
 BUILD = "0123456789"
 MARKUP = "<img src=x onerror=alert(1)> [a](javascript:alert(2)) ${PATH} http://evil.example | #"

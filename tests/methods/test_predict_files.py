@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import hashlib
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,10 +18,11 @@ from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
 from pcam_kaggle.inference.networks import save_network
-from pcam_kaggle.methods import predict_files as program
+from pcam_kaggle.methods import rows
 from pcam_kaggle.methods.features import average_features
 from pcam_kaggle.methods.linear_probe import LinearProbe
-from pcam_kaggle.methods.predict_files import Request, predict_files
+from pcam_kaggle.methods.predict_files import predict_files
+from pcam_kaggle.methods.predict_kept import Request
 from pcam_kaggle.models.transformer import build_transformer, find_transformer_revision
 from pcam_kaggle.models.transformer_settings import HeadSettings, TransformerSettings
 from pcam_kaggle.training.settings import TrainingSettings
@@ -185,6 +188,7 @@ def test_what_has_no_patch_leaves_nothing_behind(finetuned, folder):
 
 
 def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypatch):
+    """Also after the networks and the rows were moved."""
     monkeypatch.setattr(patch_files, "FILES_PER_CHUNK", 4)
     (folder / "patch01.png").write_bytes(b"no image")
     (folder / "patch10.png").write_bytes(b"no image")
@@ -203,7 +207,12 @@ def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypa
     assert not out.exists()
     with open(part, "ab") as file:
         file.write(b"patch10,0.4")  # as a kill leaves it
-    lines = []
+    moved, lines = folder.parent / "moved", []
+    shutil.copytree(Path(next(iter(finetuned.networks))).parent, moved)
+    part = part.rename(moved / part.name)
+    networks = {str(moved / Path(path).name): d for path, d in finetuned.networks.items()}
+    out = moved / out.name
+    request = dataclasses.replace(request, networks=networks, out=str(out))
     assert predict_files(request, lines.append) == (NUM_PATCHES, 2)
     assert lines[0].startswith("10 of 21 patches were finished before")
     assert out.read_bytes() == expected and not part.exists()
@@ -236,7 +245,7 @@ def test_rows_of_another_call_are_not_continued(changes, finetuned, folder, monk
     if changes == "content":
         bad.write_bytes(b"another patch")
     if changes == "version":
-        monkeypatch.setattr(program, "ROWS_VERSION", 0)
+        monkeypatch.setattr(rows, "ROWS_VERSION", 0)
     if changes == "networks":
         finetuned = Kept(dict.fromkeys(finetuned.networks, "other"), finetuned.test)
     request = make_request(finetuned, folder, **(changes if isinstance(changes, dict) else {}))

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from pcam_kaggle.data import tiles
 from pcam_kaggle.inference.networks import save_network
-from pcam_kaggle.methods import predict_files
+from pcam_kaggle.methods import predict_kept
 from pcam_kaggle.methods import predict_tiles as program
 from pcam_kaggle.methods.predict_tiles import TilesRequest, predict_tiles
 
@@ -73,7 +73,7 @@ def full_disk(limit, monkeypatch):
 
     def predict_chunk(*args):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
-        return predict_files.predict_chunk(*args)
+        return predict_kept.predict_chunk(*args)
 
     try:
         with monkeypatch.context() as patch:
