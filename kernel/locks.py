@@ -1,10 +1,13 @@
 """One command at a time: locks that end with their holder, and files under them."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
+
+from pcam_kaggle.system.files import short_hash
 
 LOCK_SECONDS = 3_600  # how long a second command waits for the first
 
@@ -42,6 +45,11 @@ def locked(runs: Path, name: str, say: Callable[[str], None] = print) -> Iterato
         yield
     finally:
         lock.release()
+
+
+def locked_output(runs: Path, out: Path) -> contextlib.AbstractContextManager:
+    """Hold the lock of a file or folder that is to be written, by whichever path it is named."""
+    return locked(runs, f"out-{short_hash(os.fsencode(os.path.realpath(out)))}")
 
 
 def is_held(path: Path) -> bool:

@@ -9,11 +9,10 @@ from pcam_kaggle.data.patch_files import printable
 from pcam_kaggle.data.tiles import HIGHEST_MPP, LOWEST_MPP, is_large, name_maps
 from pcam_kaggle.inference.kept_runs import find_maps, find_networks
 from pcam_kaggle.methods.answer import check_new
-from pcam_kaggle.system.files import short_hash
 
 from .folders import ROOT
 from .live import run_program
-from .locks import locked
+from .locks import locked_output
 from .records import read_result
 from .runs import find_folder
 
@@ -59,8 +58,8 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
         )
     if answer["failed"] and not is_tiled:
         raise ValueError(
-            f"{answer['failed']:,} of {answer['rows']:,} files are not patches of 96x96 pixels. "
-            f"Their rows in {printable(out)} have no probability"
+            f"{answer['failed']:,} of {answer['rows']:,} files are not patches (96x96 pixels, RGB "
+            f"of 8 bits per channel). Their rows in {printable(out)} have no probability"
         )
 
 
@@ -157,7 +156,7 @@ def ask_program(program: str, request: dict, runs: Path) -> dict:
     """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)}
-    with locked(runs, f"out-{short_hash(os.fsencode(request['out']))}"):
+    with locked_output(runs, Path(request["out"])):
         code, answer = run_program([sys.executable, "-m", program], environment, request)
     if code or answer is None:
         raise ValueError(

@@ -15,6 +15,7 @@ from PIL import Image
 
 import build
 from kernel.folders import ROOT
+from kernel.locks import locked_output
 from kernel.predict import PROGRAM, make_request
 from kernel.records import read_result
 from kernel.reuse import read_source
@@ -87,7 +88,7 @@ def test_the_command_predicts_and_fails_for_what_is_no_patch(run, tmp_path, monk
     assert "the run averages ranks, which single patches lack" in text
     lines = [line for line in errors.splitlines() if line]
     assert lines[0].startswith(f"{patches / 'torn.png'}: not a patch")
-    assert lines[1].startswith("build.py: error: 1 of 4 files are not patches of 96x96 pixels")
+    assert lines[1].startswith("build.py: error: 1 of 4 files are not patches (96x96 pixels, ")
     assert len(lines) == 2  # nothing of TensorFlow's
     with open(out, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -262,6 +263,14 @@ def test_a_value_of_another_type_in_run_json_is_refused(
             build.main(["build", recipe, word])
     errors = re.findall("error: (.*)", capsys.readouterr().err)
     assert len(errors) == 4 and all(f"{run / 'run.json'}: expected " in text for text in errors)
+
+
+def test_a_result_has_one_lock_by_whichever_path_it_is_named(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    for name in ("there/a.csv", "link/a.csv", "there/../link/a.csv"):
+        with locked_output(tmp_path, tmp_path / name):
+            assert len(list((tmp_path / ".locks").iterdir())) == 1
 
 
 def test_a_run_json_without_what_a_page_reads_is_refused(run):

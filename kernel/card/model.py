@@ -3,7 +3,6 @@
 import io
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 from PIL import Image
 from slugify import slugify
 
-from pcam_kaggle.system.files import PARTIAL, write_json
+from pcam_kaggle.system.files import write_json
 from pcam_kaggle.system.paths import open_output
+from pcam_kaggle.system.results import write_folder
 
 from ..credentials import find_owner
 from ..files import write_text
@@ -49,7 +49,7 @@ Keras's own format."""
 def write_model(
     out: Path, run: ReportRun, files: list[Path], needs: str, bases: list[Base], text: str
 ) -> Iterator[str]:
-    """Lay out the folder of a model, whole or not at all.
+    """Lay out the folder of a model, whole or not at all; the caller has locked it.
 
     All files lie in the folder itself: Kaggle's client leaves folders in it out. `infer` takes it
     as it takes a run.
@@ -74,11 +74,10 @@ def write_model(
             f"{out} is there already. Expected: a new or empty folder. Received: one with files, "
             "which may be yours. Try: --out DIR, or delete it"
         )
-    owner, parent = find_owner() or NO_OWNER, open_output(out.parent)
+    owner = find_owner() or NO_OWNER
     license_name, sources = find_license(bases), SOURCES if is_competition(run) else []
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f"{PARTIAL}model-") as scratch:
-        draft = Path(scratch) / "model"
-        draft.mkdir()
+    open_output(out.parent)
+    with write_folder(out) as draft:
         slug = make_slug(run.name)
         write_json(draft / "model-metadata.json", describe_model(owner, slug, text, sources))
         variation = describe_variation(owner, slug, license_name, bases, sources)
@@ -87,9 +86,6 @@ def write_model(
         for path in files:
             shutil.copyfile(path, draft / path.name)
         write_example(draft, needs)
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
     sizes = [path.stat().st_size for path in out.iterdir()]
     yield f"model     {out} ({len(sizes)} files, {sum(sizes) / 1e6:.1f} MB), private"
     if owner == NO_OWNER:

@@ -9,6 +9,7 @@ import pandas as pd
 from pcam_kaggle.inference.kept_runs import filter_networks
 
 from ..files import write_text
+from ..locks import locked_output
 from ..records import read_result
 from ..report.methods import find_network
 from ..report.reading import ReportRun, read_patches, read_run
@@ -60,8 +61,9 @@ def card(args: argparse.Namespace, runs: Path) -> None:
     bases, (measures, explored) = find_own_bases(run, runs), measure_run(run, runs)
     out = args.out or runs / MODELS / run.name
     text = make_text(run, kept, bases, measures, explored, is_flat=True)
-    for line in write_model(out, run, source.files, find_needs(kept), bases, text):
-        print(line)
+    with locked_output(runs, out):
+        for line in write_model(out, run, source.files, find_needs(kept), bases, text):
+            print(line)
     write_card(run, kept, bases, measures, explored)
     print(f"card      {folder / CARD}")
 

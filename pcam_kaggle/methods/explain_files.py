@@ -5,7 +5,6 @@ Reads a request as one line of JSON from its input and answers with one, as `pre
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from ..data.patch_files import decode_patch, list_patches
 from ..inference.kept_average import average_kept, map_kept
 from ..inference.load_network import load_network
 from ..inference.views import VIEWED
-from ..system.files import PARTIAL, write_beside, write_table
+from ..system.files import write_beside, write_table
+from ..system.results import write_folder
 from .answer import answer_request, check_new
 from .explain_frozen import make_explainer
 from .explain_pixels import explain_pixels
@@ -64,19 +64,13 @@ def explain_files(request: Request, say: Callable = print) -> tuple:
     probability, spread, heat = explain_patches(request, pixels, say)
     names = [f"{patch_id}-map.tif" for patch_id in paths]
     table = {"id": [*paths], "probability": probability, "spread": spread, "map": names}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{PARTIAL}explained-") as scratch:
-        draft = Path(scratch) / "explained"
-        draft.mkdir()
+    with write_folder(out) as draft:
         for name, own in zip(names, heat):
             with write_beside(draft / name) as partial:
                 Image.fromarray(own).save(partial, format="TIFF")
         shown = list(zip(paths, probability, pixels, heat))
         plot_patches(shown, draft / "explained.png", f"{request.name}; {NOTE}")
         write_table(draft / "explained.csv", pd.DataFrame(table))
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
     return len(paths), 0
 
 

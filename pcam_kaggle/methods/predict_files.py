@@ -39,7 +39,8 @@ def predict_files(request: Request, say: Callable = print) -> tuple:
     files, out = list_patches(Path(request.source), say), Path(request.out)
     check_new(out)
     part = out.with_name(f"{out.name}.part")
-    num_done, num_failed = resume_rows(part, request.describe(files.hash()), COLUMNS)
+    state = request.describe(files.hash())
+    num_done, num_failed = resume_rows(part, state, COLUMNS, len(files.names))
     if num_done:
         say(f"{num_done:,} of {len(files.names):,} patches were finished before")
     if num_done < len(files.names):

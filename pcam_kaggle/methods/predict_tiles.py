@@ -60,8 +60,9 @@ def predict_tiles(request: TilesRequest, say: Callable = print) -> tuple:
     for path in (out, *(() if part.exists() else maps)):  # a call that was killed may leave maps
         check_new(path)
     tiled = load_tiled(source, request.mpp, say)
-    num_done, num_glass = resume_rows(part, request.describe(hash_file(source)), COLUMNS)
     num_tiles = tiled.grid[0] * tiled.grid[1]
+    state = request.describe(hash_file(source))
+    num_done, num_glass = resume_rows(part, state, COLUMNS, num_tiles)
     if num_done:
         say(f"{num_done:,} of {num_tiles:,} tiles were finished before")
     if num_done < num_tiles:

@@ -7,24 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ..system.files import DISK_FULL, write_beside
+from ..system.files import write_beside
+from ..system.results import writing_results
 
 ROWS_VERSION = 3  # raise it with any change of what is predicted, such as the rule for glass
 
 
-def resume_rows(part: Path, state: dict, columns: list) -> tuple:
+def resume_rows(part: Path, state: dict, columns: list, total: int) -> tuple:
     """Open the rows of an earlier call, without one that was cut off, or start new ones.
 
     Args:
         part: the file, which starts with a line of what its rows are of and one of the columns.
         state: what they are of, as JSON takes it.
         columns: names of the columns; the last two are empty where nothing was predicted.
+        total: number of rows when all are finished.
 
     Returns:
         The number of finished rows, and of those without a probability.
 
     Raises:
-        ValueError: the rows are of another run, version or views, or of files that were changed.
+        ValueError: the rows are of another run, version or views, or of files that were changed;
+            or there are too many.
     """
     lines = [json.dumps({"version": ROWS_VERSION, **state}), ",".join(columns), ""]
     head = "\n".join(lines).encode("ascii")
@@ -46,6 +49,11 @@ def resume_rows(part: Path, state: dict, columns: list) -> tuple:
                 num_rows, num_failed = num_rows + 1, num_failed + line.endswith(b",,\n")
                 end += len(line)
         file.truncate(end)
+    if num_rows > total:
+        raise ValueError(
+            f"{part} has {num_rows:,} rows, as two commands at once leave them. Expected: at most "
+            f"{total:,}. Try: delete it"
+        )
     return num_rows, num_failed
 
 
@@ -56,17 +64,11 @@ def append_rows(part: Path) -> Iterator[TextIO]:
     Raises:
         OSError: the disk is full. The rows so far are kept.
     """
-    try:
-        with open(part, "a", newline="", encoding="utf-8") as file:
-            yield file
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        text = (
-            f"cannot write {part}; finished rows are kept. Received: {error.strerror}. "
-            "Try: free up disk space and repeat the command"
-        )
-        raise OSError(error.errno, text) from error
+    with (
+        writing_results(part, "finished rows are kept"),
+        open(part, "a", newline="", encoding="utf-8") as file,
+    ):
+        yield file
 
 
 def finish_rows(part: Path, out: Path) -> None:

@@ -14,6 +14,7 @@ from small_task import IMAGES, LABELS, PATCHES, make_method, make_split
 from small_transformer import write_model
 
 from pcam_kaggle.data import patch_files
+from pcam_kaggle.data.patch_files import list_patches
 from pcam_kaggle.data.run import Patches
 from pcam_kaggle.inference.calibration import calibrate
 from pcam_kaggle.inference.ensemble import ensemble_predictions
@@ -21,7 +22,7 @@ from pcam_kaggle.inference.networks import save_network
 from pcam_kaggle.methods import rows
 from pcam_kaggle.methods.features import average_features
 from pcam_kaggle.methods.linear_probe import LinearProbe
-from pcam_kaggle.methods.predict_files import predict_files
+from pcam_kaggle.methods.predict_files import COLUMNS, predict_files
 from pcam_kaggle.methods.predict_kept import Request
 from pcam_kaggle.models.transformer import build_transformer, find_transformer_revision
 from pcam_kaggle.models.transformer_settings import HeadSettings, TransformerSettings
@@ -216,6 +217,17 @@ def test_a_stopped_command_continues_with_whole_rows(finetuned, folder, monkeypa
     assert predict_files(request, lines.append) == (NUM_PATCHES, 2)
     assert lines[0].startswith("10 of 21 patches were finished before")
     assert out.read_bytes() == expected and not part.exists()
+
+
+def test_more_rows_than_patches_are_refused(finetuned, folder):
+    request = make_request(finetuned, folder)
+    part = folder.parent / "predictions.csv.part"
+    rows.resume_rows(part, request.describe(list_patches(folder).hash()), COLUMNS, NUM_PATCHES)
+    with open(part, "a") as file:
+        file.write("id,0.5,\n" * (NUM_PATCHES + 1))  # as two commands leave them
+    with pytest.raises(ValueError, match="has 22 rows, .*Expected: at most 21. Try: delete it"):
+        predict_files(request)
+    assert part.exists()
 
 
 @pytest.mark.parametrize(
