@@ -54,8 +54,6 @@ def train(args: argparse.Namespace, runs: Path) -> None:
         OSError: a folder that cannot be written.
         ValueError: nothing to resume, runs of other patches, or a kernel that failed.
     """
-    from .card.write import write_own_card  # pandas: a second to import
-
     given = args.data or os.environ.get("PCAM_INPUT") or find_downloaded(runs)
     try:
         found = find_data(given)
@@ -93,6 +91,8 @@ def train(args: argparse.Namespace, runs: Path) -> None:
             remove_empty(out, script)
         raise
     print(f"results   {out}")
+    from .card.write import write_own_card  # pandas: a second, which the start can save
+
     write_own_card(out, runs)
 
 

@@ -170,6 +170,15 @@ def test_home_commands_import_no_framework(command):
     assert not HEAVY & imported
 
 
+def test_train_imports_nothing_heavy_before_its_kernel_runs(competition, tmp_path):
+    words = ["train", "demo", "--resume", "--data", competition, "--out", tmp_path]
+    result = run_python(["-X", "importtime", ROOT / "build.py", *words])
+    assert result.returncode == 1 and "--resume: expected networks" in result.stderr
+    imported = set(re.findall(r"\| +([\w.]+)$", result.stderr, re.M))
+    assert "kernel.bundle.page" in imported
+    assert not HEAVY & imported
+
+
 def test_build_writes_and_says_what_a_user_needs(capsys, home):
     assert build.main(["build", "course_resnet34", "epochs=3"]) == 0
     text = capsys.readouterr().out
