@@ -201,6 +201,7 @@ def follow(process: subprocess.Popen, live: LiveLine) -> Iterator[tuple[str, Tex
     readers = [threading.Thread(target=read, args=pair, daemon=True) for pair in pipes]
     for thread in (*readers, threading.Thread(target=wait, daemon=True)):
         thread.start()
+    live.draw()
     while True:
         try:
             item = lines.get(timeout=1)

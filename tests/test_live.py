@@ -73,6 +73,7 @@ def test_a_terminal_has_one_live_line_that_does_not_wrap(columns, folder):
     *_, epoch = (text for text in drawn if "epoch" in text)
     of = "/" if columns == 40 else " of "
     assert f"1{of}3" in epoch and "val_auc 0.912" in epoch
+    assert written.lstrip().startswith("starting")  # before the kernel prints a line
     lines = [line.split("\r")[-1].rstrip() for line in written.split("\r\n")]
     assert sorted(filter(None, lines)) == [
         r"a warning: \x1b[2J",
