@@ -192,7 +192,7 @@ def find_maps(run: Path, record: dict, networks: dict) -> list | None:
     found = [part["maps"] for part in parts if part.get("maps")]
     maps = {name: pair for part in found if isinstance(part, dict) for name, pair in part.items()}
     names = [Path(path).stem for path in networks]
-    if calibration.get("map") or (found and not all(is_map(maps.get(name)) for name in names)):
+    if calibration.get("map") or (found and not all(is_scaling(maps.get(name)) for name in names)):
         raise ValueError(
             f"{run} cannot be calibrated. Expected: scale and offset of each network "
             f"({', '.join(names)}) in run.json. Received: {found or 'those of their average'}. "
@@ -201,7 +201,7 @@ def find_maps(run: Path, record: dict, networks: dict) -> list | None:
     return [maps[name] for name in names] if found else None
 
 
-def is_map(pair: object) -> bool:
+def is_scaling(pair: object) -> bool:
     """Whether a value is a scale and an offset."""
     is_pair = isinstance(pair, list) and len(pair) == 2
     return is_pair and all(type(x) in (int, float) and math.isfinite(x) for x in pair)

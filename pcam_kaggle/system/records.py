@@ -189,15 +189,14 @@ def take_attached(output: Path, fingerprint: str, attached: list) -> None:
         fingerprint: the run's.
         attached: paths of networks among the inputs.
     """
-    folder, is_told = output / "folds", False
+    folder, num_other = output / "folds", 0
     for path in (path for path in attached if not (folder / path.name).exists()):
         try:
             read_arrays(path, fingerprint)
         except ValueError as error:
-            is_damaged = error.__cause__ is not None
-            if is_damaged or not is_told:
+            num_other += not error.__cause__  # which a damaged one has
+            if error.__cause__ or num_other == 1:
                 print(f"attached, not taken: {error}")
-            is_told |= not is_damaged
             continue
         folder.mkdir(exist_ok=True)
         network = path.with_suffix(".keras")
