@@ -21,7 +21,8 @@ class Progress:
     """What the lines of a run say about its networks.
 
     A network that is left is expected to take as long as one that was trained, and so is a share
-    of its epochs. What an earlier session has trained does not count.
+    of its epochs. Neither what an earlier session has trained counts, nor the first epoch of this
+    one, which compiles.
 
     Args:
         clock: function that returns the seconds.
@@ -37,10 +38,11 @@ class Progress:
 
     def start(self, total: int) -> None:
         """Reset for a run of `total` networks; 0 if their number is unknown."""
-        self.total, self.started = total, self.measure_time()
+        self.total = total
+        self.started = self.since = self.measure_time()  # since: what counts is timed from here
         self.active: dict[str, tuple] = {}  # by label: epoch, epochs, AUC
         self.done: dict[str, float] = {}  # by label: the share of the epochs that is over
-        self.restored: dict[str, float] = {}  # by label: the share of an earlier session
+        self.untimed: dict[str, float] = {}  # by label: the share that does not count
         self.end: float | None = None  # when the last network is expected to end
 
     def measure_time(self) -> float:
@@ -75,7 +77,7 @@ class Progress:
             self.text = "training"
         elif resumed := RESUMED.match(line):
             label, number, total = resumed[1], int(resumed[2]), int(resumed[3])
-            self.restored[label] = number / max(1, total)
+            self.untimed[label] = number / max(1, total)
             self.train(label, number, total)
         elif label := self.find_finished(line):
             self.active.pop(label, None)
@@ -89,8 +91,11 @@ class Progress:
         self, label: str, epoch: int, num_epochs: int, auc: float | None = None, part: float = 0
     ) -> None:
         """Note how far a network is: after an epoch, with a part of the next one."""
+        is_first = self.active.get(label, (0, 0, None))[2] is None  # no epoch of this session yet
         self.active[label] = (epoch, num_epochs, auc)
         self.done[label] = min(1, (epoch + part) / max(1, num_epochs))
+        if is_first and len(self.active) == len(self.done):  # no network is over
+            self.untimed[label] = self.done[label]
         self.forecast()
 
     def find_finished(self, line: str) -> str | None:
@@ -101,12 +106,14 @@ class Progress:
         return next((label for label, start in starts if line.startswith(start)), None)
 
     def forecast(self) -> None:
-        """Expect the rest to take as long as what this session has done."""
-        done, self.end = sum(self.done.values()), None
-        ours = done - sum(self.restored.values())
-        if ours > 0 and self.total >= len(self.done):
-            now = self.measure_time()
-            self.end = now + (now - self.started) * (self.total - done) / ours
+        """Expect the rest to take as long as what counts of this session."""
+        now, self.end = self.measure_time(), None
+        timed = sum(share - self.untimed.get(label, 0) for label, share in self.done.items())
+        if timed <= 0:
+            self.since = now
+        elif self.total >= len(self.done):
+            left = self.total - sum(self.done.values())
+            self.end = now + (now - self.since) * left / timed
 
     def describe(self, columns: int) -> str:
         """How far the run is, on one line of a terminal with so many columns."""
@@ -120,7 +127,7 @@ class Progress:
         if not any(epoch < number for epoch, number, _ in self.active.values()):
             parts.append(self.text)
         now = self.measure_time()
-        if self.active and self.end is not None:
+        if self.active and self.end is not None and self.end > now:
             parts.append(f"{say_time(self.end - now)} left")
         else:
             parts.append(say_time(now - self.started))

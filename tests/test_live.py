@@ -155,19 +155,38 @@ def test_the_progress_of_networks_one_after_another():
     clock = Clock()
     progress = Progress(clock)
     assert not progress.read("networks 3, 1 at a time")
-    clock.now = 10
-    assert progress.describe(80) == "1 of 3, training, 10 s"
-    assert progress.read(EPOCH.format("fold 0 seed 0", 1, 2, 0.9))
-    assert progress.describe(80) == "1 of 3, fold 0 epoch 1 of 2, val_auc 0.900, 50 s left"
-    clock.now = 20
-    assert progress.describe(40) == "1/3 epoch 1/2 val_auc 0.900 40 s left"
+    clock.now = 30
+    assert progress.describe(80) == "1 of 3, training, 30 s"
+    assert progress.read(EPOCH.format("fold 0 seed 0", 1, 2, 0.9))  # which compiles: not timed
+    assert progress.describe(80) == "1 of 3, fold 0 epoch 1 of 2, val_auc 0.900, 30 s"
+    clock.now = 35
     assert progress.read("progress fold 0 seed 0 batch 40 of 80")  # half of the second epoch
-    assert "60 s left" in progress.describe(80)
+    assert progress.describe(40) == "1/3 epoch 1/2 val_auc 0.900 45 s left"
+    clock.now = 40
     assert progress.read(EPOCH.format("fold 0 seed 0", 2, 2, 0.91))
     assert progress.read("progress predicted batch 1 of 2")
     assert "predicted batch 1 of 2, 40 s left" in progress.describe(80)
     assert not progress.read(OVER.format("fold 0 seed 0"))
-    assert progress.describe(80) == "2 of 3, starting the next, 20 s"
+    assert progress.describe(80) == "2 of 3, starting the next, 40 s"
+    clock.now = 60
+    assert progress.read(EPOCH.format("fold 1 seed 1", 1, 2, 0.9))  # the next one compiles, too
+    # Two epochs in 30 s, three are left.
+    assert progress.describe(80) == "2 of 3, fold 1 epoch 1 of 2, val_auc 0.900, 45 s left"
+
+
+def test_a_resumed_network_is_timed_after_the_epoch_that_compiles():
+    clock = Clock()
+    progress = Progress(clock)
+    progress.read("networks 1, 1 at a time")
+    progress.read("fold 0 seed 0 resumes after epoch 2/6")
+    clock.now = 90
+    progress.read("progress fold 0 seed 0 batch 4 of 80")
+    assert progress.describe(80) == "1 of 1, fold 0 epoch 2 of 6, 90 s"
+    clock.now = 110
+    progress.read(EPOCH.format("fold 0 seed 0", 3, 6, 0.9))
+    clock.now = 120
+    progress.read(EPOCH.format("fold 0 seed 0", 4, 6, 0.9))
+    assert progress.describe(80).endswith(", 20 s left")
 
 
 def test_a_run_is_looked_at_again():
@@ -208,9 +227,15 @@ def test_a_network_that_says_its_end_twice_is_one():
 
 
 def test_the_progress_of_networks_side_by_side():
-    progress = Progress(Clock())
+    clock = Clock()
+    progress = Progress(clock)
     progress.read("networks 2, 2 at a time")
+    clock.now = 50
     progress.read(EPOCH.format("fold 1 seed 1", 1, 4, 0.8))
+    clock.now = 51
+    progress.read(EPOCH.format("fold 0 seed 0", 1, 4, 0.8))
+    assert progress.describe(200).endswith("val_auc 0.800, 51 s")  # neither is timed yet
+    clock.now = 61
     progress.read(EPOCH.format("fold 0 seed 0", 2, 4, 0.9))
     text = progress.describe(200)
     assert "fold 0 epoch 2 of 4, val_auc 0.900, fold 1 epoch 1 of 4, val_auc 0.800" in text
