@@ -194,7 +194,7 @@ def take_attached(output: Path, fingerprint: str, attached: list) -> None:
         try:
             read_arrays(path, fingerprint)
         except ValueError as error:
-            num_other += not error.__cause__  # which a damaged one has
+            num_other += not error.__cause__  # else damaged
             if error.__cause__ or num_other == 1:
                 print(f"attached, not taken: {error}")
             continue

@@ -236,7 +236,7 @@ def finish_member(
     if member.was_cut_short:
         print(f"{job.name} was cut short after epoch {len(member.history)}: max_hours")
         return job, member, ""
-    warning = f"warning: {job.name} is not explained: interrupted, or no space" if explain else ""
+    warning = f"warning: {job.name} is not explained: unfinished" if explain else ""
     finished = dataclasses.replace(member, warning=warning)
     save_member(job.path, finished, fingerprint)
     job.checkpoint.unlink(missing_ok=True)

@@ -254,7 +254,7 @@ def test_a_network_whose_worker_is_killed_late_is_submitted(tmp_path):
     )
     *_, last = ensembles
     assert len(last.members) >= 1 and "a worker was killed" in last.warnings[-1]
-    assert "is not explained: interrupted" in last.warnings[0]
+    assert "is not explained: unfinished" in last.warnings[0]
     assert {member.fold for member in last.members} <= {0, 1}
 
 
