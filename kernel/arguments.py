@@ -183,7 +183,7 @@ def add_handing_in(add: Callable) -> None:
     """The commands whose folders are handed in or published."""
     text = "all that is handed in, as one folder with a checklist"
     command = add("handin", text, "handin pcam-fast explore", "home", "hand_in")
-    add_report(command)
+    add_report(command, "if omitted, those of the earlier hand-in, else the latest finished run")
     add_out(command, "the folder (default: runs/handin)")
     text = "a run's model card, and its networks as a Kaggle model"
     add_card(add("card", text, "card pcam-fast", "card.write"))

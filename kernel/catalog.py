@@ -33,11 +33,11 @@ def show_catalog(args: argparse.Namespace, runs: Path) -> None:
         print(
             textwrap.fill(
                 "AUC: on test patches, the best measured at home. GPU h: hours on Kaggle's GPUs, "
-                "estimated. For all that was measured: python build.py list RECIPE",
+                "estimated. More about a recipe: python build.py list RECIPE",
                 width,
             )
         )
-        rows = [("network", "of", "weights", "what it is")]
+        rows = [("network", "of", "parameters", "what it is")]
         rows += [
             (n, row.family, f"{row.num_parameters:,}", row.text) for n, row in networks.items()
         ]

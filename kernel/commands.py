@@ -93,12 +93,12 @@ def demo(args: argparse.Namespace, runs: Path) -> None:
     stop_on_terminate()
     with locked(runs, "demo"):
         folder = runs / "demo"
-        found = sorted(runs.glob("demo*"))  # with those that were set aside
+        found = [folder, *sorted(runs.glob("demo-[0-9]*"))]  # with those that were set aside
         same = [path for path in found if shipped.is_same_demo(path, args.recipe, args.overrides)]
         if folder not in same and (earlier := shipped.set_aside(folder)):
             print(f"what the earlier demo finished is in {earlier}")
         if same:
-            print(f"demo    of the same build as in {same[0]}: takes what that has finished")
+            print("demo    of the same build as an earlier one: reuses what that has finished")
             same[0].rename(folder)
         with shipped.open_demo(folder) as sandbox, sandbox.entered():
             args.resume = shipped.was_interrupted(sandbox)

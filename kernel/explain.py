@@ -1,6 +1,7 @@
 """Patches in files, explained by the networks that a run kept."""
 
 import argparse
+import os
 from pathlib import Path
 
 from pcam_kaggle.data.patch_files import printable
@@ -18,7 +19,7 @@ def explain(args: argparse.Namespace, runs: Path) -> None:
         ValueError: the run has no networks or damaged ones, or some files are no patches.
     """
     run = open_run(args.name, runs, args.sources)
-    out = args.out or run / f"explained-{args.sources[0].absolute().name}"
+    out = args.out or run / f"explained-{Path(os.path.abspath(args.sources[0])).name}"
     check_new(out, is_folder=True)
     request = {
         **read_networks(run),

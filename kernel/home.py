@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from .folders import DATA, DRAFT, find_downloaded
 from .records import read_result
 from .runs import count_networks, find_folder
 from .terminal import join_words
+
+EXPLORED = re.compile(r"run\.json|exploration\.json|patches\.csv|data_\w+\.png")  # its files
 
 
 def build(args: argparse.Namespace, runs: Path) -> None:
@@ -81,8 +84,8 @@ def train(args: argparse.Namespace, runs: Path) -> None:
     script = out / f"{make_slug(args.recipe, args.overrides)}-{bundle.build_id}.py"
     draft = drafted(out, runs) if args.recipe == "explore" else contextlib.nullcontext(out)
     try:
-        write_text(script, bundle.source)
         with draft as folder:
+            write_text(script, bundle.source)
             run_script(script, Path(given or found), folder, places)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(describe_kept(out)) from None
@@ -112,25 +115,35 @@ def drafted(out: Path, runs: Path) -> Iterator[Path]:
     Raises:
         ValueError: the folder holds another run.
     """
-    from .locks import locked  # filelock: 12 ms, which `build` can save
+    from .locks import locked_output  # filelock: 12 ms, which `build` can save
 
-    with locked(runs, "explore"):
-        earlier, draft = read_result(out), out / DRAFT
-        if earlier["recipe"] not in ("", "explore") or (out / "folds").exists():
-            raise ValueError(
-                f"{out} holds another run. Expected: an exploration, or a new folder. Received: "
-                f"{earlier['recipe'] or 'networks'}. Try: another --out"
-            )
+    with locked_output(runs, out):
+        check_explored(out)
+        draft = out / DRAFT
         shutil.rmtree(draft, ignore_errors=True)  # of a command that was killed
         draft.mkdir()
         try:
             yield draft
-            for name in ("run.json", *map(os.path.basename, earlier["files"])):
-                (out / name).unlink(missing_ok=True)
+            check_explored(out)
+            earlier = [path for path in out.iterdir() if EXPLORED.fullmatch(path.name)]
+            for path in sorted(earlier, key=lambda path: path.name != "run.json"):
+                path.unlink()
             for path in sorted(draft.glob("[!.]*"), key=lambda path: path.name == "run.json"):
                 path.replace(out / path.name)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_explored(out: Path) -> None:
+    """Refuse (ValueError) to explore into a folder that holds or makes another run."""
+    from .locks import is_held
+
+    recipe = read_result(out)["recipe"]
+    if recipe not in ("", "explore") or (out / "folds").exists() or is_held(out / ".lock"):
+        raise ValueError(
+            f"{out} holds another run. Expected: an exploration, or a new folder. Received: "
+            f"{recipe or 'one in training'}. Try: another --out"
+        )
 
 
 def name_folder(args: argparse.Namespace, build_id: str) -> str:
@@ -167,8 +180,11 @@ def hand_in(args: argparse.Namespace, runs: Path) -> None:
     """Write the folder that is handed in."""
     from .report import handin
 
-    folders = [find_folder(name, runs) for name in args.names or [None]]
-    handin.hand_in(folders, args.out or runs / "handin", args.repository, author=args.author)
+    out = args.out or runs / "handin"
+    if names := args.names or handin.read_written(out)[1]["runs"]:
+        print(f"runs     {', '.join(names)}")
+    folders = [find_folder(name, runs) for name in names or [None]]
+    handin.hand_in(folders, out, args.repository, author=args.author)
 
 
 def check_resume(out: Path) -> None:

@@ -13,7 +13,9 @@ LOCK_SECONDS = 3_600  # how long a second command waits for the first
 
 
 @contextlib.contextmanager
-def locked(runs: Path, name: str, say: Callable[[str], None] = print) -> Iterator[None]:
+def locked(
+    runs: Path, name: str, say: Callable[[str], None] = print, label: str = ""
+) -> Iterator[None]:
     """Hold the lock of a name: two commands never do the same step at once.
 
     The operating system releases it when its holder ends, however it ends.
@@ -22,6 +24,7 @@ def locked(runs: Path, name: str, say: Callable[[str], None] = print) -> Iterato
         runs: Path of the folder of runs.
         name: str, what is locked.
         say: function that prints a line.
+        label: str, what messages call it; the name by default.
 
     Raises:
         ValueError: another command held it for an hour.
@@ -32,13 +35,13 @@ def locked(runs: Path, name: str, say: Callable[[str], None] = print) -> Iterato
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        say(f"another command is working on {name}; waiting for it")
+        say(f"another command is working on {label or name}; waiting for it")
         try:
             lock.acquire(timeout=LOCK_SECONDS)
         except filelock.Timeout:
             raise ValueError(
-                f"another command has worked on {name} for {LOCK_SECONDS // 60} "
-                "minutes. Expected: one command at a time on a run. Try: stop the "
+                f"another command has worked on {label or name} for {LOCK_SECONDS // 60} "
+                "minutes. Expected: one command at a time. Try: stop the "
                 "other one"
             ) from None
     try:
@@ -49,7 +52,8 @@ def locked(runs: Path, name: str, say: Callable[[str], None] = print) -> Iterato
 
 def locked_output(runs: Path, out: Path) -> contextlib.AbstractContextManager:
     """Hold the lock of a file or folder that is to be written, by whichever path it is named."""
-    return locked(runs, f"out-{short_hash(os.fsencode(os.path.realpath(out)))}")
+    name = f"out-{short_hash(os.fsencode(os.path.realpath(out)))}"
+    return locked(runs, name, label=str(out))
 
 
 def is_held(path: Path) -> bool:

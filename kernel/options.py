@@ -185,14 +185,16 @@ def add_card(command: argparse.ArgumentParser) -> None:
     add_out(command, "the model's folder (default: runs/models/RUN)")
 
 
-def add_report(command: argparse.ArgumentParser) -> None:
+def add_report(
+    command: argparse.ArgumentParser, omitted: str = "the latest finished run if omitted"
+) -> None:
     """[RUN ...] [--repository URL] [--author NAME]"""
     command.add_argument(
         "names",
         type=parse_name,
         nargs="*",
         metavar="RUN",
-        help="the first is compared with the others; the latest finished run if omitted",
+        help=f"the first is compared with the others; {omitted}",
     )
     command.add_argument(
         "--repository", metavar="URL", help="your repository's page; the folder's origin if omitted"

@@ -40,7 +40,7 @@ def predict(args: argparse.Namespace, runs: Path) -> None:
     """
     check_scale(args.source, args.mpp)
     run = open_run(args.name, runs, [args.source])
-    out = args.out or run / f"predictions-{args.source.absolute().name}.csv"
+    out = args.out or run / f"predictions-{Path(os.path.abspath(args.source)).name}.csv"
     check_new(out)
     is_tiled = args.mpp is not None or is_large(args.source)
     request = make_request(run, args.source, out, args.tta)

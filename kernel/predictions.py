@@ -62,13 +62,20 @@ def read_predictions(folder: Path) -> Predictions:
                 "oof.csv, name the runs whose networks it used"
             )
     record = read_result(folder)
+    oof = read_oof(folder / "oof.csv")
+    test = read_table(folder / "submission.csv", ["id", "label"])["label"]
+    if shared := len(oof.index.intersection(test.index)):
+        raise ValueError(
+            f"{folder / 'oof.csv'}: expected predictions of training patches. Received: {shared:,} "
+            "of the test patches in submission.csv. Try: fetch the output again"
+        )
     return Predictions(
         name=folder.name,
         build_id=record.get("build_id") or "unknown",
         recipe=record["recipe"],
         settings=record["settings"],
-        oof=read_oof(folder / "oof.csv"),
-        test=read_table(folder / "submission.csv", ["id", "label"])["label"],
+        oof=oof,
+        test=test,
         runs=(folder.name,),
         grouping=record.get("grouping", ""),
         estimate=find_estimate(record),
@@ -144,6 +151,8 @@ def read_table(path: Path, columns: list[str], texts: Sequence[str] = ()) -> pd.
             f"{path}: expected columns {','.join(columns)} and every id once. "
             f"Received: {','.join(table.columns)}"
         )
+    if table["id"].isna().any():
+        raise ValueError(f"{path}: expected every id. Received: empty fields")
     table = table.set_index("id")
     table[columns[1:]] = table[columns[1:]].apply(pd.to_numeric, errors="coerce")
     if not np.isfinite(table[columns[1:]].to_numpy("float64")).all():

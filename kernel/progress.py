@@ -130,5 +130,5 @@ class Progress:
         if self.active and self.end is not None and self.end > now:
             parts.append(f"{say_time(self.end - now)} left")
         else:
-            parts.append(say_time(now - self.started))
+            parts.append(f"{say_time(now - self.started)} so far")
         return comma.join(parts)[: columns - 1]

@@ -108,7 +108,7 @@ def find_kept(name: str, runs: Path) -> Path:
         return find_folder(name, runs)
     except ValueError as error:
         model = re.fullmatch(r"([\w-]+/[\w-]+)(/[\w-]+/[\w-]+/\d+)?", name)
-        if not model:
+        if not model or Path(name).parts[0] == runs.name or Path(name).parent.exists():
             raise
         raise ValueError(
             f"{error} If it is a model on Kaggle, download it: kaggle models instances versions "
@@ -159,10 +159,11 @@ def check_kept(folder: Path, record: dict) -> KeptRun | None:
     if any(name.endswith(".keras") for name in listed) and not any(folder.rglob("*.keras")):
         return None  # of output --only
     networks = find_networks(folder, listed)
-    if missing := [name for name in ("build_id", "settings") if record.get(name) in (None, "")]:
+    keys = ("build_id", "settings", "fingerprint")
+    if missing := [name for name in keys if record.get(name) in (None, "")]:
         raise ValueError(
-            f"{folder / 'run.json'}: expected the keys build_id and settings. Received: a file "
-            f"without {' and '.join(missing)}"
+            f"{folder / 'run.json'}: expected the keys {', '.join(keys)}. Received: a file without "
+            f"{' and '.join(missing)}"
         )
     for path in networks:
         read_facts(Path(path), record.get("fingerprint"))

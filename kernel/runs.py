@@ -60,8 +60,8 @@ def choose_run(
 ) -> Path:
     """The same among runs that `list_records` has found."""
     demos = list_runs(runs / "demo")
-    ended = f"the demo's server ends with the demo; what it did is in {runs / 'demo'}, and python "
-    ended += "build.py demo takes it again"
+    ended = "only the demo itself asks its server. Try: python build.py runs, which lists its "
+    ended += "runs; python build.py demo, which resumes or repeats it"
     if not found:
         if demos:
             raise ValueError(ended)
@@ -119,8 +119,11 @@ def find_folder(name: str | None, runs: Path = RUNS) -> Path:
     for folder in (runs / name, pathlib.Path(name)):
         if (folder / "run.json").is_file():
             return folder
+    if runs / name in found:
+        return runs / name
     if pathlib.Path(name).is_dir():
         return pathlib.Path(name)
+    name = name.removeprefix("demo/")  # which may have been set aside
     with contextlib.suppress(ValueError):
         return find_run(name, runs)
     if same := [run for run in found if name in list_names(run)]:

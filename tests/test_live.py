@@ -181,7 +181,7 @@ def test_a_resumed_network_is_timed_after_the_epoch_that_compiles():
     progress.read("fold 0 seed 0 resumes after epoch 2/6")
     clock.now = 90
     progress.read("progress fold 0 seed 0 batch 4 of 80")
-    assert progress.describe(80) == "1 of 1, fold 0 epoch 2 of 6, 90 s"
+    assert progress.describe(80) == "1 of 1, fold 0 epoch 2 of 6, 90 s so far"
     clock.now = 110
     progress.read(EPOCH.format("fold 0 seed 0", 3, 6, 0.9))
     clock.now = 120
@@ -195,7 +195,7 @@ def test_a_run_is_looked_at_again():
     progress = Progress(clock)
     progress.text = "running"
     clock.now = 60
-    assert progress.describe(80) == "running, 60 s"
+    assert progress.describe(80) == "running, 60 s so far"
     for seconds, line in [
         (100, "networks 2, 1 at a time"),
         (110, "fold 0 seed 0 resumes after epoch 3/4"),
@@ -209,12 +209,12 @@ def test_a_run_is_looked_at_again():
     clock.now += 180
     assert progress.describe(80).endswith(" 2 min left")
     progress.read(OVER.format("fold 1 seed 1"), 400)
-    assert progress.describe(80) == "writing the results, 5 min"
+    assert progress.describe(80) == "writing the results, 5 min so far"
     # The next method of the run, whose networks have no epochs.
     progress.read("networks 2, 1 at a time", 410)
-    assert progress.describe(80) == "1 of 2, training, 0 s"
+    assert progress.describe(80) == "1 of 2, training, 0 s so far"
     progress.read(OVER.format("midnight fold 0 seed 0"), 420)
-    assert progress.describe(80) == "2 of 2, starting the next, 10 s"
+    assert progress.describe(80) == "2 of 2, starting the next, 10 s so far"
 
 
 def test_a_network_that_says_its_end_twice_is_one():
@@ -234,7 +234,7 @@ def test_the_progress_of_networks_side_by_side():
     progress.read(EPOCH.format("fold 1 seed 1", 1, 4, 0.8))
     clock.now = 51
     progress.read(EPOCH.format("fold 0 seed 0", 1, 4, 0.8))
-    assert progress.describe(200).endswith("val_auc 0.800, 51 s")  # neither is timed yet
+    assert progress.describe(200).endswith("val_auc 0.800, 51 s so far")  # neither is timed yet
     clock.now = 61
     progress.read(EPOCH.format("fold 0 seed 0", 2, 4, 0.9))
     text = progress.describe(200)
@@ -245,12 +245,12 @@ def test_the_progress_of_networks_side_by_side():
 def test_the_progress_of_trials_and_of_files():
     progress = Progress(Clock())
     assert progress.read("progress train    decoded 5,120 of 19,171")
-    assert progress.describe(80) == "train    decoded 5,120 of 19,171, 0 s"
+    assert progress.describe(80) == "train    decoded 5,120 of 19,171, 0 s so far"
     assert progress.read("download  0.40 of 6.30 GB, 6 %")
     progress.read(EPOCH.format("trial 3", 1, 4, 0.8))
-    assert progress.describe(80) == "trial 3 epoch 1 of 4, val_auc 0.800, 0 s"
+    assert progress.describe(80) == "trial 3 epoch 1 of 4, val_auc 0.800, 0 s so far"
     progress.read("trial 3: pruned after epoch 1")
-    assert progress.describe(80) == "starting the next, 0 s"
+    assert progress.describe(80) == "starting the next, 0 s so far"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Overrides as a user types them: words such as epochs=3, with strict types."""
 
+import itertools
+
 from pcam_kaggle.system.settings import check_value, find_setting, name_settings
 
 
@@ -22,7 +24,7 @@ def parse_overrides(parts: dict, words: list) -> dict:
             before, after = words[: words.index(word)], words[words.index(word) + 1 :]
             hint = f". Try: {word}={[*after, 'VALUE'][0]}" if word in known else ""
             if before and not hint and kind in ("ints", "names"):
-                split = [before[-1], word, *(other for other in after if "=" not in other)]
+                split = [before[-1], word, *itertools.takewhile(lambda w: "=" not in w, after)]
                 hint = ". PowerShell splits a setting at its commas; quote it: "
                 hint += f'"{",".join(split)}"'
             raise ValueError(f"settings are written name=value. Received: {word!r}{hint}")

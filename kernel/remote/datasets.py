@@ -88,10 +88,10 @@ def wait_until_ready(client: Client, slug: str, live: LiveLine) -> None:
     text = f"waiting until Kaggle has unpacked {client.username}/{slug}"
     while (status := fetch_dataset_status(client, slug)) != "READY":
         if status == "FAILED" or time.monotonic() > until:
+            remedy = "delete it there, then repeat" if status == "FAILED" else "repeat"
             raise KaggleError(
-                f"the dataset {client.username}/{slug} is not ready: "
-                f"{status or 'not there'}. See kaggle.com/datasets; the same command "
-                "resumes from here."
+                f"the dataset {client.username}/{slug} is not ready: {status or 'not there'}. See "
+                f"kaggle.com/datasets. Try: {remedy} the command"
             )
         if live.progress.text != text:
             live.progress.text = text

@@ -59,6 +59,7 @@ PAGE = re.compile(r"/(?:code|c|competitions|datasets|kernels)/[\w/-]*")
 # Where a word may start: not within another, but after an escape, as in "\\nname".
 WORD_START = r"(?:(?<![a-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
 EMAIL = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+SECRET = "secret"  # in the place of one, wherever it stands
 MESSAGES = {"submissionDescription", "description"}  # one's own words
 
 
@@ -104,7 +105,9 @@ class Transcript:
         hider = self.hider
         hider.learn_credentials(request.headers.get("Authorization", ""))
         path = urllib.parse.urlsplit(request.url).path
-        body = b"".join(request.body) if isinstance(request.body, FileBody) else request.body
+        body = (
+            request.body.path.read_bytes() if isinstance(request.body, FileBody) else request.body
+        )
         sent = read_body(body, request.headers.get("Content-Type", ""))
         answer, result = None, {"error": type(outcome).__name__}
         if isinstance(outcome, requests.Response):
@@ -165,8 +168,8 @@ class Hider:
         if scheme == "Basic":
             user, _, secret = base64.b64decode(value).decode("utf-8", "replace").partition(":")
             self.name("user", user)
-            self.hide_everywhere(secret, "secret")
-        self.hide_everywhere(value, "secret")
+            self.hide_everywhere(secret, SECRET)
+        self.hide_everywhere(value, SECRET)
 
     def learn(self, content: object, own: bool = True, key: str = "") -> None:
         """Take names from the fields that hold them."""
@@ -221,10 +224,12 @@ class Hider:
     def hide_words(self, text: str) -> str:
         """A text without addresses, secrets and own names."""
         text = EMAIL.sub("someone@example.org", URL.sub(lambda url: self.hide_url(url[0]), text))
-        words = "|".join(map(re.escape, sorted(self.words, key=len, reverse=True)))
+        listed = sorted(self.words, key=len, reverse=True)
+        words = "|".join(map(re.escape, listed))
+        secrets = (re.escape(word) for word in listed if self.words[word] == SECRET)
         known = {word.lower(): placeholder for word, placeholder in self.words.items()}
         return re.sub(
-            rf"{WORD_START}(?:{words})(?![a-z0-9])",
+            "|".join([*secrets, rf"{WORD_START}(?:{words})(?![a-z0-9])"]),
             lambda found: known.get(found[0].lower(), "hidden"),
             text,
             flags=re.IGNORECASE,

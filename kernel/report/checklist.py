@@ -144,7 +144,11 @@ def ask_architectures(runs: list, shown: str, told: str) -> Iterator[Answer]:
 def ask_tuning(runs: list, question: str) -> Answer:
     """Whether there is a study of several trials."""
     trials = sum(len(run.study) for run in runs if run.study is not None)
-    text = f"{trials} trials, in section 4" if trials > 1 else "add a study (`train STUDY`)"
+    text = (
+        f"{trials} trials, in section 4"
+        if trials > 1
+        else "add a study, such as `train demo_study`"
+    )
     return Answer(question, text, trials > 1)
 
 

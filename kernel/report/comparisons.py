@@ -225,7 +225,7 @@ def describe_changes(
 
 def judge(interval: tuple) -> str:
     """What an interval of a difference tells; 0 within it tells nothing."""
-    low, high = interval
+    low, high = (round(bound, 4) for bound in interval)  # as they are shown
     if low <= 0 <= high:
         return "no significant difference"
     return "helped" if low > 0 else "cost AUC"
@@ -233,8 +233,8 @@ def judge(interval: tuple) -> str:
 
 def judge_run(run: ReportRun, home: ReportRun, interval: tuple) -> str:
     """What an interval tells of what a run did otherwise: the effect of one setting, if alone."""
-    verdict, low, high = judge(interval), *interval
-    if low <= 0 <= high or not (run.settings and home.settings):
+    verdict = judge(interval)
+    if verdict == judge((0, 0)) or not (run.settings and home.settings):
         return verdict
     number = len(list_changes(run, home)) - (run.recipe != home.recipe)
     differing = [f"{number} setting{'s' * (number != 1)}"] if number else []
@@ -262,14 +262,19 @@ def describe_difference(run: ReportRun, home: ReportRun) -> str:
     if not run.settings or not home.settings:
         return f"{run.label} instead of {home.label}"
     texts = list_changes(run, home)
-    more = f" and {len(texts) - MAX_CHANGES} more" * (len(texts) > MAX_CHANGES)
+    more = f"; {len(texts) - MAX_CHANGES} more" * (len(texts) > MAX_CHANGES)
     what = ", ".join(texts[:MAX_CHANGES]) or "the same settings"
     return f"{run.label} ({what}{more})"
 
 
 def list_changes(run: ReportRun, home: ReportRun) -> list[str]:
-    """The recipe and the settings of a run that differ from the report's own, or that one lacks."""
+    """The recipe and the settings of a run that differ from the report's own.
+
+    Of two recipes, those that both have; of one, also a setting that an older version lacks.
+    """
     texts, names = [], dict.fromkeys([*run.settings, *home.settings])
+    if run.recipe != home.recipe:
+        names = [name for name in run.settings if name in home.settings]
     for name in sorted(names, key=rank_setting):
         both = [settings.get(name) for settings in (home.settings, run.settings)]
         if name not in SESSION_SETTINGS and both[0] != both[1]:

@@ -41,10 +41,12 @@ DESCRIBE = """\
 categories = {categories}  # their values are names: they are counted, not averaged
 table = patches.drop(columns=categories).describe().drop("count").map("{{:.3f}}".format)"""
 COUNTS = """\
+counted = patches.fillna(dict.fromkeys(categories, "no"))
+counted = counted.replace({"stain": {-1: "none", 0: "1", 1: "2"}})  # as in the pictures
 rows = {
     f"{name} = {value}": {"patches": f"{len(part):,}", "with tumor": f"{part['label'].mean():.1%}"}
     for name in categories[1:]  # the label is the other column
-    for value, part in patches.fillna(dict.fromkeys(categories, "no")).groupby(name)
+    for value, part in counted.groupby(name)
 }
 table = pd.DataFrame(rows).T"""
 PLAN = """\
@@ -118,7 +120,7 @@ def describe_size(home: ReportRun, explored: ReportRun | None) -> str:
     elif counts["train"] == KAGGLE_TRAIN:
         used = f"all {used}"
     else:
-        used += ", all in its folder of data"
+        used += ", all of those in its data folder"
     predicted = f" It predicted {counts['test']:,} test patches." if home.study is None else ""
     share = counts["positive"] / counts["train"]
     return (

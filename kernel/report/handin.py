@@ -24,7 +24,7 @@ from .words import take_words
 from .writer import check_runs, describe_words, find_repository, make_story, publish
 
 PICTURE = "leaderboard.png"
-WRITTEN = "data/handin.json"  # the repository, and every file's SHA-256 as it was written
+WRITTEN = "data/handin.json"  # what a hand-in was asked, and every file's SHA-256 as written
 DRAFT = f"{PARTIAL}handin-"  # starts the name of the folder that is moved in the end
 LEFT = (f"{DRAFT}*", f"{PARTIAL}{'[0-9a-f]' * 8}-*", f"data/{PARTIAL}{'[0-9a-f]' * 8}-*")
 AUTHORS = ("README.md", "CHECKLIST.md")  # stay as they are where the author changed them
@@ -83,7 +83,7 @@ def hand_in(
         repository: the address of the repository; None for that of the earlier hand-in, or the
             origin of `out`, if it is a git repository itself.
         say: function that prints a line.
-        author: who hands it in, or None.
+        author: who hands it in; None for the author of the earlier hand-in.
 
     Returns:
         Path of the folder.
@@ -103,7 +103,9 @@ def hand_in(
         written, earlier = read_written(out)
         check_unchanged(out, written)
         words = take_words(out, runs[0].folder)
-        repository = repository or earlier or find_repository(out)
+        repository = repository or earlier["repository"] or find_repository(out)
+        author = author or earlier["author"]
+        asked = {"repository": repository, "author": author, "runs": [f.name for f in folders]}
         with tempfile.TemporaryDirectory(dir=out, prefix=DRAFT) as scratch:
             draft = Path(scratch) / "draft"
             runs = [dataclasses.replace(run, made=Path(scratch) / run.place) for run in runs]
@@ -111,8 +113,8 @@ def hand_in(
                 run.made.mkdir(parents=True)
             cells = drop_prompts(make_story(runs, words, repository, author))
             parts = write_draft(draft, runs, cells, words, repository)
-            kept = move(draft, out, written, repository)
-    num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+            kept = move(draft, out, written, asked)
+    num_bytes = sum((out / name).stat().st_size for name in read_written(out)[0])
     say(describe_words(words, out))
     for name in kept:
         say(f"kept     {out / name}, which you changed")
@@ -131,22 +133,25 @@ def remove_left(out: Path) -> None:
             path.unlink()
 
 
-def read_written(out: Path) -> tuple[dict, str | None]:
-    """What an earlier hand-in wrote.
+def read_written(out: Path) -> tuple[dict, dict]:
+    """What an earlier hand-in wrote, and what it was asked.
 
     Returns:
         The SHA-256 of its files by name: a list, of two where a command was killed that replaced
-        the file; {} for a new folder. And the address of the repository, or None.
+        the file; {} for a new folder. And its repository and author, str or None, and the names of
+        its runs.
 
     Raises:
         ValueError: a damaged list, or one of files outside of the folder.
     """
     if not (out / WRITTEN).is_file():
-        return {}, None
+        return {}, {"repository": None, "author": None, "runs": []}
     content = read_json(out / WRITTEN)
-    written, repository = content.get("files"), content.get("repository")
+    written, asked = content.get("files"), {k: content.get(k) for k in ("repository", "author")}
+    asked["runs"] = content.get("runs", [])
     is_list = isinstance(written, dict) and all(isinstance(h, list) for h in written.values())
-    if not is_list or not isinstance(repository, str | None):
+    is_list &= isinstance(asked["runs"], list) and all(isinstance(n, str) for n in asked["runs"])
+    if not is_list or not all(isinstance(asked[k], str | None) for k in ("repository", "author")):
         raise ValueError(
             f"{out / WRITTEN}: expected the list of an earlier hand-in. Received: something else. "
             "Try: name another folder with --out"
@@ -157,7 +162,7 @@ def read_written(out: Path) -> tuple[dict, str | None]:
             f"{out / WRITTEN}: expected files in this folder. Received: {', '.join(outside)}. "
             "Try: name another folder with --out"
         )
-    return written, repository
+    return written, asked
 
 
 def check_unchanged(out: Path, written: dict) -> None:
@@ -248,7 +253,7 @@ def render_readme(run: ReportRun, trained: ReportRun | None, has_picture: bool) 
     return README.format(scores=told, code=code, retrain=retrain, more=more)
 
 
-def move(draft: Path, out: Path, written: dict, repository: str | None = None) -> list[str]:
+def move(draft: Path, out: Path, written: dict, asked: dict) -> list[str]:
     """Move the files of a hand-in into its folder, and remove what an earlier one left.
 
     Until all are moved, the list has both hashes of a file: whenever this ends, what is in the
@@ -263,7 +268,7 @@ def move(draft: Path, out: Path, written: dict, repository: str | None = None) -
     hashes |= {name: written.get(name, []) for name in kept}
     both = {name: [*written.get(name, []), *hashes.get(name, [])] for name in {**written, **hashes}}
     (out / WRITTEN).parent.mkdir(exist_ok=True)
-    write_json(out / WRITTEN, {"repository": repository, "files": both})
+    write_json(out / WRITTEN, {**asked, "files": both})
     for name in set(written) - set(new):
         (out / name).unlink(missing_ok=True)
         for parent in (out / name).parents:
@@ -274,5 +279,5 @@ def move(draft: Path, out: Path, written: dict, repository: str | None = None) -
         if name not in kept:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(draft / name, out / name)
-    write_json(out / WRITTEN, {"repository": repository, "files": hashes})
+    write_json(out / WRITTEN, {**asked, "files": hashes})
     return kept

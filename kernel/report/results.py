@@ -98,7 +98,7 @@ def tell_training(story: Story, run: ReportRun) -> None:
     story.figure(
         run,
         "curves.png",
-        f"Learning by epoch of {run.label}{describe_augmented(run)}.",
+        f"Learning curves of {run.label}{describe_augmented(run)}.",
         f"Learning curves of {run.name}: accuracy, loss and ROC AUC by epoch, in training and "
         "validation",
     )
@@ -115,7 +115,7 @@ def describe_augmented(run: ReportRun) -> str:
     """That the training patches of the curves are augmented, "" if they are not."""
     settings = [gather_settings(run.settings, name) for name in run.members] or [run.settings]
     is_any = any(is_augmented(own) for own in settings)
-    return "; those of training are on augmented patches" if is_any else ""
+    return "; training values are on augmented patches" if is_any else ""
 
 
 def tell_evaluation(story: Story, home: ReportRun, evaluation: Evaluation) -> None:

@@ -106,6 +106,7 @@ def lay_out_demo(folder: Path) -> pd.DataFrame:
         tables[split] = pd.DataFrame(rows, columns=["id", "label"])
     test = tables["test"].sort_values("id", ignore_index=True)
     if not is_there:
+        print(f"data    writes {len(test) + len(tables['train']):,} patches", flush=True)
         partial = folder.with_name(f"{PARTIAL}{folder.name}")
         shutil.rmtree(partial, ignore_errors=True)  # of a demo that was killed
         root = partial / "input" / "competitions" / COMPETITION

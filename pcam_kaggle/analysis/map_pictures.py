@@ -95,4 +95,4 @@ def describe_maps(maps: list) -> str:
         return "The Grad-CAM maps are empty"
     share, area = np.sum([heat[CENTER] for heat in maps]) / total, maps[0][CENTER].size
     area /= maps[0].size
-    return f"The labeled center, {area:.0%} of a patch, holds {share:.0%} of the Grad-CAM maps"
+    return f"The center, {area:.0%} of a patch, holds {share:.0%} of the Grad-CAM maps"

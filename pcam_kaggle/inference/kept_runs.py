@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from .networks import FACTS
 from .reuse_settings import list_ids
 
 FACTS_SCHEMA = 1  # of the facts
+MAX_SCALE = 1e6  # of a calibration
 NETWORKS = "folds/*fold*_seed*.keras"
 NAME = r"folds/[\w.-]*fold\d+_seed\d+\.keras"  # of a network in a manifest
 
@@ -116,12 +116,13 @@ def find_networks(run: Path, listed: dict) -> dict:
     """
     # A network that is not listed, such as one cut short, is not in the submission either.
     names = set(filter_networks(listed))
-    fetch = f"Try: python build.py output {run.name} if it was pushed, else train it again"
+    fetch = f"Try: python build.py output {run.name} if it was pushed; else delete it and its .npz "
+    fetch += "and repeat the training"
     if not names or "submission.csv" not in listed or not (run / "run.json").is_file():
         raise ValueError(
             f"{run} has no networks. Expected: run.json and {NETWORKS}. Received: a run of an "
             "older version, one that submits nothing or only predicts, a blend, or an output "
-            f"without them. {fetch}"
+            f"without them. Try: python build.py output {run.name}, or a new run"
         )
     names |= set(filter_networks(f"{n[:-4]}.keras" for n in listed if n.endswith(".npz")))
     networks = {}
@@ -204,7 +205,7 @@ def find_maps(run: Path, record: dict, networks: dict) -> list | None:
 def is_scaling(pair: object) -> bool:
     """Whether a value is a scale and an offset."""
     is_pair = isinstance(pair, list) and len(pair) == 2
-    return is_pair and all(type(x) in (int, float) and math.isfinite(x) for x in pair)
+    return is_pair and all(type(x) in (int, float) and abs(x) < MAX_SCALE for x in pair)
 
 
 def read_oof(run: KeptRun) -> pd.DataFrame:
@@ -221,7 +222,10 @@ def read_oof(run: KeptRun) -> pd.DataFrame:
             f"{path} is missing or damaged. Expected: sha256 {expected}, as in run.json. "
             f"Received: {found}. Try: fetch the output again"
         )
-    return pd.read_csv(path, dtype={"id": str})
+    try:
+        return pd.read_csv(path, dtype={"id": str}).astype({"id": str, "label": int})
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: expected the columns id and label. Received: {error}") from error
 
 
 def refuse_ranks(run: KeptRun, labels: str) -> None:

@@ -40,7 +40,7 @@ class ReuseMachine(Part):
     """Time, processes and the GPU; networks keep the precision that they were trained in."""
 
     precision = "auto"  # of MachineSettings
-    max_hours: float = setting(11.0, "start no network that cannot finish", low=0.05, high=1000)
+    max_hours: float = setting(11.0, "hours; a network starts if it can end", low=0.05, high=1000)
     num_workers: int = setting(0, "networks at a time; 0: one per GPU", low=0, high=64)
     require_gpu: bool = setting(True, "on Kaggle, stop without a GPU")
 

@@ -101,7 +101,7 @@ class Finetune:
         (self.compiler or compile_model)(model, settings, settings.epochs * len(batches))
 
         # The log comes first: it reads the rate before the plateau lowers it. The checkpoint comes
-        # after the callbacks it saves and before those that may stop training.
+        # after the callbacks it saves and before `extra`, which may stop training.
         log = EpochLog(split.name, settings.epochs)
         callbacks = [log, *make_callbacks(settings)]
         first_epoch = 0

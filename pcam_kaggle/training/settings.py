@@ -20,7 +20,7 @@ class TrainingSettings(Part):
     ema_momentum: float = setting(0.0, "moving average of weights; 0: none", low=0, high=0.9999)
     label_smoothing: float = setting(0.05, "how far labels move toward 0.5", low=0, high=0.5)
     early_stopping_patience: int = setting(0, "epochs without a lower val_loss; 0: off", low=0)
-    plateau_patience: int = setting(0, "plateau: epochs before the rate falls; 0: off", low=0)
+    plateau_patience: int = setting(0, "epochs without gain before the rate falls; 0: off", low=0)
     plateau_factor: float = setting(0.1, "plateau: factor of the rate", low=0.001, high=0.999)
 
     def check(self):

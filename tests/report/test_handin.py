@@ -22,6 +22,7 @@ from report_runs import (
     write_record,
 )
 
+import build
 from kernel import locks
 from kernel.bundle.page import bundle_kernel
 from kernel.report import handin
@@ -146,7 +147,7 @@ def test_tables_are_read_from_the_data_and_explained(handed):
     assert "brightness" in statistics and "label" not in statistics and "stain" not in statistics
     assert "share of its pixels that are tissue, not glass" in shown["The columns of patches.csv."]
     counts = shown["The categories of patches.csv: patches, and how many have tumor."]
-    assert "label" not in counts and "blank = no" in counts and "stain = 0" in counts
+    assert "label" not in counts and "blank = no" in counts and "stain = 1" in counts
     assert "33.3%" in shown["The numbers of the plan, computed from patches.csv."]
 
 
@@ -370,8 +371,11 @@ def test_only_pages_are_looked_at_for_a_kernel_old_ones_too(runs, tmp_path):
         assert find_page(read_run(run, run)) == page
 
 
-def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
-    path = copied / "report.ipynb"
+def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied, monkeypatch, capsys):
+    path, listed = copied / "report.ipynb", copied / "data" / "handin.json"
+    asked = json.loads(listed.read_text())
+    assert asked["runs"] == ["eda", "pcam-demo-1", "study", "other"]
+    listed.write_text(json.dumps({**asked, "author": "Ann Lee", "runs": ["pcam-demo-1", "study"]}))
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     (cell,) = [c for c in notebook.cells if c.metadata.get("pcam_slot") == "architectures"]
     cell.source = "It is **small**, so it trains fast."
@@ -380,8 +384,9 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     (copied / ".git").mkdir()
     (copied / "notes.txt").write_text("mine")
     (copied / "partial-handin-abc" / "data").mkdir(parents=True)  # of one that was killed
-    said = []
-    hand_in([runs / "pcam-demo-1", runs / "study"], copied, None, said.append)
+    monkeypatch.setattr(build, "RUNS", runs)
+    assert build.main(["handin", "--out", str(copied)]) == 0  # of the same runs
+    said = capsys.readouterr().out.splitlines()
     assert (copied / "README.md").read_text() == "My own text.\n"
     assert f"kept     {copied / 'README.md'}, which you changed" in said
     assert (copied / "notes.txt").exists() and (copied / ".git").exists()
@@ -391,7 +396,8 @@ def test_repeating_keeps_the_author_s_work_and_removes_old_data(runs, copied):
     assert "It is **small**, so" in words and "Written for the report, five" in words
     assert not [name for name in list_files(copied) if "data/eda" in name or "data/other" in name]
     assert not list(copied.glob("partial-*"))
-    assert "README.md" in json.loads((copied / "data" / "handin.json").read_text())["files"]
+    assert "README.md" in json.loads(listed.read_text())["files"]
+    assert "Ann Lee" in path.read_text("utf-8")
     assert "<https://example.org/us>" in path.read_text("utf-8")  # as the first time
     assert {path.name for path in (copied / "data").iterdir()} == {
         "handin.json",
@@ -461,18 +467,20 @@ def test_a_hand_in_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeyp
         place = tmp_path / str(step)
         out = place / "out"
         out.mkdir(parents=True)
-        handin.move(write_files(place / "a", first, "old"), out, {}, "https://example.org")
+        asked = {"repository": "https://example.org", "author": None, "runs": ["run"]}
+        handin.move(write_files(place / "a", first, "old"), out, {}, asked)
         draft = write_files(place / "b", second, "new")
         written, _ = handin.read_written(out)
         monkeypatch.setattr(os, "replace", stop_at(step))
         try:
-            handin.move(draft, out, written)
+            handin.move(draft, out, written, asked)
         except KeyboardInterrupt:
             killed += 1
         monkeypatch.setattr(os, "replace", replace)
-        written, _ = handin.read_written(out)
+        written, earlier = handin.read_written(out)
+        assert earlier == asked
         handin.check_unchanged(out, written)
-        assert handin.move(write_files(place / "c", second, "new"), out, written) == []
+        assert handin.move(write_files(place / "c", second, "new"), out, written, asked) == []
         assert list_files(out) == {*second, "data/handin.json"}
         assert {(out / name).read_text() for name in second} == {f"new {name}" for name in second}
         assert not (out / "data" / "eda").exists()

@@ -388,7 +388,10 @@ def test_a_study_says_nothing_of_an_unknown_network_and_predicts_and_submits_not
     }
     write_record(study, record)
     text = story_of(study)
-    assert "This study used 60 labeled patches, all in its folder of data. Of these, 20 (33" in text
+    assert (
+        "This study used 60 labeled patches, all of those in its data folder. Of these, 20 (33"
+        in text
+    )
     assert "The network is" not in text and "The networks." not in text
     assert "The network starts from random weights. The study searches epochs and batch" in text
     assert "Each trial trains on all folds but fold 0, which scores it: adamw (Loshchilov" in text
