@@ -12,7 +12,7 @@ EPOCH = re.compile(rf"{LABEL} epoch +(\d{{1,6}})/(\d{{1,6}})  .*\bval_auc (\d\.\
 RESUMED = re.compile(rf"{LABEL} resumes after epoch (\d{{1,6}})/(\d{{1,6}})")
 FINISHED = re.compile(r"(\S.{0,99}? seed \d{1,6}) out-of-fold AUC ")
 PART = re.compile(rf"progress ({LABEL}(?: batch)? +(\d[\d,]{{0,12}}) of (\d[\d,]{{0,12}}))")
-SHARE = re.compile(r"(?:download|unpack|upload) .* GB, \d+ %")
+SHARE = re.compile(r"(?:download|unpack|upload) .* [GM]B, \d+ %")
 MAX_CHARACTERS = 500  # of a line; more are not read
 NARROW = 60  # columns
 

@@ -59,11 +59,10 @@ def choose_run(
     name: str | None, found: list[tuple[Path, PushRecord]], runs: Path, client: object = None
 ) -> Path:
     """The same among runs that `list_records` has found."""
-    demos = list_runs(runs / "demo")
     ended = "only the demo itself asks its server. Try: python build.py runs, which lists its "
     ended += "runs; python build.py demo, which resumes or repeats it"
     if not found:
-        if demos:
+        if list_runs(runs / "demo"):
             raise ValueError(ended)
         raise ValueError(
             f"nothing was pushed yet: no {runs}/*/push.json. Try: python build.py push RECIPE"
@@ -77,7 +76,8 @@ def choose_run(
         slug = record.kernel.split("/")[1] if record.kernel else None
         if name in (run.name, record.build_id, slug) or run.resolve() in places:
             return run
-    if any(name in (r.name, f"demo/{r.name}") or r.resolve() in places for r in demos):
+    demos = list_runs(runs / "demo")
+    if any(name in {*list_names(r), f"demo/{r.name}"} or r.resolve() in places for r in demos):
         raise ValueError(ended)
     if (runs / name / "run.json").is_file():
         raise ValueError(

@@ -214,6 +214,10 @@ def test_a_blend_that_rests_on_few_predictions_is_refused(tmp_path, sizes, num_c
         ({"test_ids": TEST_IDS[1:]}, "a and d: expected the same test images.*39 in c"),
         ({"ids": [f"other{i}" for i in range(300)]}, "none in common"),
         ({"labels": 1 - LABELS}, "expected the same labels"),
+        (
+            {"ids": [*TEST_IDS, *(f"x{i}" for i in range(300))][:300]},
+            "Received: 40 of the test pat",
+        ),
         ({"seed": 0}, "two or more different runs. Received: a, d"),
     ],
 )

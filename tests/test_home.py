@@ -197,6 +197,19 @@ def test_an_exploration_and_a_training_never_share_a_folder(competition, tmp_pat
     (out / "run.json").write_text(json.dumps({**run, "recipe": "demo"}))
     assert run_build("train", "explore", *words) == 1
     assert "holds another run" in capfd.readouterr().err and (out / "run.json").exists()
+    assert not list(out.glob("pcam-explore*"))
+    run = {**run, "files": {"words.md": {"size": 1}, "..": {"size": 1}}}
+    (out / "run.json").write_text(json.dumps(run))
+    (out / "words.md").touch()  # the author's
+    with drafted(out, tmp_path / "runs") as draft:
+        (draft / "run.json").write_text(json.dumps(run))
+    assert (out / "words.md").exists()
+    with (
+        filelock.FileLock(out / ".lock"),  # of a training
+        pytest.raises(ValueError, match="holds another run"),
+        drafted(out, tmp_path / "runs"),
+    ):
+        raise AssertionError("the folder is used")
 
 
 def test_a_folder_without_test_images_is_refused(competition, tmp_path, capfd):

@@ -39,6 +39,9 @@ def test_every_kind_of_run_is_listed_with_its_state(tmp_path, monkeypatch, capsy
     make(runs / "pcam-best-0123456789-home", 2, recipe="best", oof_auc=0.9, **missing)
     make(runs / "pcam-vit-0123456789-home")
     held = make(runs / "pcam-smoke-0123456789-home", 1)
+    explored = make(runs / "explore-again") / ".new"
+    explored.mkdir()
+    (explored / ".lock").touch()
     (held / "vanished").symlink_to("nowhere")  # as a temporary file that was renamed
     (make(runs / "pcam-fast-study-home") / "study.log").touch()
     (make(runs / "explore", recipe="explore") / "exploration.json").touch()
@@ -57,7 +60,7 @@ def test_every_kind_of_run_is_listed_with_its_state(tmp_path, monkeypatch, capsy
     (held / ".lock").touch()
     os.utime(pushed / "push.json", (1, 1))
     demo = filelock.FileLock(runs / ".locks" / "demo.lock")
-    with filelock.FileLock(held / ".lock"), demo:
+    with filelock.FileLock(held / ".lock"), demo, filelock.FileLock(explored / ".lock"):
         assert build.main(["runs", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)["runs"]
         assert build.main(["runs"]) == 0
@@ -69,6 +72,7 @@ def test_every_kind_of_run_is_listed_with_its_state(tmp_path, monkeypatch, capsy
         "pcam-smoke-0123456789-home": ("run", "RUNNING", "running"),
         "pcam-fast-study-home": ("study", "PARTIAL", "partial"),
         "explore": ("exploration", "COMPLETE", "finished"),
+        "explore-again": ("run", "RUNNING", "running"),
         "blend-0123456789": ("blend", "COMPLETE", "finished"),
         "demo/pcam-demo-0123456789": ("run", "ERROR", "failed"),
         "demo/pcam-demo": ("run", "RUNNING", "running"),

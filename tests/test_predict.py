@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import build
+from kernel import locks
 from kernel.folders import ROOT
 from kernel.locks import locked_output
 from kernel.predict import PROGRAM, make_request
@@ -271,6 +272,16 @@ def test_a_result_has_one_lock_by_whichever_path_it_is_named(tmp_path):
     for name in ("there/a.csv", "link/a.csv", "there/../link/a.csv"):
         with locked_output(tmp_path, tmp_path / name):
             assert len(list((tmp_path / ".locks").iterdir())) == 1
+
+
+def test_one_command_at_a_time_writes_a_result(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(build, "RUNS", run.parent)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0)
+    out = tmp_path / "out.csv"
+    with locked_output(run.parent, out):
+        words = ["predict", str(run), str(tmp_path / "patches"), "--out", str(out)]
+        assert build.main(words) == 1
+    assert f"another command has worked on {out} for" in capsys.readouterr().err
 
 
 def test_a_run_json_without_what_a_page_reads_is_refused(run):

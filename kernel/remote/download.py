@@ -139,7 +139,8 @@ def make_progress(
         is_news = done == size > said or done - said > SILENT_SHARE * size
         if is_news or time.monotonic() - said_at >= SILENT_SECONDS:
             share = 100 * done // max(1, size)
-            say(f"{what:<9} {done / 1e9:.2f} of {size / 1e9:.2f} GB, {share} %")
+            unit, name = (1e9, "GB") if size >= 1e9 else (1e6, "MB")
+            say(f"{what:<9} {done / unit:.2f} of {size / unit:.2f} {name}, {share} %")
             said, said_at = done, time.monotonic()
 
     return count

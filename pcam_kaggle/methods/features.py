@@ -130,7 +130,7 @@ def find_part(path: Path, num_images: int, attached: list | tuple) -> np.ndarray
         try:
             return read_part(other, num_images)
         except ValueError as error:
-            print(f"attached {other} is not taken: {error}", flush=True)
+            print(f"attached, not taken: {error}", flush=True)
     return None
 
 

@@ -216,5 +216,5 @@ def is_whole(path: Path) -> bool:
     except Exception as error:  # as in read_arrays
         damaged = error
     if damaged:
-        print(f"attached {path} is not taken: damaged at {damaged}")
+        print(f"attached, not taken: {path} is damaged at {damaged}")
     return not damaged

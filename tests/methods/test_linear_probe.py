@@ -178,7 +178,7 @@ def test_a_damaged_part_is_named_and_an_attached_one_skipped(
     path.rename(attached / path.name)
     again = extract(colors, images, "none", "run", folder, "mine", find_attached("*.npy", attached))
     np.testing.assert_array_equal(again, first)
-    assert "is not taken" in capsys.readouterr().out
+    assert "attached, not taken: " in capsys.readouterr().out
 
 
 def test_features_that_no_worker_wrote_are_missed(tmp_path):

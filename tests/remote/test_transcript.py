@@ -261,3 +261,10 @@ def test_large_and_binary_bodies_are_given_by_size_and_hash(home):
     assert line["request"]["size"] == 9 and len(line["request"]["sha256"]) == 64
     assert (line["path"], line["error"]) == ("http://storage.invalid/file-1", "ReadTimeout")
     assert transcript.hider.hide({"text": "x" * 2_000})["text"]["size"] == 2_000
+
+
+def test_a_secret_is_hidden_wherever_it_stands():
+    hider, key = Hider(), "KGAT_0123456789abcdef0123"
+    hider.learn_credentials(f"Bearer {key}")
+    for text in (f"Bearer%20{key}", f"user%3A{key}", f"x{key}", f"{key}n", key.lower()):
+        assert key.lower() not in hider.hide({"message": text})["message"].lower()

@@ -10,7 +10,9 @@ from kernel.bundle.recipes import read_recipe
 from kernel.folders import ROOT
 from kernel.progress import Progress
 from kernel.remote.client import Client
+from kernel.remote.datasets import create_dataset
 from kernel.remote.errors import KaggleError
+from kernel.remote.fetch import CHUNK
 from kernel.remote.push import push_kernel
 from kernel.remote.weights import HDF5, find_datasets, publish_weights
 from kernel.sandbox.faults import Fault
@@ -61,10 +63,18 @@ def test_an_upload_says_how_far_it_is_and_is_repeated_from_the_start(sandbox, ca
     sandbox.script("upload", Fault(503))
     client, lines = Client(), []
     dataset = publish_weights(client, "densenet121", runs=tmp_path, say=lines.append)
-    assert lines[-1] == "upload    0.00 of 0.00 GB, 100 %"
+    assert lines[-1] == "upload    0.01 of 0.01 MB, 100 %"
     assert Progress().read(lines[-1])  # which becomes the live line of a terminal
     (path,) = sandbox.service.folder.glob(f"datasets/{dataset}/*")
     assert path.read_bytes() == cached.read_bytes() and sandbox.calls.count("upload") == 2
+
+
+def test_the_bytes_of_several_files_are_counted_once(sandbox, tmp_path):
+    paths, counts = [tmp_path / "a", tmp_path / "b"], []
+    for path in paths:
+        path.write_bytes(bytes(CHUNK + 10))
+    create_dataset(Client(), paths, "two-files", "Two files", counts.append)
+    assert counts == [CHUNK, CHUNK + 10, 2 * CHUNK + 10, 2 * CHUNK + 20]
 
 
 def test_a_file_of_one_s_own_is_found_by_its_name(sandbox, tmp_path):
