@@ -167,12 +167,15 @@ def wrong(path: Path, entry: str, expected: str, received: str) -> ValueError:
     )
 
 
+KEYS = ("fold", "seed", "epoch", "number")  # columns that say what a row is of
+
+
 def read_csv(path: Path, numbers: tuple, texts: tuple = ()) -> pd.DataFrame | None:
     """A CSV file as a table, or None if there is no such file.
 
     Args:
         path: the file.
-        numbers: the columns of numbers that it has to have; empty fields are NaN.
+        numbers: the columns of numbers that it has to have; empty fields are NaN, but for KEYS.
         texts: the columns of text that it has to have.
 
     Raises:
@@ -191,7 +194,8 @@ def read_csv(path: Path, numbers: tuple, texts: tuple = ()) -> pd.DataFrame | No
         raise wrong(path, "its columns", f"{columns}, and at least one row", received)
     for name in numbers:
         values = pd.to_numeric(table[name], errors="coerce")
-        strange = (values.isna() & table[name].notna()) | np.isinf(values)
+        may_lack = table[name].isna() & (name not in KEYS)
+        strange = (values.isna() & ~may_lack) | np.isinf(values)
         if strange.any():
             found = reprlib.repr(table[name][strange].iloc[0])
             raise wrong(path, f"its column {name}", "finite numbers", found)

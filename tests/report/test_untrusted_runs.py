@@ -24,7 +24,7 @@ from kernel.report.assessment import assess_run, read_members
 from kernel.report.checks import RUN, check_content
 from kernel.report.notebook import build_notebook, execute_notebook
 from kernel.report.outline import tell
-from kernel.report.reading import read_run
+from kernel.report.reading import HISTORY, read_run
 from kernel.report.story import SLOTS, Cell
 from kernel.report.writer import check_runs, write_report
 
@@ -183,6 +183,8 @@ def test_values_of_other_types_are_refused_or_left_out(folders, folder, name, ev
     [
         ("history.csv", "fold,seed\n0,0\n", "its columns"),
         ("history.csv", "", "number of fields"),
+        ("history.csv", f"{','.join(HISTORY)}\n,0,1{',0.5' * 4}\n", "its column fold"),
+        ("oof.csv", "id,label,fold,prediction\na,1,0,0.5\n,0,0,0.5\n", "every id"),
         ("oof.csv", "id,label,fold,prediction\na,1,0,0.5\nb,1,0,0.5\n", "0 and 1"),
         ("oof.csv", "id,label,fold,prediction\na,1,0,7\nb,0,0,0.5\n", "probabilities"),
         ("oof.csv", "id,label,fold,prediction\na,1,0,nan\nb,0,0,0.5\n", "finite numbers"),
