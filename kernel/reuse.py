@@ -159,14 +159,14 @@ def check_kept(folder: Path, record: dict) -> KeptRun | None:
     if any(name.endswith(".keras") for name in listed) and not any(folder.rglob("*.keras")):
         return None  # of output --only
     networks = find_networks(folder, listed)
-    keys = ("build_id", "settings", "fingerprint")
+    for path in networks:
+        read_facts(Path(path), record.get("fingerprint"))
+    keys = ("build_id", "settings")
     if missing := [name for name in keys if record.get(name) in (None, "")]:
         raise ValueError(
             f"{folder / 'run.json'}: expected the keys {', '.join(keys)}. Received: a file without "
             f"{' and '.join(missing)}"
         )
-    for path in networks:
-        read_facts(Path(path), record.get("fingerprint"))
     maps = find_maps(folder, record, networks)
     kept = KeptRun(folder, {**record, "files": listed}, networks, maps)
     read_oof(kept)

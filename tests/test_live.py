@@ -156,9 +156,9 @@ def test_the_progress_of_networks_one_after_another():
     progress = Progress(clock)
     assert not progress.read("networks 3, 1 at a time")
     clock.now = 30
-    assert progress.describe(80) == "1 of 3, training, 30 s"
+    assert progress.describe(80) == "1 of 3, training, 30 s so far"
     assert progress.read(EPOCH.format("fold 0 seed 0", 1, 2, 0.9))  # which compiles: not timed
-    assert progress.describe(80) == "1 of 3, fold 0 epoch 1 of 2, val_auc 0.900, 30 s"
+    assert progress.describe(80) == "1 of 3, fold 0 epoch 1 of 2, val_auc 0.900, 30 s so far"
     clock.now = 35
     assert progress.read("progress fold 0 seed 0 batch 40 of 80")  # half of the second epoch
     assert progress.describe(40) == "1/3 epoch 1/2 val_auc 0.900 45 s left"
@@ -167,7 +167,7 @@ def test_the_progress_of_networks_one_after_another():
     assert progress.read("progress predicted batch 1 of 2")
     assert "predicted batch 1 of 2, 40 s left" in progress.describe(80)
     assert not progress.read(OVER.format("fold 0 seed 0"))
-    assert progress.describe(80) == "2 of 3, starting the next, 40 s"
+    assert progress.describe(80) == "2 of 3, starting the next, 40 s so far"
     clock.now = 60
     assert progress.read(EPOCH.format("fold 1 seed 1", 1, 2, 0.9))  # the next one compiles, too
     # Two epochs in 30 s, three are left.

@@ -200,7 +200,7 @@ def test_an_ensemble_is_yielded_after_every_network(tmp_path, capsys):
     said = [progress.describe(80) for line in lines if progress.read(line)]
     first, last = (f"1 of 2, fold 0 epoch {epoch} of 2, val_auc " for epoch in (1, 2))
     assert said[0].startswith(first) and said[1].startswith(last)
-    assert progress.describe(80) == "2 of 2, starting the next, 0 s"
+    assert progress.describe(80) == "2 of 2, starting the next, 0 s so far"
     (second,) = ensembles
     assert [m.fold for m in second.members] == [0, 1] and second.missing == []
 
