@@ -59,7 +59,7 @@ def choose_run(
     name: str | None, found: list[tuple[Path, PushRecord]], runs: Path, client: object = None
 ) -> Path:
     """The same among runs that `list_records` has found."""
-    ended = "only the demo itself asks its server. Try: python build.py runs, which lists its "
+    ended = "a demo's server runs only during the demo. Try: python build.py runs, which lists its "
     ended += "runs; python build.py demo, which resumes or repeats it"
     if not found:
         if list_runs(runs / "demo"):

@@ -340,11 +340,11 @@ def test_a_run_is_found_by_any_of_its_names(sandbox, runs):
 
 def test_a_run_of_the_demo_is_said_to_be_one_once_its_server_has_ended(sandbox, runs):
     own = push_kernel(Client(), "demo", {"epochs": 1}, runs=runs / "demo")
-    with pytest.raises(ValueError, match="only the demo itself asks its server"):
+    with pytest.raises(ValueError, match="server runs only during the demo"):
         find_run(None, runs)
     push_kernel(Client(), "demo", {"epochs": 2}, runs=runs)
     for name in (own.name, f"demo/{own.name}", f"runs/demo/{own.name}", str(own)):
-        with pytest.raises(ValueError, match="only the demo itself asks its server"):
+        with pytest.raises(ValueError, match="server runs only during the demo"):
             find_run(name, runs)
 
 
