@@ -55,7 +55,7 @@ def was_interrupted(sandbox: Sandbox) -> bool:
 def set_aside(folder: Path) -> Path | None:
     """Keep a demo of another build as demo-1, demo-2, ... if it has finished anything.
 
-    It is kept without the patches, which are written again when it is taken again.
+    It is kept without the patches, which are written again when it is reused.
 
     Returns:
         Where it is, or None where nothing was finished.

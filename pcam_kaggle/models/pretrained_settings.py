@@ -23,7 +23,7 @@ class PretrainedSettings(NetworkSettings):
     """A network of PRETRAINED."""
 
     architecture: str = setting("densenet121", "the network", tuple(PRETRAINED))
-    weights: str = setting("imagenet", "imagenet, none, a file, or the build of a first stage")
+    weights: str = setting("imagenet", "initial weights: imagenet, none, or a file")
 
     def check(self):
         super().check()
